@@ -1,0 +1,57 @@
+# Two commands matter: `make demo` and `make test`. Everything else is for those who work on Dongui.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# KEEP=1 leaves the demo's system running; SEED chooses the long tests' random choices.
+KEEP ?=
+SEED ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long check fmt bench schemas lock clean
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dongui needs Python 3.11 or newer; set PYTHON=/path/to/python3")'
+	@echo "Installing the locked packages into $(VENV) (about half a minute, once) ..." >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Start everything and walk one member's story through it (KEEP=1 leaves it running)
+	@$(BIN)/python -m services.devstack.demo $(if $(KEEP),--keep)
+
+test: $(STAMP) ## Run the whole test suite on a real Kafka and a real PostgreSQL
+	@$(BIN)/python -m pytest
+
+test-long: $(STAMP) ## Run the long tests (SEED=n): 100,000 members, more kills, more histories
+	@$(BIN)/python -m pytest -m long --override-ini addopts="--import-mode=importlib -ra" --seed-long $(SEED)
+
+check: $(STAMP) ## Lint, format, types, import rules, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m schemas.generate --check
+
+fmt: $(STAMP) ## Format the code and sort imports
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## Measure signup-to-last-affiliate latency
+	@$(BIN)/python -m benchmarks latency
+
+schemas: $(STAMP) ## Write the generated JSON Schema and AsyncAPI files
+	@$(BIN)/python -m schemas.generate
+
+lock: ## Resolve the dependencies again (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --all-extras pyproject.toml -o requirements-dev.lock --quiet
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --constraint requirements-dev.lock pyproject.toml -o requirements.lock --quiet
+
+clean: ## Stop the system and remove what it made
+	@test ! -x $(BIN)/dongui || $(BIN)/dongui dev reset || true
+	@rm -rf $(VENV)

@@ -1,0 +1,159 @@
+"""What consent says: facts (clear, pseudonymous), projections (sealed) and stops (clear, no values).
+
+A fact names the change; a projection is the FULL state one recipient may have after it; a stop takes
+something away and needs no key, so that it always applies. Values appear in projections and notices only.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import (
+    ActorKind,
+    Channel,
+    Instant,
+    ItemName,
+    Marketing,
+    MemberStatus,
+    Previous,
+    RecipientId,
+    RecipientKind,
+    Role,
+    Sequence,
+    Shape,
+    Uuid,
+)
+
+FactName = Literal[
+    "signed_up",
+    "corrected",
+    "withdrawal_requested",
+    "withdrawn",
+    "consent_changed",
+    "suspended",
+    "released",
+    "erased",
+]
+
+
+def event_type(name: FactName) -> str:
+    """Return the CloudEvents type of a fact and of the records it causes: `kr.dongui.member.<name>.v1`."""
+    return f"kr.dongui.member.{name}.v1"
+
+
+class Addressee(Shape):
+    """One recipient that is owed an answer to a change: a record on its topic, or a notice."""
+
+    id: RecipientId
+    kind: RecipientKind
+    roles: tuple[Role, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+class ConsentItem(Shape):
+    """One consent given or taken back: sharing has a recipient, marketing a sender and a channel."""
+
+    purpose: Literal["collection", "sharing", "marketing"]
+    granted: bool
+    recipient: RecipientId | None = None
+    sender: RecipientId | None = None
+    channel: Literal["use", "email", "sms", "night"] | None = None
+    notice_version: str
+
+
+class Fact(Shape):
+    """What happened to one member. Items by name only; commitments are HMACs under a key that dies with the member."""
+
+    change: FactName
+    change_id: Uuid
+    member_ref: Uuid
+    seq: Sequence
+    at: Instant
+    actor: ActorKind
+    channel: Channel
+    items: tuple[ItemName, ...] = ()
+    commitments: dict[ItemName, str] = Field(default_factory=dict)
+    consents: tuple[ConsentItem, ...] = ()
+    addressees: tuple[Addressee, ...] = ()
+    policy_version: str
+    note: str | None = Field(default=None, pattern=r"^[a-z][a-z_]{0,40}$")
+    """A coded detail, never free text: `withdrawal_request` or `suspension` for what a release ended."""
+
+
+class MemberPart(Shape):
+    """What a recipient may hold under clause 3.2, and not one item more."""
+
+    email: str
+    name: str
+    password_hash: str
+    status: MemberStatus
+    signed_up_at: Instant
+
+
+class ProcessedPart(Shape):
+    """What a processor holds under clause 4.3 for the service it runs; item values by name."""
+
+    service: str
+    role: str
+    items: dict[ItemName, str | list[str]]
+
+
+class Projection(Shape):
+    """Full state for one recipient after one change. `prev` is the last seq sent to it for this member (0 = first)."""
+
+    change_id: Uuid
+    member_ref: Uuid
+    seq: Sequence
+    prev: Previous
+    at: Instant
+    member: MemberPart | None
+    marketing: Marketing | None
+    processed: ProcessedPart | None
+
+
+StopName = Literal[
+    "sharing_revoked",
+    "marketing_revoked",
+    "withdrawal_requested",
+    "suspended",
+    "withdrawn",
+    "erased",
+]
+
+
+class Stop(Shape):
+    """Takes something away. No value, no key. `roles` says which of the recipient's rows it reaches.
+
+    sharing_revoked: the member row goes. marketing_revoked: `marketing` is what remains (null = nothing).
+    withdrawal_requested, suspended: the status changes, values stay. withdrawn: values become NULL.
+    erased: the rows go and the member is suppressed.
+    """
+
+    stop: StopName
+    change_id: Uuid
+    member_ref: Uuid
+    seq: Sequence
+    prev: Previous
+    at: Instant
+    roles: tuple[Role, ...]
+    marketing: Marketing | None = None
+
+
+class Notice(Shape):
+    """A correction notice to one third party (clause 5.7); `values` only for items it may hold."""
+
+    notice_id: Uuid
+    change_id: Uuid
+    member_ref: Uuid
+    recipient: RecipientId
+    seq: Sequence
+    corrected_at: Instant
+    items: tuple[ItemName, ...]
+    values: dict[ItemName, str]
+
+
+class Suppression(Shape):
+    """A member who may never come back into any store. References only; kept for ever."""
+
+    member_ref: Uuid
+    at: Instant

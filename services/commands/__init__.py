@@ -1,0 +1,1 @@
+"""The groups of the `dongui` command, one file each."""

@@ -1,0 +1,90 @@
+"""Routes of what follows a change: its progress, the disclosure ledger, correction notices, lag."""
+
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from services.consent import changes, disclosures, notices
+from services.consent.access import STAFF
+from services.consent.api_members import Ask, IdempotencyKey, _send
+from services.consent.bodies import AcknowledgementBody, DisclosureBody
+from services.runtime.problem import Problem
+
+router = APIRouter(tags=["changes"])
+
+
+@router.get("/v1/changes/{change_id}")
+async def read_change(ask: Ask, change_id: str) -> dict[str, Any]:
+    """Say where a change is now, per affiliate and third party."""
+    member_ref, shown = await changes.shown(ask.consent, _uuid(change_id, changes.change_not_found()))
+    ask.member(member_ref, staff=True)
+    return shown
+
+
+@router.get("/v1/members/{ref}/changes")
+async def list_changes(ask: Ask, ref: str) -> dict[str, Any]:
+    """Return every change of a member in order, each with its recipients."""
+    return {"changes": await changes.of_member(ask.consent, ask.member(ref, staff=True))}
+
+
+@router.get("/v1/status")
+async def status(ask: Ask) -> dict[str, Any]:
+    """Return what is not answered yet, per recipient, in changes and seconds."""
+    ask.require("service", *STAFF)
+    return {"recipients": await changes.lag(ask.consent)}
+
+
+@router.get("/v1/members/{ref}/disclosures")
+async def list_disclosures(ask: Ask, ref: str) -> dict[str, Any]:
+    """Say who was given which items, when and on what basis."""
+    return await disclosures.listed(ask.consent, ask.member(ref, staff=True))
+
+
+@router.post("/v1/members/{ref}/disclosures", status_code=201)
+async def disclose(
+    ask: Ask,
+    ref: str,
+    body: DisclosureBody,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> dict[str, Any]:
+    """Record a disclosure to a third party."""
+    ask.require("service")
+    canonical = ask.member(ref)
+    key = ask.key(body.model_dump(mode="json"), required=True)
+    return _send(response, await disclosures.disclose(ask.consent, canonical, body, key))
+
+
+@router.get("/v1/notices")
+async def list_notices(
+    ask: Ask, recipient: str | None = None, after: Annotated[int, Query(ge=0)] = 0
+) -> dict[str, Any]:
+    """Pull the correction notices of a third party behind a cursor: missed ones included."""
+    principal = ask.require("third_party", "service", *STAFF)
+    mine = principal.sub if principal.has("third_party") else recipient
+    if mine is None or (recipient is not None and recipient != mine):
+        raise Problem(
+            422 if mine is None else 403,
+            "recipient_required" if mine is None else "forbidden",
+            "recipient를 확인해 주세요.",
+            "Name the recipient; a third party may name itself only.",
+        )
+    return await notices.listed(ask.consent, mine, after)
+
+
+@router.post("/v1/notices/{notice_id}/acknowledgement")
+async def acknowledge(ask: Ask, notice_id: str, body: AcknowledgementBody) -> dict[str, str]:
+    """Take a third party's answer to a notice; needs no Idempotency-Key, repeating it changes nothing."""
+    principal = ask.require("third_party", "service")
+    mine = principal.sub if principal.has("third_party") else None
+    missing = Problem(404, "notice_not_found", "통지를 찾을 수 없습니다.", "There is no such notice.")
+    await notices.acknowledge(ask.consent, _uuid(notice_id, missing), mine, body)
+    return {"outcome": body.outcome}
+
+
+def _uuid(text: str, otherwise: Problem) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError as error:
+        raise otherwise from error

@@ -1,0 +1,79 @@
+"""Routes of content keys: an affiliate's backend gets the keys of its own records, one recipient and epoch each.
+
+Callers may keep a key for at most five minutes, so that shredding takes hold everywhere within that time.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from services.consent.access import Asked, forbidden
+from services.consent.api_members import Ask
+from services.consent.bodies import KeysBody
+from services.keyring import derive
+from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
+from services.runtime.problem import Problem
+
+router = APIRouter(tags=["keys"])
+CACHE = "private, max-age=300"
+
+
+@router.get("/v1/keys/{kid}")
+async def read_key(ask: Ask, kid: str, response: Response) -> dict[str, str]:
+    """Return one content key as a JWK; 403 for another recipient's, 404 once shredded."""
+    found, missing = await _lookup(ask, [kid])
+    if missing:
+        code = missing[0]["code"]
+        raise Problem(404, code, "키가 없거나 파기되었습니다.", "There is no such key, or it was destroyed.")
+    response.headers["Cache-Control"] = CACHE
+    return found[0]
+
+
+@router.post("/v1/keys")
+async def read_keys(ask: Ask, body: KeysBody, response: Response) -> dict[str, Any]:
+    """Return many content keys; those that cannot be had are listed with a code."""
+    found, missing = await _lookup(ask, body.kids)
+    response.headers["Cache-Control"] = CACHE
+    return {"keys": found, "missing": missing}
+
+
+async def _lookup(ask: Asked, kids: list[str]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    parsed = {kid: _parsed(kid) for kid in dict.fromkeys(kids)}
+    _authorise(ask, {p[0] for p in parsed.values() if p})
+    refs = list({p[1] for p in parsed.values() if p})
+    data_keys = await ask.consent.keyring.data_keys(refs)
+    found, missing = [], []
+    for kid, parts in parsed.items():
+        key = data_keys.get(parts[1]) if parts else None
+        if isinstance(key, bytes):
+            found.append(derive.jwk(derive.content_key(key, kid), kid))
+        else:
+            missing.append({"kid": kid, "code": _code(key)})
+    return found, missing
+
+
+def _parsed(kid: str) -> tuple[str, str, int] | None:
+    try:
+        return derive.parse_kid(kid)
+    except ValueError:
+        return None
+
+
+def _authorise(ask: Asked, recipients: set[str]) -> None:
+    """An affiliate gets its own; the notice sender gets third parties', never an affiliate's."""
+    affiliates = set(ask.consent.rules.affiliates)
+    principal = ask.require("affiliate", "notices", "third_party")
+    if principal.has("notices"):
+        allowed = recipients - affiliates
+    else:
+        allowed = recipients & {principal.sub}
+    if allowed != recipients:
+        raise forbidden()
+
+
+def _code(found: object) -> str:
+    if isinstance(found, KeyDestroyedError):
+        return "key_destroyed"
+    if found is None or isinstance(found, KeyUnknownError):
+        return "key_unknown"
+    raise TypeError(type(found).__name__)

@@ -1,0 +1,61 @@
+"""Where a change is now: reads of changes, deliveries and lag, as `/v1/changes`, `member show` and `status` tell them."""
+
+from typing import Any
+
+import asyncpg
+
+from schemas.receipts import ANSWERED
+from services.consent.handlers import Consent
+from services.consent.store import SQL
+from services.runtime.problem import Problem
+
+
+async def shown(consent: Consent, change_id: str) -> tuple[str, dict[str, Any]]:
+    """Return (member_ref, the answer of GET /v1/changes/{id}); 404 for an unknown change."""
+    row = await consent.pool.fetchrow(SQL["read_change"], change_id)
+    if row is None:
+        raise change_not_found()
+    return row["member_ref"], await _with_recipients(consent, row)
+
+
+async def of_member(consent: Consent, member_ref: str) -> list[dict[str, Any]]:
+    """Return every change of a member in order, each with its recipients."""
+    rows = await consent.pool.fetch(SQL["list_changes"], member_ref)
+    return [await _with_recipients(consent, row) for row in rows]
+
+
+async def lag(consent: Consent) -> list[dict[str, Any]]:
+    """Return per recipient what is not answered: changes, seconds behind, oldest unapplied withdrawal."""
+    return [dict(row) for row in await consent.pool.fetch(SQL["lag"])]
+
+
+async def _with_recipients(consent: Consent, row: asyncpg.Record) -> dict[str, Any]:
+    found = await consent.pool.fetch(SQL["list_deliveries"], row["change_id"])
+    recipients = [_recipient(d) for d in found]
+    answered = all(d["stage"] in ANSWERED for d in found)
+    return {
+        "change_id": row["change_id"],
+        "change": row["name"],
+        "seq": row["seq"],
+        "accepted_at": row["accepted_at"],
+        "complete": answered if recipients else row["sealed_at"] is not None,
+        "sealed_at": row["sealed_at"],
+        "leaf_index": row["leaf_index"],
+        "recipients": recipients,
+    }
+
+
+def _recipient(row: asyncpg.Record) -> dict[str, Any]:
+    told = {
+        "id": row["recipient"],
+        "kind": row["kind"],
+        "stage": row["stage"],
+        "at": row["at"],
+        "relayed_at": row["relayed_at"],
+    }
+    return told | {k: row[k] for k in ("outcome", "reason") if row[k] is not None}
+
+
+def change_not_found() -> Problem:
+    """The answer for a change that is not there or not the caller's."""
+    return Problem(404, "change_not_found", "변경을 찾을 수 없습니다.", "There is no such change.")

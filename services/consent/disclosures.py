@@ -1,0 +1,145 @@
+"""Disclosures to third parties: recorded by item with a commitment of the value given, so that a correction finds them."""
+
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+from uuid_utils import uuid7
+
+from schemas import codec
+from schemas.envelope import Envelope, to_headers
+from schemas.receipts import DISCLOSURE_TYPE, DisclosureRecord
+from schemas.topics import RECEIPTS
+from services.consent import idempotency, records, store
+from services.consent.bodies import DisclosureBody
+from services.consent.handlers import Consent, not_found
+from services.consent.idempotency import Answer, Key
+from services.consent.model import Member
+from services.policy import decide as policy
+from services.runtime.outbox import Record
+from services.runtime.problem import Problem
+
+
+async def disclose(consent: Consent, ref: str, body: DisclosureBody, key: Key | None) -> Answer:
+    """Record one disclosure. 409 unless the member is active; 422 for an unregistered recipient or an item not there.
+
+    It changes no value, so the member's version stays: it leaves as a receipt, not as a fact.
+    """
+    _allowed(consent, body)
+    at = consent.clock()
+    async with consent.pool.acquire() as connection, connection.transaction():
+        if stored := await idempotency.recall(connection, key):
+            return stored
+        member = await _share_locked(connection, ref)
+        row = await _ledger_row(consent, member, body)
+        record = _record(ref, body, row, at)
+        await store.write_disclosure(connection, record, row, _carrier(record))
+        answer = Answer(201, {"disclosure_id": record.disclosure_id, **_shown(record)})
+        await idempotency.remember(connection, key, answer)
+    consent.nudge()
+    return answer
+
+
+async def listed(consent: Consent, ref: str) -> dict[str, Any]:
+    """Return every disclosure of a member, oldest first; 404 for an unknown member."""
+    if await consent.pool.fetchval("SELECT 1 FROM member WHERE member_ref = $1", ref) is None:
+        raise not_found()
+    rows = await consent.pool.fetch(store.SQL["list_disclosures"], ref)
+    return {"disclosures": [dict(row) for row in rows]}
+
+
+def _allowed(consent: Consent, body: DisclosureBody) -> None:
+    problems = policy.validate_disclosure(consent.rules, body.recipient, body.items, body.purpose, body.basis)
+    if problems:
+        errors = [{"pointer": p.pointer, "code": p.code} for p in problems]
+        names = ", ".join(f"{p.pointer} ({p.code})" for p in problems)
+        raise Problem(
+            422,
+            problems[0].code,
+            f"제공 기록을 남길 수 없습니다: {names}",
+            f"This disclosure cannot be recorded: {names}",
+            errors=errors,
+        )
+
+
+async def _share_locked(connection: asyncpg.Connection, ref: str) -> Member:
+    """Read the member so that no correction can slip between the values read and the ledger row."""
+    await connection.execute("SELECT 1 FROM member WHERE member_ref = $1 FOR UPDATE", ref)
+    found = await store.read(connection, ref)
+    if found is None:
+        raise not_found()
+    member = found[0].member
+    if member.status != "active":
+        raise Problem(
+            409,
+            "member_not_active",
+            "현재 상태에서는 제3자에게 새로 제공할 수 없습니다.",
+            "Nothing new may be given to a third party in this status.",
+        )
+    return member
+
+
+async def _ledger_row(consent: Consent, member: Member, body: DisclosureBody) -> records.LedgerRow:
+    values = member.values()
+    items = {_resolved(values, name, i): "" for i, name in enumerate(body.items)}
+    data_key = await consent.keyring.data_key(member.member_ref)
+    given = {item: records.commitment(data_key, item, values[item]) for item in items}
+    return records.LedgerRow(body.recipient, "third_party", "recipient", given, body.purpose, body.basis)
+
+
+def _resolved(values: dict[str, Any], name: str, position: int) -> str:
+    """Return the item's full name: as given, or the one `<service>.<name>` the member has."""
+    if name in values:
+        return name
+    matches = [v for v in values if v.endswith(f".{name}")]
+    if len(matches) == 1:
+        return matches[0]
+    code = "item_ambiguous" if matches else "item_absent"
+    raise Problem(
+        422,
+        code,
+        "이 회원에게 없는 항목이거나 서비스 이름(예: hypermeeting.phone)이 필요합니다.",
+        "The member has no such item, or it needs its service (such as hypermeeting.phone).",
+        errors=[{"pointer": f"/items/{position}", "code": code}],
+    )
+
+
+def _record(ref: str, body: DisclosureBody, row: records.LedgerRow, at: datetime) -> DisclosureRecord:
+    return DisclosureRecord(
+        disclosure_id=str(uuid7()),
+        member_ref=ref,
+        recipient=body.recipient,
+        kind="third_party",
+        role="recipient",
+        items=tuple(sorted(row.items)),
+        purpose=body.purpose,
+        basis=body.basis,
+        at=at,
+    )
+
+
+def _shown(record: DisclosureRecord) -> dict[str, Any]:
+    return record.model_dump(mode="json", include={"recipient", "kind", "role", "items", "purpose", "basis", "at"})
+
+
+def _carrier(record: DisclosureRecord) -> Record:
+    envelope = Envelope(
+        id=record.disclosure_id,
+        type=DISCLOSURE_TYPE,
+        source=records.SOURCE,
+        subject=record.member_ref,
+        sequence=1,
+        previous=0,
+        time=record.at,
+        dataschema="urn:dongui:disclosure:v1",
+        content_type="application/json",
+        traceparent=None,
+    )
+    return Record(
+        envelope.id,
+        RECEIPTS,
+        envelope.subject,
+        envelope.type,
+        codec.encode_clear(record, envelope),
+        to_headers(envelope),
+    )

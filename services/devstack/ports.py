@@ -1,0 +1,78 @@
+"""Ports on loopback: chosen below the range the system hands out, or named and explained when taken."""
+
+import errno
+import secrets
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from services.devstack.errors import DevstackError, PortTakenError
+
+HOST = "127.0.0.1"
+LOWEST, HIGHEST = 20_000, 30_000
+"""Below Linux' ephemeral range: a port that is free while its server restarts is not taken by a client."""
+ATTEMPTS_MAX = 200
+LISTENING = "0A"
+
+
+def is_free(port: int) -> bool:
+    """Say whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` different free ports, chosen at random."""
+    found: list[int] = []
+    for _ in range(ATTEMPTS_MAX + count):
+        if len(found) == count:
+            return found
+        port = LOWEST + secrets.randbelow(HIGHEST - LOWEST)
+        if port not in found and is_free(port):
+            found.append(port)
+    raise DevstackError("no free ports between 20000 and 30000; stop something and try again")
+
+
+def require_free(wanted: Iterable[tuple[str, int]]) -> None:
+    """Raise PortTakenError for the first taken one of `(what for, port)`, naming who may hold it."""
+    for purpose, port in wanted:
+        if not is_free(port):
+            raise PortTakenError(
+                f"port {port} (for {purpose}) is taken{_told(port)}. Stop that program, "
+                f"or choose other ports: dongui dev up --port-base {port + 1000 - port % 100}"
+            )
+
+
+def _told(port: int) -> str:
+    holder = holder_of(port)
+    return f" by {holder}" if holder else ""
+
+
+def holder_of(port: int) -> str | None:
+    """Return `program (pid n)` of who listens on a port, as far as /proc lets us see it."""
+    inodes = {inode for table in ("tcp", "tcp6") for inode in _listening(Path("/proc/net") / table, port)}
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    if not wanted:
+        return None
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(fd.readlink()) in wanted for fd in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+        except OSError:
+            continue
+    return None
+
+
+def _listening(table: Path, port: int) -> list[str]:
+    try:
+        rows = [line.split() for line in table.read_text().splitlines()[1:]]
+    except OSError:
+        return []
+    return [r[9] for r in rows if r[3] == LISTENING and int(r[1].rpartition(":")[2], 16) == port]

@@ -1,0 +1,73 @@
+"""Pure: every key and keyed digest that comes from a member's data key, and the e-mail index.
+
+What is derived dies with the data key: shred it, and contents and commitments go silent.
+"""
+
+import hashlib
+import hmac
+import unicodedata
+from base64 import urlsafe_b64encode
+from typing import Final
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from schemas.jwe import KID
+
+KEY_BYTES: Final = 32
+_CONTENT_INFO: Final = b"dongui/content/v1/"
+_COMMITMENT_INFO: Final = b"dongui/commitment/v1"
+
+
+def format_kid(recipient: str, member_ref: str, epoch: int) -> str:
+    """Return `<recipient>.<member_ref>.<epoch>`; raise ValueError when that would not parse."""
+    kid = f"{recipient}.{member_ref}.{epoch}"
+    parse_kid(kid)
+    return kid
+
+
+def parse_kid(kid: str) -> tuple[str, str, int]:
+    """Return (recipient, member_ref, grant epoch from 1); raise ValueError, without the value."""
+    found = KID.fullmatch(kid)
+    if found is None:
+        raise ValueError("not a key id")
+    return found["recipient"], found["member"], int(found["epoch"])
+
+
+def content_key(data_key: bytes, kid: str) -> bytes:
+    """Return the 32-byte key of one recipient and grant epoch; raise ValueError for a bad kid."""
+    parse_kid(kid)
+    return _expand(data_key, _CONTENT_INFO + kid.encode())
+
+
+def commitment(data_key: bytes, item: str, value: str) -> str:
+    """Return base64url(HMAC-SHA256) of an item's value: equal values of one member look equal.
+
+    Keyed, because an e-mail address or a name could be guessed from a plain hash.
+    """
+    key = _expand(data_key, _COMMITMENT_INFO)
+    return _b64url(hmac.digest(key, f"{item}\x00{value}".encode(), hashlib.sha256))
+
+
+def jwk(key: bytes, kid: str) -> dict[str, str]:
+    """Return a content key as a JWK (RFC 7517), as the key service hands it out."""
+    return {"kty": "oct", "kid": kid, "k": _b64url(key), "alg": "A256GCM"}
+
+
+def email_index(index_key: bytes, email: str) -> bytes:
+    """Return the 32-byte HMAC by which an e-mail is unique; its key is not a member's.
+
+    Spellings that mean one mailbox to a person are one: surrounding space, case, Unicode form.
+    """
+    folded = unicodedata.normalize("NFC", email).strip().casefold()
+    return hmac.digest(index_key, unicodedata.normalize("NFC", folded).encode(), hashlib.sha256)
+
+
+def _expand(data_key: bytes, info: bytes) -> bytes:
+    if len(data_key) != KEY_BYTES:
+        raise ValueError("a data key is 32 bytes")
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=b"", info=info).derive(data_key)
+
+
+def _b64url(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()

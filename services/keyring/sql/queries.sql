@@ -1,0 +1,11 @@
+-- name: insert_key
+INSERT INTO member_key (member_ref, wrapped, kek_id, created_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (member_ref) DO NOTHING
+
+-- name: read_keys
+SELECT member_ref, wrapped, kek_id FROM member_key WHERE member_ref = ANY($1::uuid[])
+
+-- name: shred_key
+INSERT INTO member_key (member_ref, created_at, shredded_at) VALUES ($1, $2, $2)
+ON CONFLICT (member_ref) DO UPDATE SET wrapped = NULL, shredded_at = excluded.shredded_at
+WHERE member_key.shredded_at IS NULL

@@ -1,0 +1,1 @@
+"""Library: the plumbing a process needs, one external thing per file."""

@@ -1,0 +1,108 @@
+"""Bearer tokens (RFC 8725): one algorithm, pinned issuer and audience, keys from a JWKS file or URL."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import aiohttp
+import orjson
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from services.runtime.settings import MissingSettingsError, Settings
+
+ALGORITHMS = ["EdDSA", "Ed25519"]
+JWKS_TTL_S = 300.0
+JWKS_TIMEOUT_S = 5.0
+LEEWAY_S = 30
+
+
+class AuthError(Exception):
+    """The caller is not known (401) or the keys cannot be had (503). `code` is stable; nothing of the token is in it."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks: `sub` is a member_ref, an affiliate id, a third-party id or a staff id; roles decide what it may."""
+
+    sub: str
+    roles: frozenset[str]
+
+    def has(self, *roles: str) -> bool:
+        return not self.roles.isdisjoint(roles)
+
+
+class Authenticator:
+    """Verifies tokens of one issuer; refreshes keys from the URL at most every five minutes."""
+
+    def __init__(self, issuer: str, audience: str, *, keys: KeySet | None, url: str | None) -> None:
+        self._url = url
+        self._keys = keys
+        self._fetched_at = time.monotonic() if keys else float("-inf")
+        self._lock = asyncio.Lock()
+        self._claims = jwt.JWTClaimsRegistry(
+            leeway=LEEWAY_S,
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "value": audience},
+            exp={"essential": True},
+            sub={"essential": True},
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Authenticator":
+        """Build from `jwks_file` or `jwks_url`; raise MissingSettingsError when neither is set."""
+        if settings.jwks_file:
+            keys = KeySet.import_key_set(orjson.loads(settings.jwks_file.read_bytes()))
+            return cls(settings.issuer, settings.audience, keys=keys, url=None)
+        if settings.jwks_url:
+            return cls(settings.issuer, settings.audience, keys=None, url=settings.jwks_url)
+        raise MissingSettingsError(["jwks_file"])
+
+    async def principal(self, authorization: str | None) -> Principal:
+        """Return who a header `Bearer <token>` names; raise AuthError otherwise."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise AuthError(401, "token_missing")
+        keys = await self._current_keys()
+        try:
+            decoded = jwt.decode(token.strip(), keys, algorithms=ALGORITHMS)
+            self._claims.validate(decoded.claims)
+        except (JoseError, ValueError, TypeError) as error:
+            raise AuthError(401, "token_invalid") from error
+        return _principal(decoded.claims)
+
+    async def _current_keys(self) -> KeySet:
+        async with self._lock:
+            stale = time.monotonic() - self._fetched_at > JWKS_TTL_S
+            if self._url and stale:
+                self._keys = await _fetch(self._url)
+                self._fetched_at = time.monotonic()
+        if self._keys is None:
+            raise AuthError(503, "keys_unavailable")
+        return self._keys
+
+
+def _principal(claims: dict[str, object]) -> Principal:
+    roles = claims.get("roles")
+    if not isinstance(roles, list) or not all(isinstance(r, str) for r in roles):
+        raise AuthError(401, "token_invalid")
+    return Principal(str(claims["sub"]), frozenset(roles))
+
+
+async def _fetch(url: str) -> KeySet:
+    timeout = aiohttp.ClientTimeout(total=JWKS_TIMEOUT_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url, allow_redirects=False) as answer,
+        ):
+            answer.raise_for_status()
+            return KeySet.import_key_set(await answer.json(content_type=None))
+    except (aiohttp.ClientError, TimeoutError, ValueError, JoseError) as error:
+        raise AuthError(503, "keys_unavailable") from error

@@ -1,0 +1,65 @@
+"""Kafka clients built from settings in one place: same security, idempotent producers, no auto-commit."""
+
+import ssl
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from services.runtime.settings import MissingSettingsError, Settings
+
+REQUEST_TIMEOUT_MS = 30_000
+
+
+class InsecureKafkaError(Exception):
+    """The production profile refuses a Kafka connection that is not TLS. Set DONGUI_KAFKA_SECURITY."""
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Return the connection options every aiokafka client takes; raise when the set-up is not allowed."""
+    settings.require("kafka")
+    options: dict[str, Any] = {"bootstrap_servers": settings.kafka}
+    protocol = settings.kafka_security
+    if protocol == "SASL_PLAINTEXT":
+        raise InsecureKafkaError("SASL_PLAINTEXT sends the password in clear; use SASL_SSL")
+    if protocol == "PLAINTEXT":
+        _allow_plaintext(settings)
+        return options
+    options["security_protocol"] = protocol
+    options["ssl_context"] = ssl.create_default_context(cafile=settings.kafka_ca_file)
+    if protocol == "SASL_SSL":
+        options |= _scram(settings)
+    return options
+
+
+def _allow_plaintext(settings: Settings) -> None:
+    if settings.profile != "dev":
+        raise InsecureKafkaError("PLAINTEXT is for the dev profile only; set DONGUI_KAFKA_SECURITY=SASL_SSL")
+
+
+def _scram(settings: Settings) -> dict[str, Any]:
+    if not settings.kafka_username or settings.kafka_password is None:
+        raise MissingSettingsError(["kafka_username", "kafka_password"])
+    return {
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": settings.kafka_username,
+        "sasl_plain_password": settings.kafka_password.get_secret_value(),
+    }
+
+
+async def producer(settings: Settings) -> AIOKafkaProducer:
+    """Return a started idempotent producer (acks=all): in order per partition, no duplicate of its own."""
+    made = AIOKafkaProducer(
+        **client_options(settings),
+        enable_idempotence=True,
+        linger_ms=2,
+        max_batch_size=256 * 1024,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+    )
+    await made.start()
+    return made
+
+
+def consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:
+    """Return a consumer, not started, that never commits by itself and starts at the earliest record."""
+    defaults: dict[str, Any] = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
+    return AIOKafkaConsumer(**client_options(settings), **(defaults | options))

@@ -1,0 +1,41 @@
+"""PostgreSQL pools with the codecs we use everywhere: jsonb as Python values, UUID as text."""
+
+from typing import Any
+
+import asyncpg
+import orjson
+
+type_codecs = ("json", "jsonb")
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    for name in type_codecs:
+        await connection.set_type_codec(
+            name,
+            encoder=lambda v: orjson.dumps(v).decode(),
+            decoder=orjson.loads,
+            schema="pg_catalog",
+        )
+    await connection.set_type_codec("uuid", encoder=str, decoder=str, schema="pg_catalog")
+
+
+async def open_pool(dsn: str, *, size: int = 8, application: str = "dongui") -> asyncpg.Pool:
+    """Open a pool of at most `size` connections; statement time-out 30 s, lock time-out 5 s."""
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        init=_prepare,
+        server_settings=_server_settings(application),
+    )
+
+
+async def connect(dsn: str, *, application: str = "dongui") -> asyncpg.Connection:
+    """Open one direct connection (advisory-lock leases need a session of their own)."""
+    connection = await asyncpg.connect(dsn, server_settings=_server_settings(application))
+    await _prepare(connection)
+    return connection
+
+
+def _server_settings(application: str) -> dict[str, Any]:
+    return {"application_name": application, "statement_timeout": "30000", "lock_timeout": "5000"}

@@ -1,0 +1,119 @@
+"""RFC 9457 problem details, in Korean by default and English on request, never with the rejected value."""
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from services.runtime.problem import Problem
+
+TYPE_BASE = "https://dongui.kr/problems/"
+_STATUS_TITLES = {
+    400: ("잘못된 요청", "Bad request"),
+    401: ("인증 필요", "Unauthenticated"),
+    403: ("권한 없음", "Forbidden"),
+    404: ("찾을 수 없음", "Not found"),
+    405: ("허용되지 않는 방법", "Method not allowed"),
+    409: ("충돌", "Conflict"),
+    412: ("버전이 다름", "Precondition failed"),
+    413: ("요청이 너무 큼", "Content too large"),
+    422: ("처리할 수 없는 내용", "Unprocessable content"),
+    428: ("If-Match 필요", "Precondition required"),
+    500: ("내부 오류", "Internal error"),
+    503: ("일시적으로 이용할 수 없음", "Service unavailable"),
+}
+log = structlog.get_logger("http")
+
+
+def body_of(problem: Problem, language: str) -> dict[str, Any]:
+    """Return the problem+json members for a language (`ko` or `en`)."""
+    index = 1 if language == "en" else 0
+    title = _STATUS_TITLES.get(problem.status, ("오류", "Error"))[index]
+    detail = (problem.detail_ko, problem.detail_en)[index]
+    return {
+        "type": TYPE_BASE + problem.code,
+        "title": title,
+        "status": problem.status,
+        "code": problem.code,
+        "detail": detail,
+        **problem.extra,
+    }
+
+
+def language_of(request: Request) -> str:
+    """Return `en` when the client prefers English, else `ko`."""
+    preferred = request.headers.get("accept-language", "").strip().lower()
+    return "en" if preferred.startswith("en") else "ko"
+
+
+def response(request: Request, problem: Problem) -> JSONResponse:
+    """Render a problem for this request."""
+    language = language_of(request)
+    return JSONResponse(
+        body_of(problem, language),
+        status_code=problem.status,
+        media_type="application/problem+json",
+        headers={"Content-Language": language, **problem.headers},
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of this application a problem, its own and the framework's."""
+
+    @app.exception_handler(Problem)
+    async def _problem(request: Request, error: Problem) -> JSONResponse:
+        return response(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
+        return response(request, _of_validation(error))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        title = _STATUS_TITLES.get(error.status_code, ("오류", "Error"))
+        return response(request, Problem(error.status_code, f"http_{error.status_code}", title[0], title[1]))
+
+    @app.exception_handler(Exception)
+    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("unexpected_error", error=type(error).__name__, route=_route(request))
+        return response(
+            request,
+            Problem(
+                500,
+                "internal",
+                "처리하지 못했습니다. 같은 Idempotency-Key로 다시 보내 주세요.",
+                "The request was not processed. Send it again with the same Idempotency-Key.",
+            ),
+        )
+
+
+def _route(request: Request) -> str:
+    return getattr(request.scope.get("route"), "path", "?")
+
+
+def _of_validation(error: RequestValidationError) -> Problem:
+    errors = [{"pointer": _pointer(e["loc"]), "code": str(e["type"])} for e in error.errors()]
+    malformed = any(e["code"] == "json_invalid" for e in errors)
+    if malformed:
+        return Problem(400, "bad_json", "본문이 올바른 JSON이 아닙니다.", "The body is not valid JSON.")
+    fields = ", ".join(e["pointer"] for e in errors)
+    return Problem(
+        422,
+        "invalid_field",
+        f"다음 항목을 확인해 주세요: {fields}",
+        f"Check these fields: {fields}",
+        errors=errors,
+    )
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """JSON Pointer of a field. An unknown field's own name may hold a value, so only short plain names appear."""
+    parts = [str(p) for p in location if p != "body"]
+    safe = [p if p.replace("_", "").replace("-", "").isalnum() and len(p) <= 40 and p.isascii() else "*" for p in parts]
+    return "/" + "/".join(safe)
+
+
+__all__ = ["Problem", "body_of", "install", "language_of", "response"]

@@ -1,0 +1,152 @@
+"""Outbox to Kafka: leased shards, in order, stop at the first error, mark after the broker's acknowledgement.
+
+A shard is leased by a session advisory lock on the relay's own direct connection, the same on which rows are
+marked. A lease is not a fence: a relay that was paused can send late duplicates, which every consumer drops
+by (member, seq). Why this shape and no other: docs/decisions/0003 (measured losses of the alternatives).
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaProducer
+from prometheus_client import Counter, Gauge
+
+from services.runtime import postgres
+from services.runtime.outbox import SHARDS
+
+BATCH_MAX = 500
+SEND_TIMEOUT_S = 30.0
+BACKOFF_S_MAX = 5.0
+LEASE_SPACE = 7_318_403
+"""First key of the two-key advisory lock; the second is the shard."""
+
+_SELECT = """
+SELECT position, id, aggregatetype, aggregateid, payload, headers FROM outbox
+WHERE shard = ANY($1::int[]) AND published_at IS NULL ORDER BY position LIMIT $2
+"""
+_MARK = "UPDATE outbox SET published_at = now() WHERE position = ANY($1::bigint[])"
+
+PUBLISHED = Counter("dongui_relay_published", "Outbox rows acknowledged by the broker", ["application"])
+RESTARTS = Counter("dongui_relay_restarts", "Relay sessions that ended in an error", ["application"])
+SHARDS_HELD = Gauge("dongui_relay_shards_held", "Shards this relay leases now", ["application"])
+
+OnPublished = Callable[[asyncpg.Connection, Sequence[str]], Awaitable[None]]
+log = structlog.get_logger("relay")
+
+
+class Relay:
+    """Publishes one database's outbox. Several may run on one database; each shard has one at a time.
+
+    `on_published(tx, event_ids)` runs in the transaction that marks the rows.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        producer_factory: Callable[[], Awaitable[AIOKafkaProducer]],
+        *,
+        prefix: str,
+        on_published: OnPublished | None = None,
+        poll_s: float = 0.05,
+        shards_max: int = SHARDS,
+        application: str = "relay",
+    ) -> None:
+        self._dsn = dsn
+        self._producer_factory = producer_factory
+        self._prefix = prefix
+        self._on_published = on_published
+        self._poll_s = poll_s
+        self._shards_max = shards_max
+        self._application = application
+        self._wake = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Look at the outbox now rather than at the next poll."""
+        self._wake.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Relay until `stop`; after any error start again with a new connection and a new producer."""
+        backoff_s = 0.1
+        while not stop.is_set():
+            try:
+                await self._session(stop)
+                backoff_s = 0.1
+            except Exception as error:  # noqa: BLE001
+                # A fatal producer state, a lost lease or a broker that is away all end here: nothing is
+                # marked that was not acknowledged, so a new session simply reads the same rows again.
+                RESTARTS.labels(self._application).inc()
+                log.warning("relay_session_ended", error=type(error).__name__, application=self._application)
+                await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311
+                backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        connection = await postgres.connect(self._dsn, application=f"dongui-{self._application}")
+        try:
+            producer = await self._producer_factory()
+            try:
+                await self._drain_until(stop, connection, producer)
+            finally:
+                await asyncio.wait_for(producer.stop(), SEND_TIMEOUT_S)
+        finally:
+            SHARDS_HELD.labels(self._application).set(0)
+            connection.terminate()  # ends the session at once, and with it every lease
+
+    async def _drain_until(
+        self, stop: asyncio.Event, connection: asyncpg.Connection, producer: AIOKafkaProducer
+    ) -> None:
+        held: set[int] = set()
+        polls = 0
+        while not stop.is_set():
+            if polls % 20 == 0:
+                await self._lease(connection, held)
+            polls += 1
+            sent = await self._publish_batch(connection, producer, sorted(held))
+            if sent < BATCH_MAX:
+                await self._pause()
+
+    async def _lease(self, connection: asyncpg.Connection, held: set[int]) -> None:
+        """Take free shards up to `shards_max`, starting at a random one so that relays spread out."""
+        first = random.randrange(SHARDS)  # noqa: S311
+        for offset in range(SHARDS):
+            if len(held) >= self._shards_max:
+                break
+            shard = (first + offset) % SHARDS
+            if shard not in held and await connection.fetchval(
+                "SELECT pg_try_advisory_lock($1, $2)", LEASE_SPACE, shard
+            ):
+                held.add(shard)
+        SHARDS_HELD.labels(self._application).set(len(held))
+
+    async def _publish_batch(
+        self, connection: asyncpg.Connection, producer: AIOKafkaProducer, shards: list[int]
+    ) -> int:
+        rows = await connection.fetch(_SELECT, shards, BATCH_MAX)
+        if not rows:
+            return 0
+        acks = [await self._send(producer, row) for row in rows]
+        await asyncio.wait_for(asyncio.gather(*acks), SEND_TIMEOUT_S)
+        async with connection.transaction():
+            await connection.execute(_MARK, [row["position"] for row in rows])
+            if self._on_published is not None:
+                await self._on_published(connection, [row["id"] for row in rows])
+        PUBLISHED.labels(self._application).inc(len(rows))
+        return len(rows)
+
+    async def _send(self, producer: AIOKafkaProducer, row: asyncpg.Record) -> Awaitable[object]:
+        headers = [(name, value.encode()) for name, value in row["headers"].items()]
+        return await producer.send(
+            self._prefix + row["aggregatetype"],
+            value=row["payload"],
+            key=row["aggregateid"].encode(),
+            headers=headers,
+        )
+
+    async def _pause(self) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), self._poll_s)
+        except TimeoutError:
+            return
+        self._wake.clear()

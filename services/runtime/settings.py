@@ -1,0 +1,89 @@
+"""The only reader of the environment. Frozen; `require` fails at start with every missing name at once.
+
+Each process needs a part of these: the composition roots (`app.py`) say which by `require`.
+"""
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DATABASES = ("consent", "keyring", "audit", "retention", "notices")
+
+
+class MissingSettingsError(Exception):
+    """Settings this process cannot run without are absent. Set the named variables and start again."""
+
+    def __init__(self, names: list[str]) -> None:
+        variables = ", ".join(f"DONGUI_{name.upper()}" for name in names)
+        super().__init__(f"missing settings: {variables}")
+        self.names = names
+
+
+class Settings(BaseSettings):
+    """All settings of all processes. Environment variables are `DONGUI_<NAME>`; maps are JSON."""
+
+    model_config = SettingsConfigDict(env_prefix="DONGUI_", frozen=True, extra="ignore")
+
+    profile: str = "production"
+    data_dir: Path = Path(".dongui")
+    log_level: str = "INFO"
+
+    kafka: str | None = None
+    kafka_security: str = "PLAINTEXT"
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: Path | None = None
+    topic_prefix: str = ""
+
+    consent_dsn: SecretStr | None = None
+    keyring_dsn: SecretStr | None = None
+    audit_dsn: SecretStr | None = None
+    retention_dsn: SecretStr | None = None
+    notices_dsn: SecretStr | None = None
+    affiliate_dsns: dict[str, SecretStr] = Field(default_factory=dict)
+    owner_dsns: dict[str, SecretStr] = Field(default_factory=dict)
+
+    kek_file: Path | None = None
+    email_index_key_file: Path | None = None
+    audit_signing_key_file: Path | None = None
+    webhook_signing_key_file: Path | None = None
+
+    issuer: str = "https://issuer.dongui.localhost"
+    audience: str = "dongui"
+    jwks_file: Path | None = None
+    jwks_url: str | None = None
+
+    consent_host: str = "127.0.0.1"
+    consent_port: int = 8801
+    consent_url: str | None = None
+    audit_host: str = "127.0.0.1"
+    audit_port: int = 8802
+    audit_url: str | None = None
+    console_url: str | None = None
+    health_host: str = "127.0.0.1"
+    health_port: int = 0
+
+    affiliate_tokens: dict[str, SecretStr] = Field(default_factory=dict)
+    notices_token: SecretStr | None = None
+    service_token: SecretStr | None = None
+    third_parties: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    relay_shards: int = 4
+    checkpoint_interval_s: float = 1.0
+    affiliate_batch_max: int = 1000
+
+    def require(self, *names: str) -> Self:
+        """Return self, or raise MissingSettingsError naming every absent one of `names`."""
+        missing = [name for name in names if not getattr(self, name)]
+        if missing:
+            raise MissingSettingsError(missing)
+        return self
+
+    def secret(self, name: str) -> str:
+        """Return the clear text of the SecretStr setting `name`; raise MissingSettingsError when absent."""
+        value = getattr(self, name)
+        if value is None:
+            raise MissingSettingsError([name])
+        return str(value.get_secret_value())

@@ -1,0 +1,57 @@
+"""Fixtures of the whole suite: one real stack for the run, fresh databases and topics for each test.
+
+All loops are the session's. Names are drawn from `secrets`: pytest-randomly seeds `random` alike for every test.
+"""
+
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from schemas.topics import all_topics
+from services.devstack import topics
+from services.devstack.provision import AFFILIATES
+from tests.support.databases import Databases, Templates
+from tests.support.servers import Servers, running_servers
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take `--seed-long N`: the seed of the long tests' random choices."""
+    parser.addoption("--seed-long", type=int, default=1, help="seed of the long tests")
+
+
+@pytest.fixture(scope="session")
+def seed_long(request: pytest.FixtureRequest) -> int:
+    """The seed of the long tests' random choices."""
+    return int(request.config.getoption("--seed-long"))
+
+
+@pytest_asyncio.fixture(scope="session")
+async def stack() -> AsyncIterator[Servers]:
+    """A real Kafka and a real PostgreSQL for the whole run."""
+    async with running_servers() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def templates(stack: Servers) -> Templates:
+    """The migrated template databases."""
+    return Templates(stack.access)
+
+
+@pytest_asyncio.fixture
+async def databases(templates: Templates) -> AsyncIterator[Databases]:
+    """Fresh databases: `.dsn(name)`, `.owner_dsn(name)`, `.admin_dsn`, `.blocked(name)`."""
+    made = Databases(templates, f"t{secrets.token_hex(4)}")
+    yield made
+    await made.drop()
+
+
+@pytest_asyncio.fixture
+async def topic_prefix(stack: Servers) -> AsyncIterator[str]:
+    """A fresh prefix under which every topic of the contract exists."""
+    prefix = f"t{secrets.token_hex(4)}-"
+    await topics.create(stack.bootstrap, all_topics(AFFILIATES), prefix=prefix)
+    yield prefix
+    await topics.delete(stack.bootstrap, prefix)

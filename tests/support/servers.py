@@ -1,0 +1,50 @@
+"""One Kafka and one PostgreSQL for the whole test run, below a temporary directory; the jars are shared."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from services.devstack.provision import Access, create_roles, database_names
+from services.devstack.stack import Stack, to_stderr
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+JAR_CACHE = REPOSITORY / ".dongui" / "jars"
+
+
+@asynccontextmanager
+async def temporary_directory() -> AsyncIterator[Path]:
+    """Yield a directory that another account may enter too (PostgreSQL's, when we are root); remove it after."""
+    folder = Path(tempfile.mkdtemp(prefix="dongui-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Servers:
+    """The running stack and the DSNs of its roles; `bootstrap` is Kafka's address."""
+
+    def __init__(self, stack: Stack, access: Access) -> None:
+        self.stack = stack
+        self.access = access
+        self.kafka = stack.kafka
+        self.postgres = stack.postgres
+        self.base_dir = stack.base_dir
+        self.bootstrap = stack.bootstrap
+
+
+@asynccontextmanager
+async def running_servers() -> AsyncIterator[Servers]:
+    """Start both servers, make the roles, stop both at the end."""
+    async with temporary_directory() as folder:
+        stack = Stack(folder, jar_cache=JAR_CACHE, say=to_stderr)
+        await stack.start()
+        try:
+            access = Access.load(stack.postgres, folder / "secrets" / "databases.json", database_names())
+            await create_roles(access, database_names())
+            yield Servers(stack, access)
+        finally:
+            await stack.stop()
