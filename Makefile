@@ -9,10 +9,10 @@ KEEP ?=
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check fmt bench schemas lock clean
+.PHONY: help demo test test-long check fmt bench schemas lock compose-secrets clean
 
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dongui needs Python 3.11 or newer; set PYTHON=/path/to/python3")'
@@ -51,6 +51,9 @@ schemas: $(STAMP) ## Write the generated JSON Schema and AsyncAPI files
 lock: ## Resolve the dependencies again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --all-extras pyproject.toml -o requirements-dev.lock --quiet
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --constraint requirements-dev.lock pyproject.toml -o requirements.lock --quiet
+
+compose-secrets: $(STAMP) ## Write ./secrets and .env for docker compose, once
+	@$(BIN)/python infra/compose_secrets.py
 
 clean: ## Stop the system and remove what it made
 	@test ! -x $(BIN)/dongui || $(BIN)/dongui dev reset || true

@@ -12,6 +12,7 @@ import pytest_asyncio
 from schemas.topics import all_topics
 from services.devstack import topics
 from services.devstack.provision import AFFILIATES
+from services.devstack.system import System
 from tests.support.databases import Databases, Templates
 from tests.support.servers import Servers, running_servers
 
@@ -32,6 +33,15 @@ async def stack() -> AsyncIterator[Servers]:
     """A real Kafka and a real PostgreSQL for the whole run."""
     async with running_servers() as servers:
         yield servers
+
+
+@pytest_asyncio.fixture(scope="session")
+async def system(stack: Servers) -> AsyncIterator[System]:
+    """Every process of the product on the run's servers, with the real names of databases and topics."""
+    running = System(stack.base_dir, stack=stack.stack)
+    await running.start()
+    yield running
+    await running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
 
 class CheckpointError(Exception):
-    """The note or key is not what it must be. `code` is stable: `bad_note`, `bad_key`, `unknown_key`, `bad_signature`."""
+    """The note or key is not what it must be: `bad_note`, `bad_key`, `unknown_key`, `bad_signature` (stable codes)."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)

@@ -15,7 +15,7 @@ import typer
 from services.audit import verify as verifier
 from services.audit.checkpoint import CheckpointError, Verifier
 from services.audit.verify import Report
-from services.cli import load_settings
+from services.commands.context import load_settings
 from services.runtime.settings import Settings
 
 TIMEOUT_S = 30.0

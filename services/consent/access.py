@@ -2,38 +2,41 @@
 
 import re
 import uuid
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final
 
-from fastapi import Request
+from fastapi import Depends, Header, Request
 
+from schemas.base import ActorKind
+from schemas.envelope import TRACE
 from services.consent import idempotency
-from services.consent.handlers import Caller, Consent, not_found
+from services.consent.handlers import Caller, Consent
 from services.consent.idempotency import Key
+from services.consent.refusals import forbidden, not_found
 from services.runtime.auth import AuthError, Principal
 from services.runtime.problem import Problem
 
-KEY_PATTERN = re.compile(r"^[\x21-\x7e]{1,255}$")
-STAFF = ("compliance", "cpo", "sre")
+KEY_PATTERN: Final = re.compile(r"[\x21-\x7e]{1,255}")
+STAFF: Final = ("compliance", "cpo", "sre")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One authenticated request: the handlers' dependencies, who asks, and its traceparent."""
+    """One authenticated request: the handlers' dependencies, who asks, and its Idempotency-Key."""
 
     consent: Consent
     principal: Principal
     request: Request
+    idempotency_key: str | None = None
 
     def caller(self) -> Caller:
         """Return the caller as the handlers know it."""
-        actor = "member" if self.principal.has("member") else "service"
-        trace = self.request.headers.get("traceparent")
-        valid = trace if trace and re.fullmatch(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", trace) else None
-        return Caller(self.principal.sub, actor, "web", valid)  # type: ignore[arg-type]
+        actor: ActorKind = "member" if self.principal.has("member") else "service"
+        trace = self.request.headers.get("traceparent", "")
+        return Caller(self.principal.sub, actor, "web", trace if TRACE.fullmatch(trace) else None)
 
     def member(self, ref: str, *, staff: bool = False) -> str:
-        """Return the reference in canonical form when the caller may act on it; 403 for the wrong role, 404 for another's."""
+        """Return the canonical reference when the caller may act on it; 403 for the wrong role, 404 for another's."""
         try:
             canonical = str(uuid.UUID(ref))
         except ValueError as error:
@@ -48,7 +51,7 @@ class Asked:
 
     def key(self, body: Any, *, required: bool) -> Key | None:
         """Return the idempotency key of this request; 400 when it is required and absent, or ill-formed."""
-        value = self.request.headers.get("idempotency-key")
+        value = self.idempotency_key
         if value is None:
             if required:
                 raise Problem(
@@ -58,7 +61,7 @@ class Asked:
                     "Send an Idempotency-Key header, a new UUID for each request.",
                 )
             return None
-        if not KEY_PATTERN.match(value):
+        if not KEY_PATTERN.fullmatch(value):
             raise Problem(
                 400,
                 "idempotency_key_invalid",
@@ -90,6 +93,16 @@ async def asked(request: Request) -> Asked:
     return Asked(request.app.state.consent, principal, request)
 
 
-def forbidden() -> Problem:
-    """The refusal of a caller whose role does not allow the request."""
-    return Problem(403, "forbidden", "이 요청을 할 권한이 없습니다.", "Your role does not allow this request.")
+async def asked_to_write(
+    ask: Annotated[Asked, Depends(asked)],
+    idempotency_key: Annotated[
+        str | None,
+        Header(alias="Idempotency-Key", description="Required on POST; the answer is kept 24 h per caller"),
+    ] = None,
+) -> Asked:
+    """FastAPI dependency of what changes something: the request with its Idempotency-Key."""
+    return replace(ask, idempotency_key=idempotency_key)
+
+
+Ask = Annotated[Asked, Depends(asked)]
+Write = Annotated[Asked, Depends(asked_to_write)]

@@ -1,16 +1,23 @@
 """The consent service's HTTP application: routes parse, ask a handler, answer. Nothing is decided here."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.consent import api_changes, api_keys, api_members
+from services.consent import api_changes, api_import, api_keys, api_members
 from services.consent.handlers import Consent
 from services.runtime import problems
 from services.runtime.auth import Authenticator
 
 BODY_BYTES_MAX = 256 * 1024
+PROBLEM: Final[dict[str, Any]] = {
+    "description": "A problem (RFC 9457), in Korean or English; it never repeats the rejected value",
+    "content": {"application/problem+json": {"schema": {"type": "object"}}},
+}
 Ready = Callable[[], Awaitable[dict[str, bool]]]
 
 
@@ -23,34 +30,44 @@ def create(consent: Consent, authenticator: Authenticator, ready: Ready) -> Fast
         docs_url=None,
         redoc_url=None,
         summary="One member changes one thing once; every affiliate and third party provably follows.",
+        responses={"4XX": PROBLEM, 422: PROBLEM},
     )
     app.state.consent = consent
     app.state.authenticator = authenticator
     problems.install(app)
-    _limit_bodies(app)
-    for router in (api_members.router, api_changes.router, api_keys.router):
-        app.include_router(router)
+    app.add_middleware(BoundedBodies)
+    bearer = Depends(HTTPBearer(auto_error=False, description="A token of the issuer; its roles decide"))
+    for router in (api_members.router, api_import.router, api_changes.router, api_keys.router):
+        app.include_router(router, dependencies=[bearer])
     _health(app, ready)
     return app
 
 
-def _limit_bodies(app: FastAPI) -> None:
-    @app.middleware("http")
-    async def limit(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        length = request.headers.get("content-length", "0")
-        if (
-            "chunked" in request.headers.get("transfer-encoding", "")
-            or not length.isdigit()
-            or int(length) > BODY_BYTES_MAX
-        ):
-            too_large = problems.Problem(
-                413,
-                "body_too_large",
-                f"본문은 {BODY_BYTES_MAX}바이트 이하여야 합니다.",
-                f"Send at most {BODY_BYTES_MAX} bytes with a Content-Length.",
-            )
-            return problems.response(request, too_large)
-        return await call_next(request)
+class BoundedBodies:
+    """ASGI middleware: a body has a length, and one that is small enough to be read into memory."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 413 before a byte of the body is read."""
+        if scope["type"] != "http" or _bounded(Request(scope)):
+            await self._app(scope, receive, send)
+            return
+        too_large = problems.Problem(
+            413,
+            "body_too_large",
+            f"본문은 {BODY_BYTES_MAX}바이트 이하여야 하며 Content-Length가 필요합니다.",
+            f"Send at most {BODY_BYTES_MAX} bytes, with a Content-Length.",
+            headers={"Connection": "close"},
+        )
+        await problems.response(Request(scope), too_large)(scope, receive, send)
+
+
+def _bounded(request: Request) -> bool:
+    length = request.headers.get("content-length", "0")
+    chunked = "transfer-encoding" in request.headers
+    return not chunked and length.isdecimal() and int(length) <= BODY_BYTES_MAX
 
 
 def _health(app: FastAPI, ready: Ready) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from services.consent import changes, disclosures, notices
-from services.consent.access import STAFF
-from services.consent.api_members import Ask, IdempotencyKey, _send
+from services.consent.access import STAFF, Ask, Write
+from services.consent.api_members import send
 from services.consent.bodies import AcknowledgementBody, DisclosureBody
 from services.runtime.problem import Problem
 
@@ -17,9 +17,11 @@ router = APIRouter(tags=["changes"])
 @router.get("/v1/changes/{change_id}")
 async def read_change(ask: Ask, change_id: str) -> dict[str, Any]:
     """Say where a change is now, per affiliate and third party."""
+    principal = ask.require("service", "member", *STAFF)
     member_ref, shown = await changes.shown(ask.consent, _uuid(change_id, changes.change_not_found()))
-    ask.member(member_ref, staff=True)
-    return shown
+    if principal.has("service", *STAFF) or principal.sub == member_ref:
+        return shown
+    raise changes.change_not_found()
 
 
 @router.get("/v1/members/{ref}/changes")
@@ -43,17 +45,16 @@ async def list_disclosures(ask: Ask, ref: str) -> dict[str, Any]:
 
 @router.post("/v1/members/{ref}/disclosures", status_code=201)
 async def disclose(
-    ask: Ask,
+    ask: Write,
     ref: str,
     body: DisclosureBody,
     response: Response,
-    idempotency_key: IdempotencyKey = None,
 ) -> dict[str, Any]:
     """Record a disclosure to a third party."""
     ask.require("service")
     canonical = ask.member(ref)
     key = ask.key(body.model_dump(mode="json"), required=True)
-    return _send(response, await disclosures.disclose(ask.consent, canonical, body, key))
+    return send(response, await disclosures.disclose(ask.consent, canonical, body, key))
 
 
 @router.get("/v1/notices")

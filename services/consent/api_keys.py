@@ -7,9 +7,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from services.consent.access import Asked, forbidden
-from services.consent.api_members import Ask
+from services.consent.access import Ask, Asked
 from services.consent.bodies import KeysBody
+from services.consent.refusals import forbidden
 from services.keyring import derive
 from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
 from services.runtime.problem import Problem
@@ -63,10 +63,7 @@ def _authorise(ask: Asked, recipients: set[str]) -> None:
     """An affiliate gets its own; the notice sender gets third parties', never an affiliate's."""
     affiliates = set(ask.consent.rules.affiliates)
     principal = ask.require("affiliate", "notices", "third_party")
-    if principal.has("notices"):
-        allowed = recipients - affiliates
-    else:
-        allowed = recipients & {principal.sub}
+    allowed = recipients - affiliates if principal.has("notices") else recipients & {principal.sub}
     if allowed != recipients:
         raise forbidden()
 

@@ -2,23 +2,18 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Header, Response
 
 from services.consent import handlers, store
-from services.consent.access import Asked, asked
+from services.consent.access import Ask, Write
 from services.consent.bodies import ConsentBody, CorrectionBody, SignUpBody
 from services.consent.idempotency import Answer
 
 router = APIRouter(tags=["members"])
-Ask = Annotated[Asked, Depends(asked)]
-IfMatch = Annotated[str | None, Header(alias="If-Match")]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(alias="Idempotency-Key", description="Required on POST; kept 24 h per caller"),
-]
+IfMatch = Annotated[str | None, Header(alias="If-Match", description="Required: the member's ETag")]
 
 
-def _send(response: Response, answer: Answer) -> dict[str, Any]:
+def send(response: Response, answer: Answer) -> dict[str, Any]:
     response.status_code = answer.status
     if answer.etag:
         response.headers["ETag"] = answer.etag
@@ -26,20 +21,18 @@ def _send(response: Response, answer: Answer) -> dict[str, Any]:
 
 
 @router.post("/v1/members", status_code=201)
-async def sign_up(
-    ask: Ask, body: SignUpBody, response: Response, idempotency_key: IdempotencyKey = None
-) -> dict[str, Any]:
+async def sign_up(ask: Write, body: SignUpBody, response: Response) -> dict[str, Any]:
     """Sign a member up with the consents given (clauses 1.2, 3.2, 1.5)."""
     ask.require("service")
     key = ask.key(body.model_dump(mode="json"), required=True)
-    return _send(response, await handlers.sign_up(ask.consent, body, ask.caller(), key))
+    return send(response, await handlers.sign_up(ask.consent, body, ask.caller(), key))
 
 
 @router.get("/v1/members/{ref}")
 async def read(ask: Ask, ref: str, response: Response) -> dict[str, Any]:
     """Return the member, its profiles and its live consents."""
     canonical = ask.member(ref, staff=True)
-    found = await store.read(ask.consent.pool, canonical)
+    found = await store.snapshot(ask.consent.pool, canonical)
     if found is None:
         raise handlers.not_found()
     loaded, consents = found
@@ -72,61 +65,53 @@ def _grant(consent: dict[str, Any]) -> dict[str, Any]:
 
 @router.patch("/v1/members/{ref}")
 async def correct(
-    ask: Ask,
+    ask: Write,
     ref: str,
     body: CorrectionBody,
     response: Response,
     if_match: IfMatch = None,
-    idempotency_key: IdempotencyKey = None,
 ) -> dict[str, Any]:
     """Correct items (5.1); every holder of one follows (3.2, 4.3) and third parties are told (5.7)."""
     canonical = ask.member(ref)
     key = ask.key(body.model_dump(mode="json", exclude_unset=True), required=False)
-    return _send(response, await handlers.correct(ask.consent, canonical, body, if_match, ask.caller(), key))
+    return send(response, await handlers.correct(ask.consent, canonical, body, if_match, ask.caller(), key))
 
 
 @router.put("/v1/members/{ref}/consents/{purpose}")
 async def change_consent(
-    ask: Ask,
+    ask: Write,
     ref: str,
     purpose: Literal["sharing", "marketing"],
     body: ConsentBody,
     response: Response,
     if_match: IfMatch = None,
-    idempotency_key: IdempotencyKey = None,
 ) -> dict[str, Any]:
     """Give or take back a consent."""
     canonical = ask.member(ref)
     key = ask.key(body.model_dump(mode="json"), required=False)
     answer = await handlers.change_consent(ask.consent, canonical, purpose, body, if_match, ask.caller(), key)
-    return _send(response, answer)
+    return send(response, answer)
 
 
 @router.post("/v1/members/{ref}/withdrawal", status_code=202)
-async def request_withdrawal(
-    ask: Ask, ref: str, response: Response, idempotency_key: IdempotencyKey = None
-) -> dict[str, Any]:
+async def request_withdrawal(ask: Write, ref: str, response: Response) -> dict[str, Any]:
     """Ask to leave: nothing new is shared from here on."""
     canonical = ask.member(ref)
     key = ask.key(None, required=True)
-    return _send(response, await handlers.request_withdrawal(ask.consent, canonical, ask.caller(), key))
+    return send(response, await handlers.request_withdrawal(ask.consent, canonical, ask.caller(), key))
 
 
 @router.post("/v1/members/{ref}/withdrawal/confirm")
-async def confirm_withdrawal(
-    ask: Ask, ref: str, response: Response, idempotency_key: IdempotencyKey = None
-) -> dict[str, Any]:
+async def confirm_withdrawal(ask: Write, ref: str, response: Response) -> dict[str, Any]:
     """Leave: values go from every store."""
     canonical = ask.member(ref)
     key = ask.key(None, required=True)
-    return _send(response, await handlers.confirm_withdrawal(ask.consent, canonical, ask.caller(), key))
+    return send(response, await handlers.confirm_withdrawal(ask.consent, canonical, ask.caller(), key))
 
 
 @router.post("/v1/members/{ref}/withdrawal/cancel")
-async def cancel_withdrawal(
-    ask: Ask, ref: str, response: Response, idempotency_key: IdempotencyKey = None
-) -> dict[str, Any]:
+async def cancel_withdrawal(ask: Write, ref: str, response: Response) -> dict[str, Any]:
     """Stay after all."""
     canonical = ask.member(ref)
     key = ask.key(None, required=True)
-    return _send(response, await handlers.cancel_withdrawal(ask.consent, canonical, ask.caller(), key))
+    return send(response, await handlers.cancel_withdrawal(ask.consent, canonical, ask.caller(), key))

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from functools import partial
+from pathlib import Path
 
 import asyncpg
 import structlog
@@ -21,13 +22,17 @@ from services.policy.model import load
 from services.runtime import kafka, postgres
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
-from services.runtime.consumer import follow
+from services.runtime.consumer import PostgresOffsets, follow
+from services.runtime.postgres import Connection
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings
 
 REQUIRED = ("kafka", "consent_dsn", "keyring_dsn", "kek_file", "email_index_key_file")
 PURGE_S = 3600.0
 POOL_SIZE = 16
+INDEX_KEY_BYTES_MIN = 32
+STOP_TIMEOUT_S = 8.0
+READY_TIMEOUT_S = 2.0
 log = structlog.get_logger("consent")
 
 
@@ -47,25 +52,38 @@ async def build(settings: Settings) -> AsyncIterator[tuple[Consent, Relay]]:
         partial(kafka.producer, settings),
         prefix=settings.topic_prefix,
         on_published=_relayed,
+        shards_max=settings.relay_shards,
         application="consent-relay",
     )
-    assert settings.kek_file and settings.email_index_key_file
-    consent = Consent(
+    try:
+        yield _consent(settings, pool, key_pool, relay), relay
+    finally:
+        await asyncio.gather(pool.close(), key_pool.close())
+
+
+def _consent(settings: Settings, pool: asyncpg.Pool, key_pool: asyncpg.Pool, relay: Relay) -> Consent:
+    assert settings.kek_file is not None
+    assert settings.email_index_key_file is not None
+    return Consent(
         pool=pool,
         keyring=Keyring(key_pool, FileKek(settings.kek_file)),
         rules=load(),
         clock=utc_now,
         hasher=password_hasher(),
-        index_key=settings.email_index_key_file.read_bytes(),
+        index_key=_index_key(settings.email_index_key_file),
         nudge=relay.nudge,
     )
-    try:
-        yield consent, relay
-    finally:
-        await asyncio.gather(pool.close(), key_pool.close())
 
 
-async def _relayed(tx: asyncpg.Connection, event_ids: list[str]) -> None:
+def _index_key(path: Path) -> bytes:
+    """Read the key of the e-mail index; a short one would let anyone with the table try addresses."""
+    key = path.read_bytes()
+    if len(key) < INDEX_KEY_BYTES_MIN:
+        raise ValueError(f"the e-mail index key needs at least {INDEX_KEY_BYTES_MIN} bytes")
+    return key
+
+
+async def _relayed(tx: Connection, event_ids: Sequence[str]) -> None:
     await tx.execute(SQL["mark_relayed"], event_ids)
 
 
@@ -73,23 +91,37 @@ async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     async with build(settings) as (consent, relay):
         stop = asyncio.Event()
-        server = uvicorn.Server(_server_config(settings, consent))
+        server = uvicorn.Server(server_config(settings, consent))
         tasks = [
             asyncio.create_task(relay.run(stop)),
-            asyncio.create_task(_follow_receipts(settings, consent, stop)),
+            asyncio.create_task(follow_receipts(settings, consent, stop)),
             asyncio.create_task(_purge(consent.pool, stop)),
         ]
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         serving = asyncio.create_task(server.serve())
-        await asyncio.wait([serving, asyncio.create_task(stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([serving, stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         server.should_exit = True
-        await asyncio.gather(serving, *tasks)
+        await _end([serving, *tasks])
 
 
-def _server_config(settings: Settings, consent: Consent) -> uvicorn.Config:
-    app = api.create(consent, Authenticator.from_settings(settings), partial(_ready, consent.pool))
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Let the tasks finish; cut off what still waits for a broker that is away. Raises what ended one."""
+    _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
+def server_config(settings: Settings, consent: Consent) -> uvicorn.Config:
+    """Return the HTTP server's configuration: the API, its readiness, no access log (URLs name members)."""
+    ready = partial(_ready, consent.pool, consent.keyring)
+    app = api.create(consent, Authenticator.from_settings(settings), ready)
     return uvicorn.Config(
         app,
         host=settings.consent_host,
@@ -102,24 +134,32 @@ def _server_config(settings: Settings, consent: Consent) -> uvicorn.Config:
     )
 
 
-async def _follow_receipts(settings: Settings, consent: Consent, stop: asyncio.Event) -> None:
-    offsets = PostgresOffsets()
+async def follow_receipts(settings: Settings, consent: Consent, stop: asyncio.Event) -> None:
+    """Take the answers of the receipts topic into `delivery`, the ledger and `change` until `stop`."""
     await follow(
         settings,
         topics=[RECEIPTS],
         pool=consent.pool,
-        offsets=offsets,
+        offsets=PostgresOffsets(),
         handle=receipts.record,
         stop=stop,
+        application="consent-receipts",
     )
 
 
-async def _ready(pool: asyncpg.Pool) -> dict[str, bool]:
+async def _ready(pool: asyncpg.Pool, keyring: Keyring) -> dict[str, bool]:
+    """What a request needs. Not the broker: a change is accepted without it and relayed when it is back."""
+    asked = {"postgres": pool.fetchval("SELECT 1 FROM member LIMIT 1"), "keyring": keyring.data_keys([])}
+    answers = await asyncio.gather(*map(_answers, asked.values()))
+    return dict(zip(asked, answers, strict=True))
+
+
+async def _answers(question: Awaitable[object]) -> bool:
     try:
-        await asyncio.wait_for(pool.fetchval("SELECT 1 FROM member LIMIT 1"), 2)
+        await asyncio.wait_for(question, READY_TIMEOUT_S)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        return {"postgres": False}
-    return {"postgres": True}
+        return False
+    return True
 
 
 async def _purge(pool: asyncpg.Pool, stop: asyncio.Event) -> None:

@@ -1,18 +1,96 @@
 """Request bodies, parsed strictly: unknown fields are refused, absence never means yes (PIPA decree 17)."""
 
+import re
+from collections.abc import Callable
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, LiteralString
 
-from pydantic import BaseModel, ConfigDict, EmailStr, Field, StringConstraints, model_validator
+import orjson
+from email_validator import EmailNotValidError, validate_email
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from schemas.base import ItemName, RecipientId
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+ITEM_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+TEXT_MAX: Final = 2000
+ARGON2ID: Final = r"^\$argon2id\$v=19\$m=\d{1,8},t=\d{1,4},p=\d{1,3}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$"
+
+
+def _mailbox(text: str) -> str:
+    """Return the address in its normal form. Reserved names such as `.test` pass: nothing is sent from here."""
+    try:
+        return validate_email(text, check_deliverability=False, test_environment=True).normalized
+    except EmailNotValidError:
+        raise PydanticCustomError("email_invalid", "not an e-mail address") from None
+
+
+def _printable(text: str) -> str:
+    """PostgreSQL text cannot hold NUL, and no name or item has a control character."""
+    if CONTROL.search(text):
+        raise PydanticCustomError("control_character", "a control character")
+    return text
+
+
+def _written(value: object) -> object:
+    """A date is text: a bare number would be read as seconds since 1970."""
+    if not isinstance(value, str):
+        raise PydanticCustomError("date_type", "a date as YYYY-MM-DD")
+    return value
+
+
+def _one_error(code: LiteralString, text: LiteralString) -> WrapValidator:
+    """Answer one error at the field itself, not one for each shape it could have had."""
+
+    def parsed(value: object, parse: Callable[[object], Any]) -> Any:
+        try:
+            return parse(value)
+        except ValidationError:
+            raise PydanticCustomError(code, text) from None
+
+    return WrapValidator(parsed)
+
+
+def _storable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lone surrogates and numbers beyond 64 bits have no JSON of ours; all else is looked at row by row."""
+    try:
+        orjson.dumps(rows)
+    except TypeError:
+        raise PydanticCustomError("not_storable", "text that is not Unicode, or a number beyond 64 bits") from None
+    return rows
+
+
+Text = Annotated[str, StringConstraints(max_length=TEXT_MAX), AfterValidator(_printable)]
+Item = Annotated[Text | list[Text], _one_error("item_invalid", "text or a list of texts")]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_printable)
+]
 Password = Annotated[str, StringConstraints(min_length=8, max_length=256)]
-Email = Annotated[EmailStr, StringConstraints(max_length=254)]
+PasswordHash = Annotated[str, StringConstraints(pattern=ARGON2ID, max_length=400)]
+Email = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=254),
+    AfterValidator(_mailbox),
+    Field(json_schema_extra={"format": "email"}),
+]
+BirthDate = Annotated[date, BeforeValidator(_written)]
 NoticeVersion = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[\w .:()/①-⑳-]+$")]
 MarketingChannel = Literal["use", "email", "sms", "night"]
+Sharing = Annotated[StrictBool | dict[RecipientId, StrictBool], _one_error("sharing_invalid", "true, false or a map")]
 
 
 class Body(BaseModel):
@@ -25,9 +103,17 @@ class ProfileBody(BaseModel):
     """A service, a role and that role's items, whose names and rules are policy data (6.2), not this model's."""
 
     model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Item] = Field(init=False)
 
-    service: Annotated[str, StringConstraints(max_length=40)]
-    role: Annotated[str, StringConstraints(max_length=40)] | None = None
+    service: Annotated[str, StringConstraints(max_length=40, pattern=r"^[a-z][a-z0-9-]*$")]
+    role: Annotated[str, StringConstraints(max_length=40, pattern=r"^[a-z][a-z0-9_-]*$")] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _item_names(cls, found: Any) -> Any:
+        if isinstance(found, dict) and not all(isinstance(k, str) and ITEM_NAME.fullmatch(k) for k in found):
+            raise PydanticCustomError("item_name", "an item's name is lower-case ASCII")
+        return found
 
     def items(self) -> dict[str, Any]:
         """Return the items beside service and role."""
@@ -37,30 +123,57 @@ class ProfileBody(BaseModel):
 class MarketingBody(Body):
     """The three marketing consents of sign-up; each absent one is no."""
 
-    use: bool = False
-    email: bool = False
-    sms: bool = False
-    night: bool = False
+    use: StrictBool = False
+    email: StrictBool = False
+    sms: StrictBool = False
+    night: StrictBool = False
 
 
 class ConsentsBody(Body):
     """What the member agreed to. `collection` is needed for membership; the others never are."""
 
-    collection: bool = False
-    sharing: bool | dict[RecipientId, bool] = False
+    collection: StrictBool = False
+    sharing: Sharing = False
     marketing: MarketingBody = Field(default_factory=MarketingBody)
 
 
-class SignUpBody(Body):
-    """POST /v1/members."""
+class AccountBody(Body):
+    """What a sign-up and an imported member have in common."""
 
     email: Email
-    password: Password
     name: Name
     profiles: Annotated[list[ProfileBody], Field(max_length=10)] = Field(default_factory=list)
-    birth_date: date | None = None
+    birth_date: BirthDate | None = None
     consents: ConsentsBody
     notice_version: NoticeVersion
+
+
+class SignUpBody(AccountBody):
+    """POST /v1/members."""
+
+    password: Password
+
+
+class ImportRow(AccountBody):
+    """One member of an existing base: a clear password or its argon2id hash, and how consent was given, and when."""
+
+    password: Password | None = None
+    password_hash: PasswordHash | None = None
+    consented_at: AwareDatetime | None = None
+    channel: Literal["web", "app", "written", "email", "fax", "phone"] | None = None
+    source_id: Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)] | None = None
+
+    @model_validator(mode="after")
+    def _one_password(self) -> "ImportRow":
+        if (self.password is None) == (self.password_hash is None):
+            raise PydanticCustomError("password_or_hash", "exactly one of password and password_hash")
+        return self
+
+
+class ImportBody(Body):
+    """POST /v1/members/import. Rows are parsed one by one: a bad row costs nobody else."""
+
+    rows: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=200), AfterValidator(_storable)]
 
 
 class CorrectionBody(Body):
@@ -73,18 +186,15 @@ class CorrectionBody(Body):
 
     @model_validator(mode="after")
     def _not_empty(self) -> "CorrectionBody":
-        if not self.model_fields_set:
-            raise ValueError("empty")
-        for name in self.model_fields_set:
-            if getattr(self, name) is None:
-                raise ValueError("null")
+        if not self.model_fields_set or any(getattr(self, name) is None for name in self.model_fields_set):
+            raise PydanticCustomError("nothing_to_correct", "at least one field, and none of them null")
         return self
 
 
 class ConsentBody(Body):
     """PUT /v1/members/{ref}/consents/{purpose}. Absent recipients or senders mean all affiliates."""
 
-    granted: bool
+    granted: StrictBool
     recipients: Annotated[list[RecipientId], Field(min_length=1, max_length=20)] | None = None
     senders: Annotated[list[RecipientId], Field(min_length=1, max_length=20)] | None = None
     channel: MarketingChannel | None = None
@@ -111,3 +221,19 @@ class KeysBody(Body):
     """POST /v1/keys."""
 
     kids: Annotated[list[Annotated[str, StringConstraints(max_length=200)]], Field(max_length=1000)]
+
+
+__all__ = [
+    "AccountBody",
+    "AcknowledgementBody",
+    "ConsentBody",
+    "ConsentsBody",
+    "CorrectionBody",
+    "DisclosureBody",
+    "ImportBody",
+    "ImportRow",
+    "KeysBody",
+    "MarketingBody",
+    "ProfileBody",
+    "SignUpBody",
+]

@@ -1,4 +1,4 @@
-"""Where a change is now: reads of changes, deliveries and lag, as `/v1/changes`, `member show` and `status` tell them."""
+"""Where a change is now: changes, deliveries and lag, as `/v1/changes`, `member show` and `status` tell them."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import asyncpg
 
 from schemas.receipts import ANSWERED
 from services.consent.handlers import Consent
+from services.consent.refusals import not_found
 from services.consent.store import SQL
 from services.runtime.problem import Problem
 
@@ -19,8 +20,10 @@ async def shown(consent: Consent, change_id: str) -> tuple[str, dict[str, Any]]:
 
 
 async def of_member(consent: Consent, member_ref: str) -> list[dict[str, Any]]:
-    """Return every change of a member in order, each with its recipients."""
+    """Return every change of a member in order, each with its recipients; 404 for an unknown member."""
     rows = await consent.pool.fetch(SQL["list_changes"], member_ref)
+    if not rows:
+        raise not_found()
     return [await _with_recipients(consent, row) for row in rows]
 
 

@@ -1,9 +1,8 @@
-"""Disclosures to third parties: recorded by item with a commitment of the value given, so that a correction finds them."""
+"""Disclosures to third parties: by item, with a commitment of the value given, so that a correction finds them."""
 
 from datetime import datetime
 from typing import Any
 
-import asyncpg
 from uuid_utils import uuid7
 
 from schemas import codec
@@ -12,11 +11,13 @@ from schemas.receipts import DISCLOSURE_TYPE, DisclosureRecord
 from schemas.topics import RECEIPTS
 from services.consent import idempotency, records, store
 from services.consent.bodies import DisclosureBody
-from services.consent.handlers import Consent, not_found
+from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
 from services.consent.model import Member
+from services.consent.refusals import not_found
 from services.policy import decide as policy
 from services.runtime.outbox import Record
+from services.runtime.postgres import Connection
 from services.runtime.problem import Problem
 
 
@@ -30,7 +31,7 @@ async def disclose(consent: Consent, ref: str, body: DisclosureBody, key: Key | 
     async with consent.pool.acquire() as connection, connection.transaction():
         if stored := await idempotency.recall(connection, key):
             return stored
-        member = await _share_locked(connection, ref)
+        member = await _locked(connection, ref)
         row = await _ledger_row(consent, member, body)
         record = _record(ref, body, row, at)
         await store.write_disclosure(connection, record, row, _carrier(record))
@@ -51,7 +52,7 @@ async def listed(consent: Consent, ref: str) -> dict[str, Any]:
 def _allowed(consent: Consent, body: DisclosureBody) -> None:
     problems = policy.validate_disclosure(consent.rules, body.recipient, body.items, body.purpose, body.basis)
     if problems:
-        errors = [{"pointer": p.pointer, "code": p.code} for p in problems]
+        errors = [{"pointer": p.pointer, "code": p.code, "known": list(p.known)} for p in problems]
         names = ", ".join(f"{p.pointer} ({p.code})" for p in problems)
         raise Problem(
             422,
@@ -62,7 +63,7 @@ def _allowed(consent: Consent, body: DisclosureBody) -> None:
         )
 
 
-async def _share_locked(connection: asyncpg.Connection, ref: str) -> Member:
+async def _locked(connection: Connection, ref: str) -> Member:
     """Read the member so that no correction can slip between the values read and the ledger row."""
     await connection.execute("SELECT 1 FROM member WHERE member_ref = $1 FOR UPDATE", ref)
     found = await store.read(connection, ref)

@@ -5,8 +5,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 import asyncpg
@@ -14,19 +14,18 @@ from argon2 import PasswordHasher
 from uuid_utils import uuid7
 
 from schemas.base import ActorKind, Channel
-from services.consent import idempotency, model, profiles, records, store
-from services.consent.bodies import ConsentBody, ConsentsBody, CorrectionBody, SignUpBody
+from services.consent import agreed, idempotency, model, profiles, records, store
+from services.consent.bodies import AccountBody, ConsentBody, CorrectionBody, SignUpBody
 from services.consent.idempotency import Answer, Key
 from services.consent.model import ConsentRef, Member, Profile, Step
 from services.consent.records import Context
+from services.consent.refusals import check_version, email_taken, etag_of, field, not_found
 from services.keyring import derive
 from services.keyring.keyring import Keyring
 from services.policy import decide as policy
 from services.policy.model import Rules
-from services.runtime.clock import Clock
-from services.runtime.problem import Problem
-
-EMAIL_TAKEN = "member_email_index_key"
+from services.runtime.clock import KST, Clock
+from services.runtime.postgres import Connection
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,13 @@ class Consent:
 async def sign_up(consent: Consent, body: SignUpBody, caller: Caller, key: Key | None) -> Answer:
     """Create a member. 409 when the e-mail is taken; 422 for consents or profiles the policy does not allow."""
     at = consent.clock()
-    given = _given_at_sign_up(consent.rules, body.consents)
-    version = _notice(consent.rules, body.notice_version, at)
+    given = agreed.at_sign_up(consent.rules, body.consents)
+    version = agreed.notice(consent.rules, body.notice_version, at)
     wanted = profiles.validated(consent.rules, {}, body.profiles)
-    async with consent.pool.acquire() as connection, connection.transaction():
-        if stored := await idempotency.recall(connection, key):
-            return stored
-    password_hash = await hash_password(consent, body.password)
-    member = _new_member(consent, body, password_hash, wanted, at)
+    check_born(body.birth_date, at)
+    if stored := await _recalled(consent, key):
+        return stored
+    member = new_member(body, await hash_password(consent, body.password), wanted, at)
     return await create(consent, member, given, version, caller, key)
 
 
@@ -74,11 +72,14 @@ async def create(
     caller: Caller,
     key: Key | None,
 ) -> Answer:
-    """Write a new member and all that follows, in one transaction; the data key first (it has its own database)."""
+    """Write a new member and all that follows, in one transaction; the data key first (it has its own database).
+
+    When the transaction fails, a key without a member stays behind: it opens nothing and names nobody.
+    """
     data_key = await consent.keyring.create(member.member_ref)
     step = model.sign_up(member, given)
     index = derive.email_index(consent.index_key, member.email or "")
-    context = _context(consent, caller, version)
+    context = context_of(consent, caller, version)
     async with consent.pool.acquire() as connection, connection.transaction():
         if stored := await idempotency.recall(connection, key):
             return stored
@@ -93,9 +94,28 @@ async def create(
     return answer
 
 
-def _new_member(
-    consent: Consent, body: SignUpBody, password_hash: str, wanted: dict[str, Profile], at: datetime
-) -> Member:
+async def _recalled(consent: Consent, key: Key | None) -> Answer | None:
+    """Look for a stored answer before the slow work of a password; the write looks again under its own lock."""
+    if key is None:
+        return None
+    async with consent.pool.acquire() as connection, connection.transaction():
+        return await idempotency.recall(connection, key)
+
+
+def check_born(birth_date: date | None, at: datetime) -> None:
+    """Raise Problem 422 for a birth date after the day of `at` in Korea."""
+    if birth_date is not None and birth_date > at.astimezone(KST).date():
+        raise field(
+            422,
+            "birth_date_in_future",
+            "/birth_date",
+            "생년월일은 오늘보다 늦을 수 없습니다.",
+            "A birth date cannot be later than today.",
+        )
+
+
+def new_member(body: AccountBody, password_hash: str, wanted: dict[str, Profile], at: datetime) -> Member:
+    """Return a member as signed up at `at`; one under 14 waits for a guardian and nothing is shared."""
     minor = body.birth_date is not None and policy.is_minor(body.birth_date, at)
     return Member(
         member_ref=str(uuid7()),
@@ -110,26 +130,6 @@ def _new_member(
     )
 
 
-def _given_at_sign_up(rules: Rules, consents: ConsentsBody) -> tuple[ConsentRef, ...]:
-    if not consents.collection:
-        raise _field(
-            422,
-            "collection_consent_required",
-            "/consents/collection",
-            "회원 가입에는 개인정보 수집·이용 동의가 필요합니다.",
-            "Membership needs the consent to collection.",
-        )
-    affiliates = sorted(rules.affiliates)
-    chosen = consents.sharing if isinstance(consents.sharing, dict) else dict.fromkeys(affiliates, consents.sharing)
-    _known(rules, chosen, "/consents/sharing")
-    marketing = consents.marketing.model_dump()
-    if any(marketing[c] for c in ("email", "sms", "night")) and not marketing["use"]:
-        raise model.marketing_needs_use("/consents/marketing/use")
-    sharing = [ConsentRef("sharing", r) for r, yes in sorted(chosen.items()) if yes]
-    channels = [ConsentRef("marketing", a, c) for a in affiliates for c, yes in marketing.items() if yes]
-    return (ConsentRef("collection"), *sharing, *channels)
-
-
 async def correct(
     consent: Consent,
     ref: str,
@@ -141,6 +141,8 @@ async def correct(
     """Correct account items or profiles (5.1). Every affiliate that holds one follows; third parties are told (5.7)."""
     fields = body.model_fields_set
     changed: dict[str, Any] = {f: getattr(body, f) for f in ("email", "name") if f in fields}
+    if stored := await _recalled(consent, key):
+        return stored
     if body.password is not None:
         changed["password_hash"] = await hash_password(consent, body.password)
 
@@ -161,34 +163,34 @@ async def change_consent(
     key: Key | None,
 ) -> Answer:
     """Give or take back sharing or marketing consents."""
-    version = _notice(consent.rules, body.notice_version, consent.clock())
+    version = agreed.notice(consent.rules, body.notice_version, consent.clock())
     step = _sharing(consent, body) if purpose == "sharing" else _marketing(consent, body)
     return await _change(consent, ref, step, if_match, caller, key, version=version)
 
 
 def _sharing(consent: Consent, body: ConsentBody) -> Callable[[Member], Step]:
     if body.senders is not None or body.channel is not None:
-        raise _field(
+        raise field(
             422,
             "field_not_for_purpose",
             "/channel" if body.channel else "/senders",
             "제공(sharing) 동의에는 recipients만 쓸 수 있습니다.",
             "Sharing takes `recipients` only.",
         )
-    parties = _parties(consent.rules, body.recipients, "/recipients")
+    parties = agreed.parties(consent.rules, body.recipients, "/recipients")
     return lambda member: model.change_sharing(member, body.granted, parties)
 
 
 def _marketing(consent: Consent, body: ConsentBody) -> Callable[[Member], Step]:
     if body.recipients is not None:
-        raise _field(
+        raise field(
             422,
             "field_not_for_purpose",
             "/recipients",
             "마케팅 동의에는 senders를 쓰세요.",
             "Marketing takes `senders`, not `recipients`.",
         )
-    parties = _parties(consent.rules, body.senders, "/senders")
+    parties = agreed.parties(consent.rules, body.senders, "/senders")
     channel = body.channel or "use"
     return lambda member: model.change_marketing(member, body.granted, parties, channel)
 
@@ -222,7 +224,7 @@ async def _change(
     status: int = 200,
 ) -> Answer:
     """The one way a member changes: recall, lock, check the version, step, decide, write, remember, commit."""
-    context = _context(consent, caller, version or ("", ""))
+    context = context_of(consent, caller, version or ("", ""))
     async with consent.pool.acquire() as connection, connection.transaction():
         if stored := await idempotency.recall(connection, key):
             return stored
@@ -240,7 +242,7 @@ async def _change(
     return answer
 
 
-async def _write_account(consent: Consent, connection: asyncpg.Connection, step: Step) -> None:
+async def _write_account(consent: Consent, connection: Connection, step: Step) -> None:
     """Write the account row; a withdrawn member keeps its e-mail index until erasure frees it."""
     index = derive.email_index(consent.index_key, step.member.email) if step.member.email else None
     try:
@@ -251,21 +253,28 @@ async def _write_account(consent: Consent, connection: asyncpg.Connection, step:
 
 async def _follow(
     consent: Consent,
-    connection: asyncpg.Connection,
+    connection: Connection,
     step: Step,
-    third_parties: store.Holdings,
+    third_parties: records.Holdings,
     data_key: bytes,
     context: Context,
 ) -> None:
-    situation = situation_of(step.member, third_parties, step.items, data_key, context.at)
-    decision = policy.decide(consent.rules, situation, policy.Change(step.change, step.items))
-    out = records.build(step, decision, data_key, context)
+    out = outgoing(consent.rules, step, third_parties, data_key, context)
     await store.write_change(connection, step, out, context)
+
+
+def outgoing(
+    rules: Rules, step: Step, third_parties: records.Holdings, data_key: bytes, context: Context
+) -> records.Outgoing:
+    """Decide who is given or told what after a step, and return all that leaves. Pure but for fresh ids."""
+    situation = situation_of(step.member, third_parties, step.items, data_key, context.at)
+    decision = policy.decide(rules, situation, policy.Change(step.change, step.items))
+    return records.build(step, decision, data_key, context)
 
 
 def situation_of(
     member: Member,
-    third_parties: store.Holdings,
+    third_parties: records.Holdings,
     items: frozenset[str],
     data_key: bytes,
     at: datetime,
@@ -295,7 +304,8 @@ async def hash_password(consent: Consent, password: str) -> str:
     return await asyncio.to_thread(consent.hasher.hash, password)
 
 
-def _context(consent: Consent, caller: Caller, version: tuple[str, str]) -> Context:
+def context_of(consent: Consent, caller: Caller, version: tuple[str, str]) -> Context:
+    """Return the evidence of one command: who, how, when, under which notice and policy."""
     return Context(
         change_id=str(uuid7()),
         at=consent.clock(),
@@ -313,82 +323,6 @@ def _answer(status: int, step: Step, context: Context, **extra: str) -> Answer:
     return Answer(status, body, etag_of(step.member.seq))
 
 
-def etag_of(seq: int) -> str:
-    """Return the strong entity tag of a member's version."""
-    return f'"{seq}"'
-
-
-def check_version(if_match: str | None, seq: int) -> None:
-    """Raise 428 without If-Match, 412 when it does not name the present version."""
-    if not if_match:
-        raise Problem(
-            428,
-            "if_match_required",
-            "If-Match 헤더에 회원의 현재 ETag를 넣어 주세요.",
-            "Send the member's current ETag in If-Match.",
-        )
-    tags = {tag.strip() for tag in if_match.split(",")}
-    if "*" not in tags and etag_of(seq) not in tags:
-        raise Problem(
-            412,
-            "version_mismatch",
-            "그 사이 회원 정보가 바뀌었습니다. 다시 조회한 뒤 시도해 주세요.",
-            "The member has changed since. Read it again and retry.",
-        )
-
-
-def _notice(rules: Rules, version: str, at: datetime) -> tuple[str, str]:
-    notice = rules.notice(version)
-    if notice is None or notice.effective_from > at:
-        raise _field(
-            422,
-            "unknown_notice_version",
-            "/notice_version",
-            "알 수 없는 고지 버전입니다. 현재 버전: " + rules.current_notice(at),
-            "Unknown notice version. The current one is " + rules.current_notice(at),
-        )
-    return version, notice.sha256
-
-
-def _parties(rules: Rules, named: list[str] | None, pointer: str) -> frozenset[str]:
-    chosen = named if named is not None else sorted(rules.affiliates)
-    _known(rules, chosen, pointer)
-    return frozenset(chosen)
-
-
-def _known(rules: Rules, ids: Any, pointer: str) -> None:
-    unknown = [i for i in ids if i not in rules.affiliates]
-    if unknown:
-        known = ", ".join(sorted(rules.affiliates))
-        raise _field(
-            422,
-            "unknown_recipient",
-            pointer,
-            f"관계사가 아닌 수신자가 있습니다. 가능한 값: {known}",
-            f"Not an affiliate. Choose from: {known}",
-        )
-
-
-def _field(status: int, code: str, pointer: str, ko: str, en: str) -> Problem:
-    return Problem(status, code, ko, en, errors=[{"pointer": pointer, "code": code}])
-
-
-def email_taken() -> Problem:
-    """The refusal of an e-mail that another member has."""
-    return Problem(
-        409,
-        "email_taken",
-        "이미 가입된 아이디(이메일)입니다. 다른 이메일을 사용해 주세요.",
-        "This e-mail has a member already. Use another one.",
-        errors=[{"pointer": "/email", "code": "email_taken"}],
-    )
-
-
-def not_found() -> Problem:
-    """The answer for a reference that names nobody, and for one the caller may not see."""
-    return Problem(404, "member_not_found", "회원을 찾을 수 없습니다.", "There is no such member.")
-
-
 COMMANDS = {
     "sign_up": sign_up,
     "correct": correct,
@@ -398,4 +332,4 @@ COMMANDS = {
     "cancel_withdrawal": cancel_withdrawal,
 }
 
-__all__ = ["COMMANDS", "Answer", "Caller", "Consent", "Key", "replace"]
+__all__ = ["COMMANDS", "Answer", "Caller", "Consent", "Key", "email_taken", "etag_of", "not_found"]

@@ -8,10 +8,10 @@ import hmac
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
 import orjson
 
 from services.consent.store import SQL
+from services.runtime.postgres import Connection
 from services.runtime.problem import Problem
 
 
@@ -39,7 +39,7 @@ def mac(secret: bytes, method: str, path: str, body: Any) -> bytes:
     return hmac.new(secret, canonical, hashlib.sha256).digest()
 
 
-async def recall(tx: asyncpg.Connection, key: Key | None) -> Answer | None:
+async def recall(tx: Connection, key: Key | None) -> Answer | None:
     """Return the stored answer, or None when this is the first time.
 
     Raises Problem 409 while the first request is still running, 422 when the key was used for another request.
@@ -66,7 +66,7 @@ async def recall(tx: asyncpg.Connection, key: Key | None) -> Answer | None:
     return Answer(row["status"], row["body"], row["etag"])
 
 
-async def remember(tx: asyncpg.Connection, key: Key | None, answer: Answer) -> None:
+async def remember(tx: Connection, key: Key | None, answer: Answer) -> None:
     """Store the answer of a first request."""
     if key is not None:
         await tx.execute(

@@ -61,6 +61,8 @@ class Member:
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     consents: frozenset[ConsentRef] = frozenset()
     held: Mapping[str, HeldState] = field(default_factory=dict)
+    status_before: MemberStatus | None = None
+    """The status to return to when a withdrawal request is cancelled: a suspension does not end that way."""
     withdrawal_requested_at: datetime | None = None
     withdrawn_at: datetime | None = None
 
@@ -79,13 +81,13 @@ class Member:
         }
 
     def values(self) -> dict[str, Any]:
-        """Return every item value there is: account items by name, profile items as `<service>.<item>`."""
+        """Return every item value there is: account items by name, a profile's role and items as `<service>.<item>`."""
         account = {"email": self.email, "name": self.name, "password_hash": self.password_hash}
         found: dict[str, Any] = {k: v for k, v in account.items() if v is not None}
         if self.birth_date is not None:
             found["birth_date"] = self.birth_date.isoformat()
         for profile in self.profiles.values():
-            found |= {f"{profile.service}.{k}": v for k, v in profile.items.items()}
+            found |= {f"{profile.service}.{k}": v for k, v in {"role": profile.role, **profile.items}.items()}
         return found
 
 
@@ -126,7 +128,7 @@ def request_withdrawal(member: Member, at: datetime) -> Step:
             "이미 탈퇴를 요청했습니다. 확정하거나 취소해 주세요.",
             "Withdrawal was requested already. Confirm or cancel it.",
         )
-    after = replace(member, status="withdrawal_requested", withdrawal_requested_at=at)
+    after = replace(member, status="withdrawal_requested", status_before=member.status, withdrawal_requested_at=at)
     return Step(after, "withdrawal_requested")
 
 
@@ -136,6 +138,7 @@ def confirm_withdrawal(member: Member, at: datetime) -> Step:
     after = replace(
         member,
         status="withdrawn",
+        status_before=None,
         withdrawn_at=at,
         email=None,
         name=None,
@@ -150,7 +153,8 @@ def confirm_withdrawal(member: Member, at: datetime) -> Step:
 def cancel_withdrawal(member: Member) -> Step:
     """The member stays: sharing goes on under the grants that were live before the request."""
     _require_requested(member)
-    after = replace(member, status="active", withdrawal_requested_at=None)
+    before = member.status_before or "active"
+    after = replace(member, status=before, status_before=None, withdrawal_requested_at=None)
     return Step(after, "released", note="withdrawal_request")
 
 

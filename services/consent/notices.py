@@ -20,14 +20,16 @@ PAGE = 100
 async def listed(consent: Consent, recipient: str, after: int) -> dict[str, Any]:
     """Return up to 100 notices of a recipient behind a cursor, oldest first; values are not in it."""
     rows = await consent.pool.fetch(SQL["list_notices"], recipient, after, PAGE)
-    notices = [{k: v for k, v in dict(row).items() if k != "position"} for row in rows]
-    following = str(rows[-1]["position"]) if len(rows) == PAGE else None
+    notices = [dict(row) for row in rows]
+    following = str(rows[-1]["cursor"]) if len(rows) == PAGE else None
     return {"notices": notices, "next": following}
 
 
 async def acknowledge(consent: Consent, notice_id: str, recipient: str | None, body: AcknowledgementBody) -> None:
     """Take a third party's answer; a repeated one changes nothing. 404 for a notice that is not the caller's."""
     async with consent.pool.acquire() as connection, connection.transaction():
+        # The delivery first, as the receipts consumer does it: two answers at once wait, and never for each other.
+        await connection.execute(SQL["lock_delivery_of_notice"], notice_id)
         row = await connection.fetchrow(SQL["read_notice"], notice_id)
         if row is None or (recipient is not None and row["recipient"] != recipient):
             raise Problem(404, "notice_not_found", "통지를 찾을 수 없습니다.", "There is no such notice.")
@@ -72,7 +74,7 @@ def _carrier(receipt: Receipt) -> outbox.Record:
         time=receipt.at,
         dataschema="urn:dongui:receipt:v1",
         content_type="application/json",
-        traceparent=None,
+        change_id=receipt.change_id,
     )
     return outbox.Record(
         envelope.id,

@@ -1,6 +1,7 @@
 """Profiles of clause 6.2: the body's items merged into what is there, then checked against the policy's item table."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from services.consent.bodies import ProfileBody
 from services.consent.model import Profile
@@ -12,7 +13,7 @@ from services.runtime.problem import Problem
 def validated(rules: Rules, present: Mapping[str, Profile], bodies: list[ProfileBody]) -> dict[str, Profile]:
     """Return all profiles after the change. Raise Problem 422 naming each unknown, missing or ill-formed item."""
     wanted = dict(present)
-    errors: list[dict[str, str]] = []
+    errors: list[dict[str, Any]] = []
     seen: set[str] = set()
     for position, body in enumerate(bodies):
         if body.service in seen:
@@ -21,7 +22,7 @@ def validated(rules: Rules, present: Mapping[str, Profile], bodies: list[Profile
         seen.add(body.service)
         profile = _merged(wanted.get(body.service), body)
         problems = policy.validate_profile(rules, profile.service, profile.role, profile.items)
-        errors += [{"pointer": f"/profiles/{position}{p.pointer}", "code": p.code} for p in problems]
+        errors += [_error(f"/profiles/{position}{p.pointer}", p.code, p.known) for p in problems]
         wanted[body.service] = profile
     if errors:
         names = ", ".join(f"{e['pointer']} ({e['code']})" for e in errors)
@@ -42,3 +43,8 @@ def _merged(before: Profile | None, body: ProfileBody) -> Profile:
     if before is not None and before.role == role:
         items = {**before.items, **items}
     return Profile(body.service, role, items)
+
+
+def _error(pointer: str, code: str, known: tuple[str, ...]) -> dict[str, Any]:
+    """One error, with the names that would be right where the policy knows them."""
+    return {"pointer": pointer, "code": code, **({"known": list(known)} if known else {})}

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import structlog
 from aiokafka import ConsumerRecord
 
@@ -12,11 +11,12 @@ from schemas.codec import CodecError
 from schemas.envelope import from_headers
 from schemas.receipts import Receipt
 from services.consent.store import SQL
+from services.runtime.postgres import Connection
 
 log = structlog.get_logger("receipts")
 
 
-async def record(tx: asyncpg.Connection, batch: Sequence[ConsumerRecord[Any, Any]]) -> None:
+async def record(tx: Connection, batch: Sequence[ConsumerRecord[Any, Any]]) -> None:
     """Apply a batch of the receipts topic in the caller's transaction; the same batch again changes nothing."""
     receipts = [r for r in map(_receipt, batch) if r is not None]
     seals = [r for r in receipts if r.stage == "sealed"]

@@ -31,13 +31,19 @@ from services.keyring import derive
 from services.policy.decide import Decision, NoticeFor, Project, StopFor
 from services.runtime.outbox import Record
 
+Holdings = Mapping[tuple[str, str], str]
+"""(third party, item) -> commitment of the value it was given last."""
+
 SOURCE = "/dongui/consent"
 THIRD_PARTY_EPOCH = 1
 
 
 @dataclass(frozen=True)
 class Context:
-    """Who did it, through which channel, when, under which policy and notice version."""
+    """Who did it, through which channel, when, under which policy and notice version.
+
+    `given_at` and `collected_via` say when and how the consents were given, where that was earlier than `at`.
+    """
 
     change_id: str
     at: datetime
@@ -47,6 +53,8 @@ class Context:
     notice_hash: str
     policy_version: str
     traceparent: str | None = None
+    given_at: datetime | None = None
+    collected_via: Channel | None = None
 
 
 @dataclass(frozen=True)
@@ -125,10 +133,10 @@ def _consent_item(ref: ConsentRef, granted: bool, notice_version: str) -> Consen
     return ConsentItem(
         purpose=ref.purpose,
         granted=granted,
-        notice_version=notice_version,  # type: ignore[arg-type]
+        notice_version=notice_version,
         recipient=ref.party if ref.purpose == "sharing" else None,
         sender=ref.party if ref.purpose == "marketing" else None,
-        channel=ref.channel or None,  # type: ignore[arg-type]
+        channel=ref.channel or None,
     )
 
 
@@ -237,7 +245,9 @@ def _after_stop(before: HeldState, action: StopFor, seq: int) -> HeldState:
 
 
 def _member_part(member: Member) -> MemberPart:
-    assert member.email and member.name and member.password_hash
+    assert member.email is not None
+    assert member.name is not None
+    assert member.password_hash is not None
     return MemberPart(
         email=member.email,
         name=member.name,

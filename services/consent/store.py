@@ -1,6 +1,6 @@
-"""The consent database: reading a member as the model's state and writing one change. The transaction is an argument."""
+"""The consent database: a member read as the model's state, a change written. The transaction is an argument."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,10 +9,12 @@ import asyncpg
 from uuid_utils import uuid7
 
 from schemas.base import Marketing
+from schemas.events import Notice
 from schemas.receipts import DisclosureRecord
 from services.consent.model import ConsentRef, HeldState, Member, Profile, Step
-from services.consent.records import Context, LedgerRow, Outgoing
+from services.consent.records import Context, Holdings, LedgerRow, Outgoing
 from services.runtime import outbox
+from services.runtime.postgres import Connection
 from services.runtime.queries import Queries
 
 SQL = Queries("services.consent")
@@ -20,29 +22,38 @@ SQL = Queries("services.consent")
 
 @dataclass(frozen=True)
 class Loaded:
-    """A member with what third parties hold: `{(recipient, item): commitment of the value last given}`."""
+    """A member with what third parties hold."""
 
     member: Member
-    third_parties: Mapping[tuple[str, str], str]
+    third_parties: Holdings
 
 
-async def lock(tx: asyncpg.Connection, member_ref: str) -> Loaded | None:
+async def lock(tx: Connection, member_ref: str) -> Loaded | None:
     """Take the member's row lock and its next seq FIRST: so seq is gapless and equals commit order."""
     row = await tx.fetchrow(SQL["lock_member"], member_ref)
-    return await _load(tx, row) if row else None
+    return _loaded(row, await _parts(tx, member_ref)) if row else None
 
 
-async def read(connection: asyncpg.Connection, member_ref: str) -> tuple[Loaded, list[dict[str, Any]]] | None:
+async def read(connection: Connection, member_ref: str) -> tuple[Loaded, list[dict[str, Any]]] | None:
     """Return a member and its live consents with evidence, or None."""
     row = await connection.fetchrow(SQL["read_member"], member_ref)
     if row is None:
         return None
-    parts = await connection.fetchrow(SQL["read_parts"], member_ref)
+    parts = await _parts(connection, member_ref)
     return _loaded(row, parts), parts["consents"]
 
 
-async def _load(tx: asyncpg.Connection, row: asyncpg.Record) -> Loaded:
-    return _loaded(row, await tx.fetchrow(SQL["read_parts"], row["member_ref"]))
+async def snapshot(pool: asyncpg.Pool, member_ref: str) -> tuple[Loaded, list[dict[str, Any]]] | None:
+    """Return what `read` does, all of one instant: the version shown is the version of what is shown."""
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        return await read(connection, member_ref)
+
+
+async def _parts(tx: Connection, member_ref: str) -> asyncpg.Record:
+    """A statement of its own: after the lock, so that it sees what the lock's last holder committed."""
+    parts = await tx.fetchrow(SQL["read_parts"], member_ref)
+    assert parts is not None  # an aggregate always has its one row
+    return parts
 
 
 def _loaded(row: asyncpg.Record, parts: asyncpg.Record) -> Loaded:
@@ -61,6 +72,7 @@ def _loaded(row: asyncpg.Record, parts: asyncpg.Record) -> Loaded:
         profiles=profiles,
         consents=consents,
         held=held,
+        status_before=row["status_before"],
         withdrawal_requested_at=row["withdrawal_requested_at"],
         withdrawn_at=row["withdrawn_at"],
     )
@@ -81,23 +93,24 @@ def _third_party_holdings(ledger: list[dict[str, Any]]) -> dict[tuple[str, str],
     return held
 
 
-async def write_new_member(tx: asyncpg.Connection, member: Member, email_index: bytes) -> None:
+async def write_new_member(tx: Connection, member: Member, email_index: bytes) -> None:
     """Insert the account row of a new member; asyncpg.UniqueViolationError when the e-mail is taken."""
-    await tx.execute(
-        SQL["insert_member"],
-        member.member_ref,
-        member.seq,
-        member.status,
-        member.email,
-        member.name,
-        member.password_hash,
-        member.birth_date,
-        email_index,
-        member.signed_up_at,
-    )
+    await tx.execute(SQL["insert_member"], *_account_row(member), email_index, member.signed_up_at)
 
 
-async def write_member(tx: asyncpg.Connection, member: Member, email_index: bytes) -> None:
+async def insert_members(tx: Connection, members: Sequence[tuple[Member, bytes]]) -> frozenset[str]:
+    """Insert many new account rows; return the references of those whose e-mail was free."""
+    rows = [(*_account_row(member), index, member.signed_up_at) for member, index in members]
+    columns = [list(column) for column in zip(*rows, strict=True)] if rows else []
+    found = await tx.fetch(SQL["insert_members"], *columns) if columns else []
+    return frozenset(row["member_ref"] for row in found)
+
+
+def _account_row(m: Member) -> tuple[Any, ...]:
+    return m.member_ref, m.seq, m.status, m.email, m.name, m.password_hash, m.birth_date
+
+
+async def write_member(tx: Connection, member: Member, email_index: bytes | None) -> None:
     """Write a member's changed account row."""
     await tx.execute(
         SQL["update_member"],
@@ -108,70 +121,83 @@ async def write_member(tx: asyncpg.Connection, member: Member, email_index: byte
         member.password_hash,
         member.birth_date,
         email_index,
+        member.status_before,
         member.withdrawal_requested_at,
         member.withdrawn_at,
     )
 
 
-async def write_change(tx: asyncpg.Connection, step: Step, out: Outgoing, context: Context) -> None:
+Write = tuple[Step, Outgoing, Context]
+
+
+async def write_change(tx: Connection, step: Step, out: Outgoing, context: Context) -> None:
     """Write all that one change brings besides the account row, and hand its records to the outbox."""
-    ref = step.member.member_ref
-    await _write_profiles(tx, step)
-    await _write_consents(tx, step, context)
+    await write_changes(tx, [(step, out, context)])
+
+
+async def write_changes(tx: Connection, writes: Sequence[Write]) -> None:
+    """Write the changes of many members, one each, in as few round trips as one needs."""
+    await _write_profiles(tx, [step for step, _, _ in writes])
+    await _write_consents(tx, writes)
+    await _many(tx, "insert_change", [_change_row(*w) for w in writes])
+    await _many(tx, "upsert_held", [row for w in writes for row in _held_rows(*w)])
+    deliveries = [(c.change_id, *d, c.at) for _, out, c in writes for d in out.deliveries]
+    await _many(tx, "insert_delivery", deliveries)
+    await _many(tx, "insert_disclosure", [row for w in writes for row in _ledger_rows(*w)])
+    await _many(tx, "insert_notice", [_notice_row(n) for _, out, _ in writes for n in out.notices])
+    await outbox.append(tx, [record for _, out, _ in writes for record in out.records])
+
+
+async def _many(tx: Connection, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Run a statement for each row; nothing at all, not even its preparation, when there is none."""
+    if found := list(rows):
+        await tx.executemany(SQL[name], found)
+
+
+def _change_row(step: Step, out: Outgoing, context: Context) -> tuple[Any, ...]:
     fact = out.fact.model_dump(mode="json")
-    await tx.execute(SQL["insert_change"], context.change_id, ref, step.member.seq, step.change, fact, context.at)
-    await tx.executemany(
-        SQL["upsert_held"],
-        [
-            (
-                ref,
-                r,
-                h.prev,
-                h.epoch,
-                sorted(h.roles),
-                h.marketing.model_dump() if h.marketing else None,
-            )
-            for r, h in out.held.items()
-        ],
-    )
-    await tx.executemany(SQL["insert_delivery"], [(context.change_id, *d, context.at) for d in out.deliveries])
-    await tx.executemany(
-        SQL["insert_disclosure"],
-        [_disclosure_row(str(uuid7()), ref, row, context.change_id, context.at) for row in out.ledger],
-    )
-    await tx.executemany(
-        SQL["insert_notice"],
-        [(n.notice_id, n.change_id, ref, n.recipient, n.seq, list(n.items), n.corrected_at) for n in out.notices],
-    )
-    await outbox.append(tx, out.records)
+    return context.change_id, step.member.member_ref, step.member.seq, step.change, fact, context.at
 
 
-async def _write_profiles(tx: asyncpg.Connection, step: Step) -> None:
-    touches_profiles = step.change in {"signed_up", "withdrawn"} or any("." in item for item in step.items)
-    if not touches_profiles:
-        return
-    ref, profiles = step.member.member_ref, step.member.profiles
-    await tx.execute(SQL["delete_profiles"], ref, list(profiles))
-    await tx.executemany(SQL["upsert_profile"], [(ref, p.service, p.role, dict(p.items)) for p in profiles.values()])
+def _held_rows(step: Step, out: Outgoing, _: Context) -> Iterator[tuple[Any, ...]]:
+    for recipient, held in out.held.items():
+        marketing = held.marketing.model_dump() if held.marketing else None
+        yield step.member.member_ref, recipient, held.prev, held.epoch, sorted(held.roles), marketing
 
 
-async def _write_consents(tx: asyncpg.Connection, step: Step, context: Context) -> None:
-    ref = step.member.member_ref
-    if step.ended:
-        purposes, parties, channels = _columns(step.ended)
-        await tx.execute(SQL["end_consents"], ref, purposes, context.at, context.change_id, parties, channels)
-    if step.given:
-        await tx.execute(
-            SQL["insert_consents"],
-            ref,
-            *_columns(step.given),
-            context.notice_version,
-            context.notice_hash,
-            context.channel,
-            context.actor,
-            context.change_id,
-            context.at,
-        )
+def _ledger_rows(step: Step, out: Outgoing, context: Context) -> Iterator[tuple[Any, ...]]:
+    for row in out.ledger:
+        yield _disclosure_row(str(uuid7()), step.member.member_ref, row, context.change_id, context.at)
+
+
+def _notice_row(notice: Notice) -> tuple[Any, ...]:
+    items = list(notice.items)
+    told = (notice.notice_id, notice.change_id, notice.member_ref, notice.recipient, notice.seq)
+    return *told, items, notice.corrected_at
+
+
+async def _write_profiles(tx: Connection, steps: Sequence[Step]) -> None:
+    touched = [s.member for s in steps if s.change == "withdrawn" or any("." in item for item in s.items)]
+    await _many(tx, "delete_profiles", [(m.member_ref, list(m.profiles)) for m in touched if m.seq > 1])
+    profiles = [(m.member_ref, p.service, p.role, dict(p.items)) for m in touched for p in m.profiles.values()]
+    await _many(tx, "upsert_profile", profiles)
+
+
+async def _write_consents(tx: Connection, writes: Sequence[Write]) -> None:
+    ended = [_ended_row(step, context) for step, _, context in writes if step.ended]
+    await _many(tx, "end_consents", ended)
+    await _many(tx, "insert_consents", [_given_row(step, context) for step, _, context in writes if step.given])
+
+
+def _ended_row(step: Step, context: Context) -> tuple[Any, ...]:
+    purposes, parties, channels = _columns(step.ended)
+    return step.member.member_ref, purposes, context.at, context.change_id, parties, channels
+
+
+def _given_row(step: Step, context: Context) -> tuple[Any, ...]:
+    evidence = (context.notice_version, context.notice_hash, context.collected_via or context.channel, context.actor)
+    given_at = context.given_at or context.at
+    return step.member.member_ref, *_columns(step.given), *evidence, context.change_id, given_at
 
 
 def _columns(refs: tuple[ConsentRef, ...]) -> tuple[list[str], list[str], list[str]]:
@@ -195,9 +221,7 @@ def _disclosure_row(
     )
 
 
-async def write_disclosure(
-    tx: asyncpg.Connection, record: DisclosureRecord, row: LedgerRow, carrier: outbox.Record
-) -> None:
+async def write_disclosure(tx: Connection, record: DisclosureRecord, row: LedgerRow, carrier: outbox.Record) -> None:
     """Record a disclosure made outside a change, and hand its receipt to the outbox."""
     values = _disclosure_row(record.disclosure_id, record.member_ref, row, None, record.at)
     await tx.execute(SQL["insert_disclosure"], *values)

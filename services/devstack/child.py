@@ -52,7 +52,7 @@ def spawn(program: Program, run_dir: Path) -> subprocess.Popen[bytes]:
             user=uid,
             group=gid,
             extra_groups=[] if program.user else None,
-            preexec_fn=_leash(program.death_signal),
+            preexec_fn=_leash(program.death_signal),  # noqa: PLW1509 - prctl is all it does
         )
     pids.record(run_dir, program.name, child.pid)
     return child

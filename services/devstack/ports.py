@@ -12,6 +12,7 @@ HOST = "127.0.0.1"
 LOWEST, HIGHEST = 20_000, 30_000
 """Below Linux' ephemeral range: a port that is free while its server restarts is not taken by a client."""
 ATTEMPTS_MAX = 200
+PORTS_PER_BASE = 100
 LISTENING = "0A"
 
 
@@ -38,6 +39,14 @@ def free_ports(count: int) -> list[int]:
         if port not in found and is_free(port):
             found.append(port)
     raise DevstackError("no free ports between 20000 and 30000; stop something and try again")
+
+
+def first_free_base(preferred: int) -> int:
+    """Return the first base, in steps of 100 from `preferred`, of whose 100 ports none is taken."""
+    for base in range(preferred, HIGHEST, 100):
+        if all(is_free(port) for port in range(base, base + PORTS_PER_BASE)):
+            return base
+    raise DevstackError(f"no 100 free ports in a row between {preferred} and {HIGHEST}")
 
 
 def require_free(wanted: Iterable[tuple[str, int]]) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 import asyncpg
 import orjson
@@ -17,6 +18,17 @@ from services.runtime.settings import DATABASES
 
 AFFILIATES = ("tmax-cloud", "tmax-os", "tmax-anc")
 WITHOUT_MIGRATIONS = frozenset({"retention"})
+
+
+class Roles(Protocol):
+    """What provisioning needs to know of the roles: their passwords, and how an owner or a superuser connects."""
+
+    @property
+    def admin_dsn(self) -> str: ...
+
+    def password(self, role: str) -> str: ...
+
+    def owner_dsn(self, name: str, database: str | None = None) -> str: ...
 
 
 class Access:
@@ -67,7 +79,7 @@ def database_names(affiliates: Iterable[str] = AFFILIATES) -> list[str]:
     return [*DATABASES, *affiliates]
 
 
-async def provision(access: Access, names: Iterable[str]) -> None:
+async def provision(access: Roles, names: Iterable[str]) -> None:
     """Create the roles and databases that are missing and migrate all; harmless when repeated."""
     wanted = list(names)
     await create_roles(access, wanted)
@@ -80,7 +92,7 @@ async def provision(access: Access, names: Iterable[str]) -> None:
     await asyncio.gather(*(migrate_one(access, name, name) for name in wanted))
 
 
-async def create_roles(access: Access, names: Iterable[str]) -> None:
+async def create_roles(access: Roles, names: Iterable[str]) -> None:
     """Create the two roles of each name, or set their password to the one we keep."""
     connection = await asyncpg.connect(access.admin_dsn)
     try:
@@ -106,7 +118,7 @@ async def close_to_public(connection: asyncpg.Connection, name: str, database: s
     await connection.execute(f"GRANT CONNECT ON DATABASE {quoted(database)} TO {quoted(name)}")
 
 
-async def migrate_one(access: Access, name: str, database: str) -> list[str]:
+async def migrate_one(access: Roles, name: str, database: str) -> list[str]:
     """Apply what is pending in one database; return the versions applied."""
     if name in WITHOUT_MIGRATIONS:
         return []

@@ -4,7 +4,7 @@ import asyncio
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from services.devstack.postgres import Postgres
 FREE_BYTES_MIN = 1024**3
 PLATFORMS = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "x86_64"), ("Darwin", "arm64")}
 POSTGRES_OFFSET, KAFKA_OFFSET = 3, 20
+Step = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,15 @@ class Stack:
         """Kafka's bootstrap servers."""
         return self.kafka.bootstrap
 
-    async def start(self) -> None:
-        """Start both at once; when one fails, stop the other and raise its DevstackError."""
+    async def start(self, *, then_databases: Step | None = None, then_topics: Step | None = None) -> None:
+        """Start both at once; when one fails, stop the other and raise its DevstackError.
+
+        What is to be made on a server is made as soon as that one is up, while the other still starts.
+        """
         prepare(self.base_dir)
-        results = await asyncio.gather(self.postgres.start(), self.kafka.start(), return_exceptions=True)
+        postgres = _both(self.postgres.start, then_databases)
+        kafka = _both(self.kafka.start, then_topics)
+        results = await asyncio.gather(postgres, kafka, return_exceptions=True)
         failed = [r for r in results if isinstance(r, BaseException)]
         if failed:
             await self.stop()
@@ -88,6 +94,12 @@ class Stack:
     async def stop(self) -> None:
         """Stop both; harmless when not started."""
         await asyncio.gather(self.kafka.stop(), self.postgres.stop())
+
+
+async def _both(start: Step, then: Step | None) -> None:
+    await start()
+    if then:
+        await then()
 
 
 def prepare(base_dir: Path) -> None:

@@ -1,7 +1,8 @@
 """Creates the contract's topics on a broker, as often as you like; never changes one that is there."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
@@ -12,22 +13,33 @@ from services.devstack.errors import DevstackError
 CREATED, EXISTS = 0, TopicAlreadyExistsError.errno
 VISIBLE_TIMEOUT_S = 15.0
 POLL_S = 0.05
+REPLICAS_MAX = 3
 SEGMENT_MS = 24 * 60 * 60 * 1000
 
 
-async def create(bootstrap: str, topics: Iterable[Topic], *, prefix: str = "", replicas: int = 1) -> list[str]:
+async def create(
+    bootstrap: str,
+    topics: Iterable[Topic],
+    *,
+    prefix: str = "",
+    replicas: int | None = 1,
+    security: Mapping[str, Any] | None = None,
+) -> list[str]:
     """Create what is missing of `topics` under `prefix`; return the names created.
 
+    `replicas` None takes three, or one per broker when there are fewer; `security` is what a client needs beside
+    the address (services.runtime.kafka.client_options).
     Raises DevstackError when a topic is there with another partition count: members would change partition.
     """
     wanted = {prefix + t.name: t for t in topics}
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**(dict(security or {}) | {"bootstrap_servers": bootstrap}))
     await admin.start()
     try:
+        copies = replicas or min(REPLICAS_MAX, len((await admin.describe_cluster())["brokers"]))
         existing = await _partitions(admin, set(wanted) & set(await admin.list_topics()))
         _require_same(wanted, existing)
         missing = sorted(wanted.keys() - existing.keys())
-        await _create(admin, [_new(name, wanted[name], replicas) for name in missing])
+        await _create(admin, [_new(name, wanted[name], copies) for name in missing])
         await _visible(admin, wanted)
         return missing
     finally:

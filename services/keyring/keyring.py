@@ -64,6 +64,19 @@ class Keyring:
         self._cache.put(member_ref, key, generation)
         return key
 
+    async def create_many(self, member_refs: Sequence[str]) -> dict[str, bytes]:
+        """Return new data keys for members that have none yet, made in one statement.
+
+        Raises asyncpg.UniqueViolationError, and makes none, when one of them has a key or had one.
+        """
+        generation, at = self._cache.generation, self._clock()
+        keys = {ref: os.urandom(KEY_BYTES) for ref in member_refs}
+        wrapped = [await self._kek.wrap(key, ref.encode()) for ref, key in keys.items()]
+        await self._pool.execute(self._sql["insert_keys"], list(keys), wrapped, self._kek.key_id, at)
+        for ref, key in keys.items():
+            self._cache.put(ref, key, generation)
+        return keys
+
     async def data_key(self, member_ref: str) -> bytes:
         """Return the 32-byte data key; raise KeyUnknownError or KeyDestroyedError.
 

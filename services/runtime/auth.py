@@ -19,7 +19,7 @@ LEEWAY_S = 30
 
 
 class AuthError(Exception):
-    """The caller is not known (401) or the keys cannot be had (503). `code` is stable; nothing of the token is in it."""
+    """The caller is not known (401) or the keys cannot be had (503). `code` is stable; nothing of the token in it."""
 
     def __init__(self, status: int, code: str) -> None:
         super().__init__(code)

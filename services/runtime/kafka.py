@@ -55,7 +55,11 @@ async def producer(settings: Settings) -> AIOKafkaProducer:
         max_batch_size=256 * 1024,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
-    await made.start()
+    try:
+        await made.start()
+    except BaseException:
+        await made.stop()  # a producer that could not start holds tasks and sockets all the same
+        raise
     return made
 
 

@@ -59,7 +59,8 @@ async def pending(connection: asyncpg.Connection, migrations: list[Migration]) -
         "CREATE TABLE IF NOT EXISTS schema_migrations "
         "(version text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
     )
-    applied = dict(await connection.fetch("SELECT version, checksum FROM schema_migrations"))
+    rows = await connection.fetch("SELECT version, checksum FROM schema_migrations")
+    applied: dict[str, str] = {row["version"]: row["checksum"] for row in rows}
     for m in migrations:
         if m.version in applied and applied[m.version] != m.checksum:
             raise DriftError(f"migration {m.version}_{m.name} was edited after it was applied")

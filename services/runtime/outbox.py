@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
-import asyncpg
+from services.runtime.postgres import Connection
 
 SHARDS = 16
 """Shards a table is divided into for ever; a relay leases some of them. Not the number of relays."""
@@ -38,7 +38,7 @@ def shard_of(key: str) -> int:
     return crc32(key.encode()) % SHARDS
 
 
-async def append(tx: asyncpg.Connection, records: Sequence[Record]) -> None:
+async def append(tx: Connection, records: Sequence[Record]) -> None:
     """Insert records into the outbox of the caller's transaction, in the order given."""
     if not records:
         return

@@ -1,15 +1,19 @@
 """PostgreSQL pools with the codecs we use everywhere: jsonb as Python values, UUID as text."""
 
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import orjson
+from asyncpg.pool import PoolConnectionProxy
 
-type_codecs = ("json", "jsonb")
+Connection = asyncpg.Connection | PoolConnectionProxy
+"""A connection of our own, or one a pool lends: what functions with a transaction as argument take."""
+
+JSON_TYPES: Final = ("json", "jsonb")
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:
-    for name in type_codecs:
+    for name in JSON_TYPES:
         await connection.set_type_codec(
             name,
             encoder=lambda v: orjson.dumps(v).decode(),

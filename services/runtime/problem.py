@@ -3,7 +3,7 @@
 from typing import Any
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - the word of RFC 9457
     """An answer that is not a success: HTTP status, stable code, detail in both languages, extra members.
 
     `errors` entries are `{"pointer": JSON Pointer, "code": str}`: the field, never its value.

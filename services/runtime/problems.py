@@ -1,7 +1,8 @@
 """RFC 9457 problem details, in Korean by default and English on request, never with the rejected value."""
 
-from typing import Any
+from typing import Any, Final
 
+import asyncpg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -25,6 +26,18 @@ _STATUS_TITLES = {
     500: ("내부 오류", "Internal error"),
     503: ("일시적으로 이용할 수 없음", "Service unavailable"),
 }
+UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+)
+"""What passes: the database is away, too busy, or another transaction was in the way. Nothing was written."""
 log = structlog.get_logger("http")
 
 
@@ -74,7 +87,15 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         title = _STATUS_TITLES.get(error.status_code, ("오류", "Error"))
-        return response(request, Problem(error.status_code, f"http_{error.status_code}", title[0], title[1]))
+        code, headers = f"http_{error.status_code}", dict(error.headers or {})
+        return response(request, Problem(error.status_code, code, *title, headers=headers))
+
+    async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+        log.warning("unavailable", error=type(error).__name__, route=_route(request))
+        return response(request, unavailable())
+
+    for passing in UNAVAILABLE:
+        app.add_exception_handler(passing, _unavailable)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -90,12 +111,23 @@ def install(app: FastAPI) -> None:
         )
 
 
+def unavailable() -> Problem:
+    """The answer while something this process needs does not answer."""
+    return Problem(
+        503,
+        "unavailable",
+        "일시적으로 처리할 수 없습니다. 잠시 후 같은 Idempotency-Key로 다시 보내 주세요.",
+        "Not available for the moment. Send it again soon with the same Idempotency-Key.",
+        headers={"Retry-After": "1"},
+    )
+
+
 def _route(request: Request) -> str:
     return getattr(request.scope.get("route"), "path", "?")
 
 
 def _of_validation(error: RequestValidationError) -> Problem:
-    errors = [{"pointer": _pointer(e["loc"]), "code": str(e["type"])} for e in error.errors()]
+    errors = [{"pointer": pointer(e["loc"]), "code": str(e["type"])} for e in error.errors()]
     malformed = any(e["code"] == "json_invalid" for e in errors)
     if malformed:
         return Problem(400, "bad_json", "본문이 올바른 JSON이 아닙니다.", "The body is not valid JSON.")
@@ -109,11 +141,11 @@ def _of_validation(error: RequestValidationError) -> Problem:
     )
 
 
-def _pointer(location: tuple[int | str, ...]) -> str:
+def pointer(location: tuple[int | str, ...]) -> str:
     """JSON Pointer of a field. An unknown field's own name may hold a value, so only short plain names appear."""
     parts = [str(p) for p in location if p != "body"]
     safe = [p if p.replace("_", "").replace("-", "").isalnum() and len(p) <= 40 and p.isascii() else "*" for p in parts]
-    return "/" + "/".join(safe)
+    return "".join(f"/{p}" for p in safe)
 
 
-__all__ = ["Problem", "body_of", "install", "language_of", "response"]
+__all__ = ["Problem", "body_of", "install", "language_of", "pointer", "response"]

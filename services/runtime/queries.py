@@ -12,7 +12,8 @@ class Queries:
     def __init__(self, package: str) -> None:
         text = files(package).joinpath("sql/queries.sql").read_text(encoding="utf-8")
         parts = _NAME.split(text)[1:]
-        self._statements = dict(zip(parts[::2], (p.strip() for p in parts[1::2]), strict=True))
+        bodies = [str(part).strip() for part in parts[1::2]]
+        self._statements: dict[str, str] = dict(zip(parts[::2], bodies, strict=True))
 
     def __getitem__(self, name: str) -> str:
         return self._statements[name]

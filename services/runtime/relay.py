@@ -137,12 +137,13 @@ class Relay:
 
     async def _send(self, producer: AIOKafkaProducer, row: asyncpg.Record) -> Awaitable[object]:
         headers = [(name, value.encode()) for name, value in row["headers"].items()]
-        return await producer.send(
+        acknowledged: Awaitable[object] = await producer.send(
             self._prefix + row["aggregatetype"],
             value=row["payload"],
             key=row["aggregateid"].encode(),
             headers=headers,
         )
+        return acknowledged
 
     async def _pause(self) -> None:
         try:

@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     notices_dsn: SecretStr | None = None
     affiliate_dsns: dict[str, SecretStr] = Field(default_factory=dict)
     owner_dsns: dict[str, SecretStr] = Field(default_factory=dict)
+    admin_dsn: SecretStr | None = None
 
     kek_file: Path | None = None
     email_index_key_file: Path | None = None
@@ -70,7 +71,7 @@ class Settings(BaseSettings):
     service_token: SecretStr | None = None
     third_parties: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
-    relay_shards: int = 4
+    relay_shards: int = 16
     checkpoint_interval_s: float = 1.0
     affiliate_batch_max: int = 1000
 

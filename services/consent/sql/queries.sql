@@ -22,9 +22,27 @@ SELECT
 INSERT INTO member (member_ref, seq, status, email, name, password_hash, birth_date, email_index, signed_up_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 
+-- name: insert_members
+INSERT INTO member (member_ref, seq, status, email, name, password_hash, birth_date, email_index, signed_up_at)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::date[], $8::bytea[],
+                     $9::timestamptz[])
+ON CONFLICT (email_index) DO NOTHING RETURNING member_ref
+
+-- name: read_origins
+SELECT o.row_mac, o.source_mac, o.member_ref, m.email_index FROM import_origin o JOIN member m USING (member_ref)
+WHERE o.row_mac = ANY($1::bytea[]) OR o.source_mac = ANY($2::bytea[])
+
+-- name: insert_origins
+INSERT INTO import_origin (member_ref, row_mac, source_mac)
+SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[])
+
+-- name: read_taken
+SELECT email_index FROM member WHERE email_index = ANY($1::bytea[])
+
 -- name: update_member
-UPDATE member SET status = $2, email = $3, name = $4, password_hash = $5, birth_date = $6, email_index = $7,
-       withdrawal_requested_at = $8, withdrawn_at = $9
+UPDATE member SET status = $2, email = $3, name = $4, password_hash = $5, birth_date = $6,
+       email_index = coalesce($7, email_index),
+       status_before = $8, withdrawal_requested_at = $9, withdrawn_at = $10
 WHERE member_ref = $1
 
 -- name: upsert_profile
@@ -76,11 +94,15 @@ SELECT change_id, seq, name, accepted_at, sealed_at, leaf_index FROM change WHER
 -- name: list_deliveries
 SELECT recipient, kind, stage, at, relayed_at, outcome, reason FROM delivery WHERE change_id = $1 ORDER BY kind, recipient
 
+-- name: lock_delivery_of_notice
+SELECT 1 FROM delivery WHERE (change_id, recipient) = (SELECT change_id, recipient FROM notice WHERE notice_id = $1)
+FOR UPDATE
+
 -- name: read_notice
-SELECT * FROM notice WHERE notice_id = $1 FOR UPDATE
+SELECT * FROM notice WHERE notice_id = $1
 
 -- name: list_notices
-SELECT position, notice_id, change_id, member_ref, seq, items, created_at, outcome, acknowledged_at
+SELECT position AS cursor, notice_id, change_id, member_ref, seq, items, created_at, outcome, acknowledged_at
 FROM notice WHERE recipient = $1 AND position > $2 ORDER BY position LIMIT $3
 
 -- name: mark_relayed

@@ -2,6 +2,10 @@
 INSERT INTO member_key (member_ref, wrapped, kek_id, created_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (member_ref) DO NOTHING
 
+-- name: insert_keys
+INSERT INTO member_key (member_ref, wrapped, kek_id, created_at)
+SELECT ref, wrapped, $3, $4 FROM unnest($1::uuid[], $2::bytea[]) AS t(ref, wrapped)
+
 -- name: read_keys
 SELECT member_ref, wrapped, kek_id FROM member_key WHERE member_ref = ANY($1::uuid[])
 

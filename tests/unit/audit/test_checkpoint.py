@@ -1,5 +1,6 @@
 """Signed notes against Go's published example, and against every one-character change."""
 
+import base64
 import hashlib
 
 import pytest
@@ -67,7 +68,7 @@ def test_every_changed_character_is_refused(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        (lambda note: "", "bad_note"),
+        (lambda _: "", "bad_note"),
         (lambda note: note[:-1], "bad_note"),
         (lambda note: note.replace("\n\n", "\n"), "bad_note"),
         (lambda note: note + note.split("\n")[4] + "\n", "bad_note"),
@@ -94,8 +95,6 @@ def test_a_note_that_is_not_right_is_refused_with_its_code(change, code) -> None
     ],
 )
 def test_a_well_signed_text_that_is_no_checkpoint_of_ours_is_refused(text: str) -> None:
-    import base64
-
     text = text.replace("{root}", base64.b64encode(HEAD.root).decode())
     verifier = checkpoint.verifier_of(NAME, SEED)
     signature = Ed25519PrivateKey.from_private_bytes(SEED).sign(text.encode())

@@ -9,6 +9,7 @@ CREATE TABLE member (
     birth_date date,
     email_index bytea UNIQUE,
     signed_up_at timestamptz NOT NULL,
+    status_before text,
     withdrawal_requested_at timestamptz,
     withdrawn_at timestamptz
 );
@@ -112,6 +113,13 @@ CREATE TABLE notice (
 );
 CREATE INDEX notice_by_recipient ON notice (recipient, position);
 
+-- Which row of an imported file a member came from, as HMACs: so that the same file can be sent again.
+CREATE TABLE import_origin (
+    member_ref uuid PRIMARY KEY REFERENCES member,
+    row_mac bytea NOT NULL UNIQUE,
+    source_mac bytea UNIQUE
+);
+
 CREATE TABLE idempotency (
     caller text NOT NULL,
     key text NOT NULL,
@@ -147,7 +155,7 @@ CREATE TABLE consumer_offset (
 
 GRANT SELECT, INSERT, UPDATE ON member, profile, consent, held, delivery, disclosure, notice, consumer_offset TO {role};
 GRANT DELETE ON profile TO {role};
-GRANT SELECT, INSERT ON change TO {role};
+GRANT SELECT, INSERT ON change, import_origin TO {role};
 GRANT UPDATE (sealed_at, leaf_index) ON change TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency TO {role};
 GRANT SELECT, INSERT ON outbox TO {role};

@@ -1,0 +1,127 @@
+"""From the HTTP answer of a sign-up to the COMMIT of the last of three affiliates, at a fixed rate.
+
+Sign-ups leave on schedule whether or not the last one was answered (open loop), so a stall shows. Commit times are
+PostgreSQL's own (`track_commit_timestamp`), on the clock that stamps the answers: one machine. Beside it, in the same
+run and at the same rate, the bare path: idempotent produce, aiokafka, asyncpg COMMIT, three topics to three databases.
+"""
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+
+from benchmarks import bare
+from services.devstack.provision import AFFILIATES
+from services.devstack.stack import Stack, to_stderr
+from services.devstack.system import System
+
+WARM_UP = 50
+SETTLE_TIMEOUT_S = 60.0
+JARS = Path(__file__).resolve().parents[1] / ".dongui" / "jars"
+COMMITTED = """
+SELECT member_ref::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at FROM member
+"""
+
+
+async def measure(rate: float, seconds: float) -> dict[str, Any]:
+    """Run both paths on a fresh system; return milliseconds, and ratios to the bare path."""
+    with tempfile.TemporaryDirectory(prefix="dongui-bench-") as folder:
+        Path(folder).chmod(0o755)
+        stack = Stack(Path(folder), jar_cache=JARS, say=to_stderr, postgres_settings={"track_commit_timestamp": "on"})
+        await stack.start()
+        system = System(Path(folder), stack=stack, say=to_stderr)
+        try:
+            await system.start()
+            ours = await _ours(system, rate, seconds)
+            await system.stop()
+            reference = quantiles(await bare.measure(stack, rate, seconds))
+        finally:
+            await system.stop()
+            await stack.stop()
+    ratios = {q: round(ours["to_last_commit_ms"][q] / reference[q], 2) for q in ("p50", "p99")}
+    return {"rate": rate, "seconds": seconds, **ours, "bare_ms": reference, "ratio": ratios}
+
+
+async def _ours(system: System, rate: float, seconds: float) -> dict[str, Any]:
+    described = system.described()
+    headers = {"Authorization": f"Bearer {described['tokens']['service']}"}
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+    async with httpx.AsyncClient(
+        base_url=described["consent_url"], headers=headers, limits=limits, timeout=30
+    ) as client:
+        for _ in range(WARM_UP):
+            await _sign_up(client)
+        answered = await _paced(client, rate, seconds)
+    refs = {ref for ref, _, _ in answered}
+    committed = await _committed(described["databases"]["affiliates"], refs)
+    to_last = [1000 * (max(c[ref] for c in committed) - at) for ref, _, at in answered]
+    http = [1000 * (at - sent) for _, sent, at in answered]
+    return {"sign_ups": len(answered), "http_ms": quantiles(http), "to_last_commit_ms": quantiles(to_last)}
+
+
+async def _paced(client: httpx.AsyncClient, rate: float, seconds: float) -> list[tuple[str, float, float]]:
+    loop = asyncio.get_running_loop()
+    start, tasks = loop.time(), []
+    for number in range(int(rate * seconds)):
+        await asyncio.sleep(max(0.0, start + number / rate - loop.time()))
+        tasks.append(asyncio.create_task(_sign_up(client)))
+    return list(await asyncio.gather(*tasks))
+
+
+async def _sign_up(client: httpx.AsyncClient) -> tuple[str, float, float]:
+    """Sign one member up with everything shared; return (member_ref, sent at, answered at) in Unix seconds."""
+    body = {
+        "email": f"{uuid.uuid4().hex}@example.kr",
+        "password": uuid.uuid4().hex,
+        "name": "성능 시험",
+        "profiles": [{"service": "wapl", "role": "member"}],
+        "consents": {"collection": True, "sharing": True, "marketing": {"use": False}},
+        "notice_version": "2021-02-22",
+    }
+    sent = time.time()
+    answer = await client.post("/v1/members", json=body, headers={"Idempotency-Key": str(uuid.uuid4())})
+    at = time.time()
+    answer.raise_for_status()
+    return answer.json()["member_ref"], sent, at
+
+
+async def _committed(dsns: dict[str, str], refs: set[str]) -> list[dict[str, float]]:
+    """Wait until every store has every member; return the commit time of each by store."""
+    connections = [await asyncpg.connect(dsns[a]) for a in AFFILIATES]
+    try:
+        async with asyncio.timeout(SETTLE_TIMEOUT_S):
+            while True:
+                found = [{r["member_ref"]: r["at"] for r in await c.fetch(COMMITTED)} for c in connections]
+                if all(refs <= f.keys() for f in found):
+                    return found
+                await asyncio.sleep(0.5)
+    finally:
+        for connection in connections:
+            await connection.close()
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    """Return median, 99th percentile and maximum, rounded to 0.1."""
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    return {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1), "max": round(max(values), 1)}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the result as a table for people."""
+    rows = [
+        ("HTTP answer of a sign-up", result["http_ms"]),
+        ("2xx to the last affiliate's COMMIT", result["to_last_commit_ms"]),
+        ("bare produce, consume, COMMIT", result["bare_ms"]),
+    ]
+    lines = [f"{'milliseconds':<38}{'p50':>8}{'p99':>9}{'max':>9}"]
+    lines += [f"{name:<38}{q['p50']:>8}{q['p99']:>9}{q['max']:>9}" for name, q in rows]
+    lines.append(f"{'ratio to the bare path':<38}{result['ratio']['p50']:>8}{result['ratio']['p99']:>9}")
+    lines.append(f"{result['sign_ups']} sign-ups at {result['rate']:g}/s; Python {sys.version.split()[0]}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,75 @@
+"""The `dongui` command. Only the groups named on the command line are imported, so that help and errors are quick."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from services.commands import context
+from services.devstack.errors import DevstackError
+from services.runtime.settings import MissingSettingsError
+
+GROUPS = {
+    "dev": "The embedded system: a real Kafka, a real PostgreSQL and all processes on this machine.",
+    "member": "Show a member and where its changes are; import a member base.",
+    "change": "Where one change is now.",
+    "status": "Lag per recipient, oldest unapplied withdrawal, dead letters, sealed tree size.",
+    "policy": "The privacy policy as data: rules, decisions explained, periods.",
+    "affiliate": "The affiliates and how far each of them is.",
+    "propagator": "Run the processes that write the affiliates' stores and send notices.",
+    "audit": "The append-only log: query, proofs, verification.",
+    "db": "Migrations of every database.",
+    "config": "The settings in effect, without secrets.",
+    "doctor": "Check the whole installation; write a diagnostics bundle.",
+}
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """Return the application with the groups that `arguments` name; the others are there by name and help only."""
+    app = typer.Typer(
+        name="dongui",
+        help="One member changes one thing once; every affiliate and third party provably follows.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for name, told in GROUPS.items():
+        module = f"services.commands.{name}"
+        if name in arguments:
+            app.add_typer(import_module(module).app, name=name, help=told)
+        elif find_spec(module):
+            app.add_typer(typer.Typer(no_args_is_help=True), name=name, help=told)
+    return app
+
+
+def _options(
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Data directory of the embedded system (default: .dongui)")
+    ] = None,
+) -> None:
+    if data_dir:
+        context.choose_data_dir(data_dir)
+
+
+def main() -> None:
+    """Run the command line; expected errors are told in one message, with exit status 1."""
+    try:
+        build(sys.argv[1:])()
+    except DevstackError as error:
+        _end(str(error))
+    except MissingSettingsError as error:
+        _end(f"{error}. Set them, or start an embedded system: dongui dev up")
+
+
+def _end(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    sys.exit(context.FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Pure: the rows of an import file, NDJSON or CSV, as the bodies the consent service takes (docs/import.md)."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+import orjson
+
+BOOLEANS: Final = {"true": True, "y": True, "1": True, "false": False, "n": False, "0": False}
+LIST_SEPARATOR: Final = ";"
+PROFILE: Final = "profile."
+CONSENTS: Final = "consents."
+ROW_BYTES_MAX: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the file by its number (the first row is 1; a CSV's header has none): a body, or a code why not."""
+
+    number: int
+    body: dict[str, Any] | None
+    code: str | None = None
+
+
+def read_ndjson(file: BinaryIO) -> Iterator[Line]:
+    """Return the rows of a file with one JSON object per line; blank lines are passed over."""
+    for number, raw in enumerate(file, start=1):
+        text = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+        if text.strip():
+            yield _from_json(number, text)
+
+
+def _from_json(number: int, text: bytes) -> Line:
+    try:
+        body = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return Line(number, None, "bad_json")
+    if not isinstance(body, dict):
+        return Line(number, None, "not_an_object")
+    return Line(number, body) if len(text) <= ROW_BYTES_MAX else Line(number, None, "row_too_large")
+
+
+def read_csv(file: BinaryIO, is_list: Callable[[str], bool]) -> Iterator[Line]:
+    """Return the rows of a CSV with a header of dotted columns; `is_list` says which profile items are lists.
+
+    Raises UnicodeDecodeError and csv.Error for a file that is not CSV in UTF-8.
+    """
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        rows = csv.reader(text, strict=True)
+        header = [name.strip() for name in next(rows, [])]
+        for number, cells in enumerate(rows, start=1):
+            if cells:
+                yield _from_cells(number, header, cells, is_list)
+
+
+def _from_cells(number: int, header: list[str], cells: list[str], is_list: Callable[[str], bool]) -> Line:
+    if len(cells) != len(header):
+        return Line(number, None, "wrong_number_of_columns")
+    body: dict[str, Any] = {}
+    for column, cell in zip(header, cells, strict=True):
+        if cell != "":
+            _place(body, column, cell, is_list)
+    return Line(number, body)
+
+
+def _place(body: dict[str, Any], column: str, cell: str, is_list: Callable[[str], bool]) -> None:
+    """Put one cell where its column says. An empty cell is absent, and absence never means yes."""
+    if column.startswith(PROFILE):
+        item = column.removeprefix(PROFILE)
+        body.setdefault("profiles", [{}])[0][item] = _texts(cell) if is_list(item) else cell
+    elif column.startswith(CONSENTS):
+        _nest(body, column.split("."), BOOLEANS.get(cell.strip().lower(), cell))
+    else:
+        body[column] = cell
+
+
+def _texts(cell: str) -> list[str]:
+    return [part.strip() for part in cell.split(LIST_SEPARATOR) if part.strip()]
+
+
+def _nest(body: dict[str, Any], path: list[str], value: object) -> None:
+    """`consents.sharing` beside `consents.sharing.tmax-os` cannot both be: the service refuses what comes of it."""
+    for name in path[:-1]:
+        inner = body.setdefault(name, {})
+        if not isinstance(inner, dict):
+            body[name] = inner = {}
+        body = inner
+    body[path[-1]] = value
+
+
+def batches(lines: Iterable[Line], *, rows_max: int, bytes_max: int) -> Iterator[list[Line]]:
+    """Group rows, in order, into batches of at most so many rows and bytes of JSON; bad lines take no room."""
+    batch: list[Line] = []
+    rows = size = 0
+    for line in lines:
+        length = 0 if line.body is None else len(orjson.dumps(line.body)) + 1
+        if batch and (rows == rows_max or size + length > bytes_max or len(batch) >= 2 * rows_max):
+            yield batch
+            batch, rows, size = [], 0, 0
+        batch.append(line)
+        rows, size = rows + (line.body is not None), size + length
+    if batch:
+        yield batch

@@ -1,0 +1,75 @@
+"""`dongui status`: how far behind anything is, in one look."""
+
+import asyncio
+from typing import Any
+
+import typer
+
+from services.commands.context import (
+    Format,
+    audit_api,
+    consent_api,
+    fail,
+    load_settings,
+    print_json,
+    print_table,
+    wants_json,
+)
+from services.runtime.settings import Settings
+
+app = typer.Typer()
+
+
+@app.callback(invoke_without_command=True)
+def status(output: Format = "text") -> None:
+    """Lag per recipient, oldest unapplied withdrawal, overdue answers, dead letters, sealed tree size."""
+    as_json = wants_json(output)
+    found = collect(load_settings())
+    if as_json:
+        print_json(found)
+        return
+    _print(found)
+
+
+def collect(settings: Settings) -> dict[str, Any]:
+    """Return what the two services and Kafka say; end the command when one does not answer."""
+    with consent_api(settings) as api:
+        recipients = api.get("/v1/status")["recipients"]
+    with audit_api(settings) as api:
+        checkpoint = api.get("/v1/audit/checkpoint")
+        overdue = api.get("/v1/audit/overdue")["overdue"]
+    withdrawals = [r["oldest_withdrawal_at"] for r in recipients if r["oldest_withdrawal_at"]]
+    return {
+        "recipients": recipients,
+        "oldest_unapplied_withdrawal": min(withdrawals, default=None),
+        "overdue": overdue,
+        "dead_letters": _dead_letters(settings),
+        "sealed": {"size": checkpoint["size"], "at": checkpoint["at"]},
+    }
+
+
+def _dead_letters(settings: Settings) -> dict[str, int] | None:
+    """Return the depth of each dead-letter topic; None where Kafka is not for this caller to see."""
+    if settings.kafka is None:
+        return None
+    from services.commands.brokers import dead_letters  # noqa: PLC0415 - aiokafka takes a while to import
+
+    try:
+        return asyncio.run(dead_letters(settings))
+    except OSError as error:
+        fail(f"Kafka does not answer ({type(error).__name__}); is it running?")
+
+
+def _print(found: dict[str, Any]) -> None:
+    rows = [(r["recipient"], r["kind"], r["changes"], f"{r['seconds']:.1f}") for r in found["recipients"]]
+    if rows:
+        print_table(("RECIPIENT", "KIND", "CHANGES BEHIND", "SECONDS BEHIND"), rows)
+    else:
+        typer.echo("every recipient has answered every change")
+    letters = {topic: depth for topic, depth in (found["dead_letters"] or {}).items() if depth}
+    told = ", ".join(f"{topic} {depth}" for topic, depth in letters.items()) or "none"
+    told = told if found["dead_letters"] is not None else "not known (DONGUI_KAFKA is not set)"
+    typer.echo(f"\noldest unapplied withdrawal  {found['oldest_unapplied_withdrawal'] or 'none'}")
+    typer.echo(f"overdue answers              {len(found['overdue'])}")
+    typer.echo(f"dead letters                 {told}")
+    typer.echo(f"sealed tree size             {found['sealed']['size']} ({found['sealed']['at']})")

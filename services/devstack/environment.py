@@ -1,0 +1,171 @@
+"""What each process is told: its own variables and no other process's secrets. And what `dongui dev env` prints."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from services.devstack.keyfiles import KeyFiles
+from services.devstack.ports import HOST, free_ports
+from services.devstack.provision import AFFILIATES, Access
+from services.devstack.tokens import STAFF, Issuer
+from services.runtime.settings import DATABASES
+
+PARTNER = "demo-partner"
+NOTICES = "notices"
+CONSENT_OFFSET, AUDIT_OFFSET, PARTNER_OFFSET, HEALTH_OFFSET = 1, 2, 4, 10
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONWARNINGS")
+
+
+def propagator_of(affiliate: str) -> str:
+    """Return the name of the process that writes an affiliate's store."""
+    return f"propagator-{affiliate}"
+
+
+PROPAGATORS = {propagator_of(a): a for a in AFFILIATES}
+ALL = (PARTNER, "consent", "audit", *PROPAGATORS, NOTICES)
+"""Every process, in the order in which they are started."""
+
+
+@dataclass(frozen=True)
+class ProcessPorts:
+    """The loopback port of each process: its API's, or its health server's."""
+
+    of: dict[str, int]
+
+    @classmethod
+    def from_base(cls, base: int) -> "ProcessPorts":
+        """Fixed places above a base: consent +1, audit +2, the demo's third party +4, health servers from +10."""
+        health = {name: base + HEALTH_OFFSET + i for i, name in enumerate([*PROPAGATORS, NOTICES])}
+        apis = {"consent": base + CONSENT_OFFSET, "audit": base + AUDIT_OFFSET, PARTNER: base + PARTNER_OFFSET}
+        return cls(apis | health)
+
+    @classmethod
+    def free(cls) -> "ProcessPorts":
+        """Any free ones."""
+        return cls(dict(zip(ALL, free_ports(len(ALL)), strict=True)))
+
+    def url(self, name: str) -> str:
+        """Return a process's base URL."""
+        return f"http://{HOST}:{self.of[name]}"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """All that the variables are made of."""
+
+    base_dir: Path
+    bootstrap: str
+    ports: ProcessPorts
+    access: Access
+    keys: KeyFiles
+    issuer: Issuer
+
+    def variables(self, name: str) -> dict[str, str]:
+        """Return the DONGUI_* variables of one process. Raises KeyError for an unknown one."""
+        common = {"DONGUI_PROFILE": "dev", "DONGUI_KAFKA": self.bootstrap, "DONGUI_DATA_DIR": str(self.base_dir)}
+        return common | self._own(name)
+
+    def _own(self, name: str) -> dict[str, str]:
+        if name in PROPAGATORS:
+            return self._propagator(name, PROPAGATORS[name])
+        parts = {"consent": self._consent, "audit": self._audit, NOTICES: self._notices, PARTNER: self._partner}
+        return parts[name]()
+
+    def _consent(self) -> dict[str, str]:
+        return {
+            "DONGUI_CONSENT_DSN": self.access.dsn("consent"),
+            "DONGUI_KEYRING_DSN": self.access.dsn("keyring"),
+            "DONGUI_KEK_FILE": str(self.keys.kek),
+            "DONGUI_EMAIL_INDEX_KEY_FILE": str(self.keys.email_index_key),
+            "DONGUI_JWKS_FILE": str(self.keys.jwks),
+            "DONGUI_CONSENT_PORT": str(self.ports.of["consent"]),
+        }
+
+    def _audit(self) -> dict[str, str]:
+        return {
+            "DONGUI_AUDIT_DSN": self.access.dsn("audit"),
+            "DONGUI_AUDIT_SIGNING_KEY_FILE": str(self.keys.audit_signing_key),
+            "DONGUI_JWKS_FILE": str(self.keys.jwks),
+            "DONGUI_AUDIT_PORT": str(self.ports.of["audit"]),
+            "DONGUI_CONSENT_URL": self.ports.url("consent"),
+        }
+
+    def _propagator(self, name: str, affiliate: str) -> dict[str, str]:
+        return {
+            "DONGUI_AFFILIATE_DSNS": _json({affiliate: self.access.dsn(affiliate)}),
+            "DONGUI_AFFILIATE_TOKENS": _json({affiliate: self.issuer.token(affiliate, "affiliate")}),
+            "DONGUI_CONSENT_URL": self.ports.url("consent"),
+            "DONGUI_HEALTH_PORT": str(self.ports.of[name]),
+        }
+
+    def _notices(self) -> dict[str, str]:
+        return {
+            "DONGUI_NOTICES_DSN": self.access.dsn("notices"),
+            "DONGUI_NOTICES_TOKEN": self.issuer.token(NOTICES, "notices"),
+            "DONGUI_CONSENT_URL": self.ports.url("consent"),
+            "DONGUI_WEBHOOK_SIGNING_KEY_FILE": str(self.keys.webhook_signing_key),
+            "DONGUI_THIRD_PARTIES": _json({PARTNER: {"url": self.partner_webhook, "secret": self._partner_secret}}),
+            "DONGUI_HEALTH_PORT": str(self.ports.of[NOTICES]),
+        }
+
+    def _partner(self) -> dict[str, str]:
+        return {
+            "DONGUI_PARTNER_SECRET": self._partner_secret,
+            "DONGUI_PARTNER_PUBLIC_KEY": self.keys.webhook_public_key.read_text(),
+            "DONGUI_PARTNER_TOKEN": self.issuer.token(PARTNER, "third_party"),
+            "DONGUI_CONSENT_URL": self.ports.url("consent"),
+        }
+
+    @property
+    def partner_store(self) -> Path:
+        """The file in which the demo's third party keeps what it was told."""
+        return self.base_dir / "partner" / "received.jsonl"
+
+    @property
+    def partner_webhook(self) -> str:
+        """Where notices for the demo's third party go."""
+        return f"{self.ports.url(PARTNER)}/webhook"
+
+    @property
+    def _partner_secret(self) -> str:
+        return self.keys.partner_secret.read_text()
+
+    def described(self) -> dict[str, Any]:
+        """Return what `dongui dev env --format json` prints (interface.md)."""
+        audit = self.ports.url("audit")
+        return {
+            "consent_url": self.ports.url("consent"),
+            "audit_url": audit,
+            "console_url": f"{audit}/",
+            "partner_url": self.ports.url(PARTNER),
+            "kafka": self.bootstrap,
+            "data_dir": str(self.base_dir),
+            "databases": {n: self.access.dsn(n) for n in DATABASES}
+            | {"affiliates": {a: self.access.dsn(a) for a in AFFILIATES}},
+            "tokens": self._tokens(),
+        }
+
+    def _tokens(self) -> dict[str, Any]:
+        return {
+            "service": self.issuer.token("dev-service", "service"),
+            **{role: self.issuer.token(f"dev-{role}", role) for role in STAFF},
+            "third_party": self.issuer.token(PARTNER, "third_party"),
+            NOTICES: self.issuer.token(NOTICES, "notices"),
+            "affiliates": {a: self.issuer.token(a, "affiliate") for a in AFFILIATES},
+        }
+
+    def owner_dsns(self) -> dict[str, str]:
+        """Return the owners' DSNs, for `dongui db`."""
+        return {name: self.access.owner_dsn(name) for name in (*DATABASES, *AFFILIATES)}
+
+
+def inherited() -> dict[str, str]:
+    """Return what a child keeps of our own environment: nothing that begins with DONGUI_."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()

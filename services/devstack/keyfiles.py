@@ -1,0 +1,90 @@
+"""The secret files of one installation: made once, readable by their owner only, never overwritten.
+
+To lose or replace the KEK is to shred every member, so a file that is there is never written over.
+"""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from joserfc.jwk import KeySet, OKPKey
+
+from services.devstack import signatures
+
+SEED_BYTES = 32
+PRIVATE = 0o600
+
+
+@dataclass(frozen=True)
+class KeyFiles:
+    """Where each secret is. `jwks` is public; it is what the processes verify tokens with."""
+
+    kek: Path
+    email_index_key: Path
+    audit_signing_key: Path
+    webhook_signing_key: Path
+    webhook_public_key: Path
+    issuer_key: Path
+    jwks: Path
+    partner_secret: Path
+
+    @classmethod
+    def below(cls, folder: Path) -> "KeyFiles":
+        """Name the files below a folder of secrets."""
+        return cls(
+            kek=folder / "kek",
+            email_index_key=folder / "email_index_key",
+            audit_signing_key=folder / "audit_signing_key",
+            webhook_signing_key=folder / "webhook_signing_key",
+            webhook_public_key=folder / "webhook_public_key",
+            issuer_key=folder / "issuer_key.json",
+            jwks=folder / "jwks.json",
+            partner_secret=folder / "partner_secret",
+        )
+
+
+def ensure(folder: Path) -> KeyFiles:
+    """Make the files that are missing below `folder` (0700) and return where all of them are."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files = KeyFiles.below(folder)
+    for path in (files.kek, files.email_index_key, files.audit_signing_key, files.webhook_signing_key):
+        write_once(path, secrets.token_bytes(SEED_BYTES))
+    write_once(files.webhook_public_key, signatures.public_key(files.webhook_signing_key.read_bytes()).encode())
+    write_once(files.partner_secret, signatures.new_secret().encode())
+    write_once(files.issuer_key, orjson.dumps(OKPKey.generate_key("Ed25519", auto_kid=True).as_dict(private=True)))
+    write_once(files.jwks, orjson.dumps(_public_set(files.issuer_key)))
+    return files
+
+
+def write_once(path: Path, content: bytes) -> bool:
+    """Write a file that only we may read, whole or not at all, when it is not there; say whether it was written."""
+    partial = _partial(path, content)
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    finally:
+        partial.unlink()
+    return True
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file in one step by one that only we may read."""
+    _partial(path, content).replace(path)
+
+
+def _partial(path: Path, content: bytes) -> Path:
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return partial
+
+
+def _public_set(issuer_key: Path) -> dict[str, object]:
+    key = OKPKey.import_key(orjson.loads(issuer_key.read_bytes()))
+    return dict(KeySet([key]).as_dict(private=False))

@@ -1,0 +1,243 @@
+"""Who gets what after a change. Pure and total: any status with any change has an answer, and each names its rules.
+
+First what ends everything (erasure, withdrawal), then what is lost, then what is gained: a withdrawal dominates.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.base import Marketing, MemberStatus, Role
+from schemas.events import StopName
+from services.policy import ids
+from services.policy.calendar import is_minor
+from services.policy.disclosure import validate_disclosure
+from services.policy.model import Rules
+from services.policy.profile import validate_profile
+from services.policy.situation import (
+    Action,
+    Change,
+    Decision,
+    Held,
+    LedgerEntry,
+    Nothing,
+    NoticeFor,
+    Project,
+    Situation,
+    StopFor,
+)
+
+CHANNELS = ("use", "email", "sms", "night")
+BOTH: frozenset[Role] = frozenset({"recipient", "processor"})
+STOP_RULE: Mapping[StopName, str] = {
+    "erased": ids.ERASE,
+    "withdrawn": ids.WITHDRAWN,
+    "withdrawal_requested": ids.WITHDRAWAL_REQUEST,
+    "suspended": ids.SUSPEND,
+}
+FROZEN: Mapping[MemberStatus, str] = {"withdrawal_requested": ids.WITHDRAWAL_REQUEST, "suspended": ids.SUSPEND}
+"""Statuses in which nothing new is shared; what is held stays, is corrected, and may be taken back."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What one affiliate may have: rows by role, marketing beside a recipient row, the profile it processes."""
+
+    roles: frozenset[Role] = frozenset()
+    marketing: Marketing | None = None
+    profile: tuple[str, str] | None = None
+    operator: bool = False
+
+    @property
+    def service(self) -> str | None:
+        """The service it processes for this member."""
+        return self.profile[0] if self.profile else None
+
+
+def decide(rules: Rules, situation: Situation, change: Change) -> Decision:
+    """Return what goes to each affiliate and each third party after `change`; `situation` is the state after it."""
+    reached = sorted(rules.affiliates.keys() | situation.held.keys())
+    return Decision(
+        affiliates=tuple(_for_affiliate(rules, recipient, situation, change) for recipient in reached),
+        notices=_notices(rules, situation, change),
+    )
+
+
+def _for_affiliate(rules: Rules, recipient: str, situation: Situation, change: Change) -> Action:
+    held = situation.held.get(recipient, Held())
+    stop = _ending(situation.status, change)
+    if stop is not None:
+        ever = stop == "erased" and change.name == "erased" and recipient in situation.held
+        return _stop(recipient, stop, BOTH if ever else held_roles(held))
+    allowed = _allowed(rules, recipient, situation, held)
+    return (
+        _lost_role(recipient, held, allowed, situation.status)
+        or _lost_marketing(recipient, held, allowed)
+        or _state(rules, recipient, held, allowed, change)
+        or Nothing(recipient, _why_nothing(allowed, situation.status))
+    )
+
+
+def held_roles(held: Held) -> frozenset[Role]:
+    """Return the rows an affiliate has, as the contract's roles."""
+    return frozenset(role for role in BOTH if role in held.roles)
+
+
+def _ending(status: MemberStatus, change: Change) -> StopName | None:
+    """What the change or the status stops for everyone; the stronger one when they differ."""
+    named = {status, change.name}
+    if "erased" in named:
+        return "erased"
+    if "withdrawn" in named:
+        return "withdrawn"
+    if change.name in {"withdrawal_requested", "suspended"}:
+        return change.name
+    return None
+
+
+def _stop(recipient: str, stop: StopName, roles: frozenset[Role]) -> Action:
+    because = (STOP_RULE[stop],)
+    return StopFor(recipient, stop, roles, None, because) if roles else Nothing(recipient, because)
+
+
+def _allowed(rules: Rules, recipient: str, situation: Situation, held: Held) -> Allowed:
+    if situation.status == "pending_guardian":
+        return Allowed()
+    allowed = entitled(rules, recipient, situation)
+    if situation.status not in FROZEN:
+        return allowed
+    both = channels(allowed.marketing) & channels(held.marketing)
+    roles = allowed.roles & held.roles
+    profile = allowed.profile if "processor" in roles else None
+    return Allowed(roles, _marketing(both), profile, allowed.operator)
+
+
+def entitled(rules: Rules, recipient: str, situation: Situation) -> Allowed:
+    """Return what the live grants and services entitle an affiliate to, whatever the member's status."""
+    affiliate = rules.affiliates.get(recipient)
+    if affiliate is None:
+        return Allowed()
+    granted = affiliate.operator or recipient in situation.sharing
+    member = granted and rules.permits(ids.OPERATOR if affiliate.operator else ids.SHARE, situation.at)
+    used = next((p for p in situation.profiles if p[0] == affiliate.processes), None)
+    processed = used if rules.permits(ids.PROCESS, situation.at) else None
+    wished = (
+        channels(situation.marketing.get(recipient)) if member and rules.permits(ids.MARKETING, situation.at) else ()
+    )
+    roles: dict[Role, bool] = {"recipient": member, "processor": processed is not None}
+    return Allowed(
+        roles=frozenset(role for role, yes in roles.items() if yes),
+        marketing=_marketing(wished),
+        profile=processed,
+        operator=affiliate.operator,
+    )
+
+
+def _lost_role(recipient: str, held: Held, allowed: Allowed, status: MemberStatus) -> Action | None:
+    lost = held_roles(held) - allowed.roles
+    if not lost:
+        return None
+    because = [rule for role, rule in (("recipient", ids.REVOKE), ("processor", ids.PROCESS_END)) if role in lost]
+    guardian = [ids.GUARDIAN] if status == "pending_guardian" else []
+    return StopFor(recipient, "sharing_revoked", lost, None, (*because, *guardian))
+
+
+def _lost_marketing(recipient: str, held: Held, allowed: Allowed) -> Action | None:
+    """Marketing that shrank is a stop; one that also grew goes as full state, which carries both."""
+    before, now = channels(held.marketing), channels(allowed.marketing)
+    if not before - now or now - before or allowed.roles - held.roles:
+        return None
+    return StopFor(recipient, "marketing_revoked", frozenset({"recipient"}), allowed.marketing, (ids.MARKETING_STOP,))
+
+
+def _state(rules: Rules, recipient: str, held: Held, allowed: Allowed, change: Change) -> Project | None:
+    items = _items(rules, allowed)
+    gained = bool(allowed.roles - held.roles or channels(allowed.marketing) - channels(held.marketing))
+    touched = any(item in items or _of_service(item, allowed.service) for item in change.items)
+    released = change.name == "released"
+    if not allowed.roles or not (gained or touched or released):
+        return None
+    bases = _bases(rules, allowed)
+    because = [rule for _, rule in bases.values()]
+    because += [ids.ITEMS] if "recipient" in allowed.roles else []
+    because += [ids.MARKETING] if allowed.marketing else []
+    because += [ids.CORRECT] if change.name == "corrected" and touched else []
+    because += [ids.RELEASE] if released else []
+    return Project(
+        recipient=recipient,
+        roles=allowed.roles,
+        member="recipient" in allowed.roles,
+        marketing=allowed.marketing,
+        processed_service=allowed.service,
+        rules=tuple(because),
+        items=items,
+        bases=bases,
+    )
+
+
+def _items(rules: Rules, allowed: Allowed) -> frozenset[str]:
+    """Return the names of all that the affiliate may be given: the four of 3.2, and 6.2's of the role it processes."""
+    found = rules.shared if "recipient" in allowed.roles else frozenset()
+    if allowed.profile is None:
+        return found
+    service, name = allowed.profile
+    role = rules.services[service].role(name)
+    return found | {"email", "name"} | {f"{service}.{item}" for item in (role.items if role else ())}
+
+
+def _of_service(item: str, service: str | None) -> bool:
+    return service is not None and item.startswith(f"{service}.")
+
+
+def _bases(rules: Rules, allowed: Allowed) -> dict[str, tuple[str, str]]:
+    named = {"recipient": ids.OPERATOR if allowed.operator else ids.SHARE, "processor": ids.PROCESS}
+    return {role: (rules.rules[rule].purposes[0], rule) for role, rule in named.items() if role in allowed.roles}
+
+
+def _why_nothing(allowed: Allowed, status: MemberStatus) -> tuple[str, ...]:
+    if status == "pending_guardian":
+        return (ids.GUARDIAN,)
+    if allowed.roles:
+        return (ids.MINIMUM,)
+    return (FROZEN[status],) if status in FROZEN else (ids.CONSENT,)
+
+
+def channels(marketing: Marketing | None) -> frozenset[str]:
+    """Return the channels an instruction allows; none for no instruction."""
+    return frozenset(c for c in CHANNELS if marketing is not None and getattr(marketing, c))
+
+
+def _marketing(allowed: frozenset[str] | tuple[()]) -> Marketing | None:
+    return Marketing(**{c: c in allowed for c in CHANNELS}) if allowed else None
+
+
+def _notices(rules: Rules, situation: Situation, change: Change) -> tuple[NoticeFor, ...]:
+    if change.name != "corrected" or situation.status in {"withdrawn", "erased"}:
+        return ()
+    stale: dict[str, set[str]] = {}
+    for entry in situation.ledger:
+        if _must_be_told(rules, entry, change):
+            stale.setdefault(entry.recipient, set()).add(entry.item)
+    return tuple(NoticeFor(who, tuple(sorted(items)), (ids.NOTIFY,)) for who, items in sorted(stale.items()))
+
+
+def _must_be_told(rules: Rules, entry: LedgerEntry, change: Change) -> bool:
+    third_party = entry.kind == "third_party" and entry.recipient not in rules.affiliates
+    return third_party and entry.stale and entry.item in change.items - rules.undisclosable
+
+
+__all__ = [
+    "Action",
+    "Change",
+    "Decision",
+    "Held",
+    "LedgerEntry",
+    "Nothing",
+    "NoticeFor",
+    "Project",
+    "Situation",
+    "StopFor",
+    "decide",
+    "is_minor",
+    "validate_disclosure",
+    "validate_profile",
+]

@@ -1,0 +1,109 @@
+"""What `decide` is asked and what it answers: plain values, no behaviour besides looking things up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from schemas.base import Marketing, MemberStatus, Role
+from schemas.events import FactName, StopName
+
+
+@dataclass(frozen=True)
+class Held:
+    """What an affiliate has now: rows by role, marketing instruction, the last seq sent to it."""
+
+    roles: frozenset[str] = frozenset()
+    marketing: Marketing | None = None
+    prev: int = 0
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """That a recipient was given an item; `stale` when the value it was given last is no longer the member's."""
+
+    recipient: str
+    kind: str
+    item: str
+    stale: bool
+
+
+@dataclass(frozen=True)
+class Situation:
+    """The member after the change, as far as policy looks at it. No values.
+
+    `profiles` are (service, role); `sharing` the affiliates with a live grant; `marketing` the consents per sender;
+    `held` what each affiliate has, with an entry for each that ever had anything; `at` the instant of the change.
+    """
+
+    status: MemberStatus
+    profiles: tuple[tuple[str, str], ...]
+    sharing: frozenset[str]
+    marketing: Mapping[str, Marketing]
+    held: Mapping[str, Held]
+    ledger: tuple[LedgerEntry, ...]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened: the fact's name and the items whose value differs (`email`, `hypermeeting.phone`)."""
+
+    name: FactName
+    items: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Project:
+    """Send the full state. `roles` are all that the affiliate has after it, `items` all it may be given."""
+
+    recipient: str
+    roles: frozenset[Role]
+    member: bool
+    marketing: Marketing | None
+    processed_service: str | None
+    rules: tuple[str, ...]
+    items: frozenset[str] = frozenset()
+    bases: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def basis_of(self, role: str) -> tuple[str, str]:
+        """Return (leading purpose, rule id) under which a role is held. KeyError for a role not held."""
+        return self.bases[role]
+
+
+@dataclass(frozen=True)
+class StopFor:
+    """Take something away. `roles` are the rows it reaches; `marketing` is what remains after marketing_revoked."""
+
+    recipient: str
+    stop: StopName
+    roles: frozenset[Role]
+    marketing: Marketing | None
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Send nothing, and why."""
+
+    recipient: str
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NoticeFor:
+    """Tell a third party that these items were corrected (5.7)."""
+
+    recipient: str
+    items: tuple[str, ...]
+    rules: tuple[str, ...]
+
+
+Action = Project | StopFor | Nothing
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One action per affiliate, and one notice per third party that holds an old value."""
+
+    affiliates: tuple[Action, ...]
+    notices: tuple[NoticeFor, ...]

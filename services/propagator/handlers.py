@@ -1,0 +1,219 @@
+"""One batch of an affiliate's topic: read the envelopes, find the keys, fold, store; receipts in the same transaction.
+
+Returns when committed. What is wrong with a record for ever goes to the dead-letter topic; what may get better
+(database, key service) raises, and the caller tries the batch again: it is idempotent from end to end.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import asyncpg
+import structlog
+from aiokafka import ConsumerRecord
+from prometheus_client import Counter
+
+from schemas import codec
+from schemas.envelope import UUID, Envelope, from_headers
+from schemas.errors import CodecError
+from schemas.events import Projection, Stop
+from schemas.jwe import KID
+from schemas.receipts import Stage
+from schemas.topics import affiliate_topic
+from services.propagator import model, store
+from services.propagator.answers import dead_letter, receipt
+from services.propagator.keys import ContentKeys, Found
+from services.propagator.model import Arrival, State
+from services.runtime.clock import Clock
+from services.runtime.outbox import Record
+
+RECORDS = Counter("dongui_propagator_records", "Records of the affiliate's topic by result", ["affiliate", "result"])
+GAPS_OPENED = Counter("dongui_propagator_gaps_opened", "Gaps noticed in a member's sequence", ["affiliate"])
+log = structlog.get_logger("propagator")
+
+Raw: TypeAlias = "ConsumerRecord[Any, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A record whose envelope is good. `kid` names the key its value needs; None for a clear one."""
+
+    raw: Raw
+    envelope: Envelope
+    kid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that is wrong for ever; `code` says how, `envelope` is there when the headers were good."""
+
+    raw: Raw
+    code: str
+    envelope: Envelope | None = None
+
+
+@dataclass
+class Outcome:
+    """What a batch does: states before and after, the answers, and what is to be counted."""
+
+    states: dict[str, State]
+    before: dict[str, State] = field(default_factory=dict)
+    answers: list[tuple[Arrival, Stage]] = field(default_factory=list)
+    duplicates: int = 0
+
+    def changes(self) -> list[store.Change]:
+        """Return each changed member's state before and after."""
+        return [(before, self.states[ref]) for ref, before in self.before.items()]
+
+
+@dataclass(frozen=True)
+class Propagator:
+    """Applies the records of one affiliate's topic to its member store."""
+
+    affiliate: str
+    pool: asyncpg.Pool
+    keys: ContentKeys
+    clock: Clock
+    nudge: Callable[[], None] = lambda: None
+
+    async def apply(self, records: Sequence[Raw]) -> None:
+        """Apply a batch; committed when it returns. Raises KeyServiceError and database errors: try again."""
+        read = [_open(self.affiliate, raw) for raw in records]
+        refused = [r for r in read if isinstance(r, Refused)]
+        opened = [r for r in read if isinstance(r, Opened)]
+        fresh, duplicates = await self._fresh(opened)
+        arrivals = await self._decode(fresh, refused)
+        outcome = await self._store(arrivals, refused)
+        self.nudge()
+        self._count(outcome, duplicates, refused)
+
+    async def _fresh(self, opened: Sequence[Opened]) -> tuple[list[tuple[Opened, bool]], int]:
+        """Leave out what was seen before: neither a duplicate nor a replay needs a key. True: suppressed."""
+        if not opened:
+            return [], 0
+        seen = await store.read(self.pool, [r.envelope.subject for r in opened])
+        known = [(r, seen[r.envelope.subject]) for r in opened]
+        fresh = [(r, s.suppressed) for r, s in known if not model.is_duplicate(s, r.envelope.sequence)]
+        return fresh, len(opened) - len(fresh)
+
+    async def _decode(self, fresh: Sequence[tuple[Opened, bool]], refused: list[Refused]) -> list[Arrival]:
+        kids = [r.kid for r, suppressed in fresh if r.kid is not None and not suppressed]
+        keys = await self.keys.find(kids) if kids else {}
+        arrivals = []
+        for record, suppressed in fresh:
+            try:
+                arrivals.append(_unread(record) if suppressed else _decoded(self.affiliate, record, keys))
+            except (CodecError, _KeyUnknownError) as error:
+                refused.append(Refused(record.raw, error.code, record.envelope))
+        return arrivals
+
+    async def _store(self, arrivals: Sequence[Arrival], refused: Sequence[Refused]) -> Outcome:
+        now = self.clock()
+        outcome = Outcome({})
+        if not arrivals and not refused:
+            return outcome
+        async with self.pool.acquire() as tx, tx.transaction():
+            if arrivals:
+                outcome.states = await store.lock(tx, [a.member_ref for a in arrivals])
+                for arrival in arrivals:
+                    self._fold(outcome, arrival)
+                await store.write(tx, outcome.changes(), now)
+            await store.append(tx, self._outgoing(outcome, refused))
+        return outcome
+
+    def _fold(self, outcome: Outcome, arrival: Arrival) -> None:
+        before = outcome.states[arrival.member_ref]
+        after, stage = model.receive(before, arrival, self.clock())
+        if stage is None:
+            outcome.duplicates += 1
+            return
+        outcome.before.setdefault(arrival.member_ref, before)
+        outcome.states[arrival.member_ref] = after
+        outcome.answers.append((arrival, stage))
+
+    def _outgoing(self, outcome: Outcome, refused: Sequence[Refused]) -> list[Record]:
+        now = self.clock()
+        receipts = [
+            receipt(self.affiliate, a.change_id, a.member_ref, a.seq, stage, now) for a, stage in outcome.answers
+        ]
+        for r in refused:
+            receipts.append(_refusal(self.affiliate, r, now))
+        letters = [dead_letter(affiliate_topic(self.affiliate), r.raw, r.code) for r in refused]
+        return [record for record in receipts if record is not None] + letters
+
+    def _count(self, outcome: Outcome, duplicates: int, refused: Sequence[Refused]) -> None:
+        RECORDS.labels(self.affiliate, "duplicate").inc(duplicates + outcome.duplicates)
+        for _, stage in outcome.answers:
+            RECORDS.labels(self.affiliate, stage).inc()
+        for r in refused:
+            RECORDS.labels(self.affiliate, "refused").inc()
+            log.warning("record_refused", code=r.code, partition=r.raw.partition, offset=r.raw.offset)
+        for before, after in outcome.changes():
+            if after.gaps and after.gaps[-1].after >= before.seq:
+                GAPS_OPENED.labels(self.affiliate).inc()
+                log.warning("gap_opened", member_ref=after.member_ref, after=before.seq, seq=after.seq)
+
+
+class _KeyUnknownError(Exception):
+    """No key was ever made for what a record says sealed it."""
+
+    code = "key_unknown"
+
+
+def _open(affiliate: str, raw: Raw) -> Opened | Refused:
+    """Read the envelope and, of a sealed value, the name of its key."""
+    envelope = None
+    try:
+        envelope = _checked(from_headers(raw.headers))
+        kid = codec.kid_of(raw.value) if codec.is_sealed(envelope) else None
+        if kid is not None:
+            _check_kid(affiliate, envelope, kid)
+    except CodecError as error:
+        return Refused(raw, error.code, envelope)
+    return Opened(raw, envelope, kid)
+
+
+def _checked(envelope: Envelope) -> Envelope:
+    """Hold the envelope to what the store needs before it looks anything up by it."""
+    numbers = 0 <= envelope.previous < envelope.sequence
+    if not UUID.fullmatch(envelope.subject) or not numbers:
+        raise CodecError("bad_headers")
+    return envelope
+
+
+def _check_kid(affiliate: str, envelope: Envelope, kid: str) -> None:
+    """Never ask for another's key: the service would refuse the whole request, for ever."""
+    named = KID.fullmatch(kid)
+    if named is None or (named["recipient"], named["member"]) != (affiliate, envelope.subject):
+        raise CodecError("header_mismatch")
+
+
+def _decoded(affiliate: str, record: Opened, keys: dict[str, Found]) -> Arrival:
+    """Return what a record says; raise CodecError or _KeyUnknownError when it can never be read."""
+    envelope, value = record.envelope, record.raw.value
+    if record.kid is None:
+        shape: object = codec.decode_clear(envelope, value)
+    else:
+        key = keys[record.kid]
+        if key == "key_unknown":
+            raise _KeyUnknownError
+        if not isinstance(key, bytes):
+            return _unread(record)
+        shape = codec.unseal(envelope, value, key=key, topic=affiliate_topic(affiliate))
+    if not isinstance(shape, Projection | Stop):
+        raise CodecError("unknown_schema")
+    return Arrival(shape.member_ref, shape.seq, shape.prev, shape.change_id, shape)
+
+
+def _unread(record: Opened) -> Arrival:
+    """A record of a member who was erased: seen, and left unread."""
+    envelope = record.envelope
+    return Arrival(envelope.subject, envelope.sequence, envelope.previous, envelope.change_id, None)
+
+
+def _refusal(affiliate: str, refused: Refused, now: Any) -> Record | None:
+    envelope = refused.envelope
+    if envelope is None:
+        return None
+    known = (envelope.change_id, envelope.subject, envelope.sequence)
+    return receipt(affiliate, *known, "refused", now, reason=refused.code)

@@ -1,0 +1,237 @@
+"""Pure: what one store knows of one member, and how a record changes it (docs/decisions/0002).
+
+Four cells, each last-writer-wins by seq; the visible rows are a function of the cells. So any order, any
+duplication and any replay of the same records ends in the same rows, watermarks and gaps.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from schemas.events import Projection, Stop
+from schemas.receipts import Stage
+
+T = TypeVar("T")
+Empty = Literal["absent", "ended"]
+"""`absent`: there is no row. `ended`: the row stays without its values (withdrawn)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What a recipient may have under clause 3.2, without the status."""
+
+    email: str
+    name: str
+    password_hash: str
+    signed_up_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What a processor holds for the service it runs (clause 4.3)."""
+
+    service: str
+    role: str
+    items: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A member's status; `at` is the instant of a withdrawal, None otherwise."""
+
+    name: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell(Generic[T]):
+    """A value and the seq of the record that wrote it; 0 = never written."""
+
+    seq: int
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Sequences known to be missing: after < seq <= upto."""
+
+    after: int
+    upto: int
+    noticed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All a store knows of one member. `seq` is the watermark; `gaps` are below it, in order."""
+
+    member_ref: str
+    seq: int = 0
+    gaps: tuple[Gap, ...] = ()
+    values: Cell[Values | Empty] = Cell(0, "absent")
+    processed: Cell[Processed | Empty] = Cell(0, "absent")
+    marketing: Cell[Mapping[str, bool] | None] = Cell(0, None)
+    status: Cell[Status] = Cell(0, Status())
+    suppressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One record for one member. `change` None: its key was destroyed, nobody can read it any more."""
+
+    member_ref: str
+    seq: int
+    prev: int
+    change_id: str | None
+    change: Projection | Stop | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """A visible row of `member`, without `applied_at`."""
+
+    member_ref: str
+    seq: int
+    email: str | None
+    name: str | None
+    password_hash: str | None
+    status: str | None
+    signed_up_at: datetime | None
+    withdrawn_at: datetime | None
+    marketing: Mapping[str, bool] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessedRow:
+    """A visible row of `processed_member`, without `applied_at`."""
+
+    member_ref: str
+    seq: int
+    service: str | None
+    role: str | None
+    items: Mapping[str, Any] | None
+
+
+Writes = dict[str, Any]
+"""Cell name to the value a record writes into it."""
+_BLANK: Final = State("")
+
+
+def is_duplicate(state: State, seq: int) -> bool:
+    """Say whether this seq was seen before: at or below the watermark and in no gap."""
+    return seq <= state.seq and _gap_of(state, seq) is None
+
+
+def receive(state: State, arrival: Arrival, now: datetime) -> tuple[State, Stage | None]:
+    """Return the state after a record, and the stage to answer with; None for a duplicate (no change, no answer)."""
+    stage: Stage
+    if arrival.seq > state.seq:
+        seen, stage = _advanced(state, arrival, now), "applied"
+    elif (gap := _gap_of(state, arrival.seq)) is not None:
+        seen, stage = _filled(state, gap, arrival), "superseded"
+    else:
+        return state, None
+    if state.suppressed or arrival.change is None:
+        return seen, "skipped_destroyed"
+    return _written(seen, arrival.change), stage
+
+
+def suppress(state: State) -> State:
+    """Return the state of a member who may never come back: no cell says anything, whatever was or will be read."""
+    return replace(
+        _BLANK,
+        member_ref=state.member_ref,
+        seq=state.seq,
+        gaps=state.gaps,
+        suppressed=True,
+    )
+
+
+def _gap_of(state: State, seq: int) -> Gap | None:
+    return next((gap for gap in state.gaps if gap.after < seq <= gap.upto), None)
+
+
+def _advanced(state: State, arrival: Arrival, now: datetime) -> State:
+    opened = (Gap(state.seq, arrival.prev, now),) if state.seq < arrival.prev else ()
+    return replace(state, seq=arrival.seq, gaps=state.gaps + opened)
+
+
+def _filled(state: State, gap: Gap, arrival: Arrival) -> State:
+    """Close a gap by a record out of it; what is missing before or after that record stays open."""
+    rest = (Gap(gap.after, arrival.prev, gap.noticed_at), Gap(arrival.seq, gap.upto, gap.noticed_at))
+    left = tuple(g for g in rest if g.after < g.upto)
+    at = state.gaps.index(gap)
+    return replace(state, gaps=state.gaps[:at] + left + state.gaps[at + 1 :])
+
+
+def _written(state: State, change: Projection | Stop) -> State:
+    if isinstance(change, Stop) and change.stop == "erased":
+        return suppress(state)
+    wanted = _projected(change) if isinstance(change, Projection) else _stopped(change)
+    newer: dict[str, Any] = {n: Cell(change.seq, v) for n, v in wanted.items() if change.seq > getattr(state, n).seq}
+    return replace(state, **newer)
+
+
+def _projected(p: Projection) -> Writes:
+    """A projection is the full state: it writes every cell."""
+    member, processed = p.member, p.processed
+    return {
+        "values": Values(member.email, member.name, member.password_hash, member.signed_up_at) if member else "absent",
+        "processed": Processed(processed.service, processed.role, processed.items) if processed else "absent",
+        "marketing": p.marketing.model_dump() if p.marketing else None,
+        "status": Status(member.status if member else None),
+    }
+
+
+def _stopped(stop: Stop) -> Writes:
+    """A stop writes only what it takes away, for the roles it names."""
+    marketing = stop.marketing.model_dump() if stop.marketing else None
+    match stop.stop:
+        case "sharing_revoked":
+            return _emptied(stop, "absent")
+        case "marketing_revoked":
+            return {"marketing": marketing}
+        case "withdrawn":
+            return {"status": Status("withdrawn", stop.at), **_emptied(stop, "ended")}
+        case _:
+            return {"status": Status(stop.stop)}
+
+
+def _emptied(stop: Stop, how: Empty) -> Writes:
+    recipient = {"values": how, "marketing": None} if "recipient" in stop.roles else {}
+    processor = {"processed": how} if "processor" in stop.roles else {}
+    return {**recipient, **processor}
+
+
+def member_row(state: State) -> MemberRow | None:
+    """Return the visible `member` row; None when there is none."""
+    values, status = state.values.value, state.status.value
+    if values == "absent":
+        return None
+    kept = values if isinstance(values, Values) else None
+    return MemberRow(
+        member_ref=state.member_ref,
+        seq=max(state.values.seq, state.status.seq, state.marketing.seq),
+        email=kept.email if kept else None,
+        name=kept.name if kept else None,
+        password_hash=kept.password_hash if kept else None,
+        status=status.name,
+        signed_up_at=kept.signed_up_at if kept else None,
+        withdrawn_at=status.at,
+        marketing=state.marketing.value if kept else None,
+    )
+
+
+def processed_row(state: State) -> ProcessedRow | None:
+    """Return the visible `processed_member` row; None when there is none."""
+    held = state.processed.value
+    if held == "absent":
+        return None
+    kept = held if isinstance(held, Processed) else None
+    return ProcessedRow(
+        member_ref=state.member_ref,
+        seq=state.processed.seq,
+        service=kept.service if kept else None,
+        role=kept.role if kept else None,
+        items=kept.items if kept else None,
+    )

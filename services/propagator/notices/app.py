@@ -1,0 +1,171 @@
+"""Composition root of the notices process: Faust takes in, the sender sends, the relay carries the receipts back."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import aiohttp
+import asyncpg
+import faust
+import structlog
+from aiokafka import AIOKafkaConsumer
+
+from schemas.topics import NOTICES, RECEIPTS
+from services.propagator import agents, watchdog
+from services.propagator.keys import ContentKeys
+from services.propagator.notices import answers, desk, endpoints, post, signing
+from services.propagator.notices.endpoints import Endpoint
+from services.propagator.notices.ingest import Ingest
+from services.propagator.notices.sender import Sender
+from services.propagator.transport import leave
+from services.propagator.watchdog import Watchdog
+from services.runtime import kafka, postgres
+from services.runtime.clock import utc_now
+from services.runtime.consumer import PostgresOffsets, follow
+from services.runtime.health import HealthServer
+from services.runtime.relay import Relay
+from services.runtime.settings import Settings
+
+NAME: Final = "dongui-notices"
+REQUIRED: Final = ("kafka", "notices_dsn", "notices_token", "consent_url", "webhook_signing_key_file")
+POOL_SIZE: Final = 12
+FAUST_STOP_S: Final = 4.0
+STOP_S: Final = 8.0
+"""Below the ten seconds an orchestrator gives. What is not done by then is done again at the next start."""
+READY_TIMEOUT_S: Final = 2.0
+log = structlog.get_logger("notices")
+
+
+@dataclass
+class Parts:
+    """What the process works with; the probes look at it from the first moment."""
+
+    settings: Settings
+    pool: asyncpg.Pool
+    relay: Relay
+    sender: Sender
+    ingest: Ingest
+    endpoints: dict[str, Endpoint]
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    app: faust.App | None = None
+    watchdog: Watchdog | None = None
+
+    def live(self) -> bool:
+        """Say whether notices that come are taken in."""
+        return self.watchdog is None or self.watchdog.live()
+
+    async def ready(self) -> dict[str, bool]:
+        """Say which of the two conditions of work hold."""
+        assigned = self.app is not None and bool(self.app.consumer.positions)
+        return {"postgres": await _answers(self.pool), "assigned": assigned}
+
+
+@contextlib.asynccontextmanager
+async def build(settings: Settings, *, timeout_s: float = post.TIMEOUT_S) -> AsyncIterator[Parts]:
+    """Open what the process needs, close it after. Raises MissingSettingsError, EndpointError, SigningKeyError."""
+    settings.require(*REQUIRED)
+    assert settings.consent_url
+    assert settings.webhook_signing_key_file
+    production = settings.profile != "dev"
+    known = endpoints.parse(settings.third_parties, production=production)
+    signer = signing.Signer(signing.seed_of(settings.webhook_signing_key_file.read_bytes()))
+    dsn = settings.secret("notices_dsn")
+    relay = Relay(dsn, partial(kafka.producer, settings), prefix=settings.topic_prefix, application="notices-relay")
+    pool = await postgres.open_pool(dsn, size=POOL_SIZE, application=NAME)
+    try:
+        async with (
+            post.session(production=production, timeout_s=timeout_s) as outside,
+            aiohttp.ClientSession() as inside,
+        ):
+            sender = Sender(
+                pool=pool,
+                keys=ContentKeys(inside, settings.consent_url, settings.secret("notices_token")),
+                client=outside,
+                signer=signer,
+                endpoints=known,
+                clock=utc_now,
+                nudge=relay.nudge,
+            )
+            yield Parts(settings, pool, relay, sender, Ingest(pool, utc_now), known)
+    finally:
+        pool.terminate()  # what is in a transaction now was not recorded: it is done again at the next start
+
+
+async def run(settings: Settings) -> None:
+    """Take in, send and ask again until SIGTERM or SIGINT. Raises what `build` raises."""
+    async with build(settings) as parts:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, parts.stop.set)
+        health = HealthServer(settings.health_host, settings.health_port, live=parts.live, ready=parts.ready)
+        await health.start()
+        log.info("health_served", port=health.port)
+        try:
+            await work(parts)
+        finally:
+            await health.stop()
+
+
+async def work(parts: Parts) -> None:
+    """Run every part until `parts.stop`; the end of one ends all."""
+    tasks = [
+        asyncio.create_task(parts.relay.run(parts.stop)),
+        asyncio.create_task(_follow_receipts(parts)),
+        asyncio.create_task(_ingest(parts)),
+        asyncio.create_task(parts.sender.run(parts.stop)),
+        asyncio.create_task(desk.watch(parts.pool, parts.endpoints, utc_now, parts.stop)),
+    ]
+    stopping = asyncio.create_task(parts.stop.wait())
+    await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    parts.stop.set()
+    _, pending = await asyncio.wait(tasks, timeout=STOP_S)
+    if pending:
+        leave(agents.EXIT_GIVEN_UP, "stop_took_too_long")
+    await asyncio.gather(stopping, *tasks)
+
+
+async def _follow_receipts(parts: Parts) -> None:
+    await follow(
+        parts.settings,
+        topics=[RECEIPTS],
+        pool=parts.pool,
+        offsets=PostgresOffsets(),
+        handle=answers.record,
+        stop=parts.stop,
+        application="notices-receipts",
+    )
+
+
+async def _ingest(parts: Parts) -> None:
+    """Start Faust, watch it, stop it."""
+    app = agents.create(parts.settings, app_id=NAME, topic=NOTICES, apply=parts.ingest.apply)
+    probe = kafka.consumer(parts.settings)
+    await probe.start()
+    try:
+        await app.start()
+        parts.app = app
+        lag, acked_at = partial(watchdog.lag, app, probe), partial(watchdog.acked_at, app)
+        parts.watchdog = Watchdog(NAME, lag=lag, acked_at=acked_at)
+        await parts.watchdog.run(app, parts.stop)
+    finally:
+        await _closed(app, probe)
+
+
+async def _closed(app: faust.App, probe: AIOKafkaConsumer) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(probe.stop(), 1.0)
+    try:
+        await asyncio.wait_for(app.stop(), FAUST_STOP_S)
+    except TimeoutError:
+        leave(agents.EXIT_GIVEN_UP, "faust_did_not_stop")
+
+
+async def _answers(pool: asyncpg.Pool) -> bool:
+    try:
+        await asyncio.wait_for(pool.fetchval("SELECT 1 FROM notice LIMIT 1"), READY_TIMEOUT_S)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+    return True

@@ -1,0 +1,109 @@
+"""Pure: what one attempt means for its notice, and the body that is sent."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import orjson
+
+from schemas.events import Notice, event_type
+from services.propagator.notices import schedule
+
+BODY_BYTES_MAX: Final = 20_000
+REASON: Final = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+OUTCOMES: Final = frozenset({"corrected", "not_held", "refused"})
+Outcome = Literal["corrected", "not_held", "refused"]
+Waiting = Literal["pending", "no_endpoint", "disabled", "delivered"]
+
+
+class TooLargeError(Exception):
+    """The body would be 20 kB or more: receivers of Standard Webhooks need not take that."""
+
+    code: Final = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: a status with the start of its body, or the class of the error."""
+
+    milliseconds: int
+    status: int | None = None
+    body: bytes = b""
+    retry_after: str | None = None
+    error: str | None = None
+
+    @property
+    def is_success(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The third party said what it did."""
+
+    outcome: Outcome
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Ask again at `due_at`; `disable` is the receiver's 410: send it nothing more."""
+
+    state: Waiting
+    due_at: datetime
+    disable: bool = False
+
+
+def judge(reply: Reply, *, attempts: int, delivered: bool, now: datetime, jitter: float) -> Acknowledged | Again:
+    """Return what follows from the answer to attempt number `attempts` (from 1).
+
+    `delivered` says whether an earlier attempt got a 2xx. A redirect is a failure; nothing but an outcome in the
+    body of a 2xx is an acknowledgement.
+    """
+    if reply.is_success and (said := answer_in(reply.body)) is not None:
+        return said
+    arrived = delivered or reply.is_success
+    if reply.status == 410:
+        return Again("delivered" if arrived else "disabled", now, disable=True)
+    due_at = schedule.next_at(now, attempts, jitter, reply.retry_after)
+    return Again("delivered" if arrived else "pending", due_at)
+
+
+def answer_in(body: bytes) -> Acknowledged | None:
+    """Return the acknowledgement in a response body, or None. A reason that is no code is dropped."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(found, dict) or not isinstance(outcome := found.get("outcome"), str) or outcome not in OUTCOMES:
+        return None
+    reason = found.get("reason")
+    coded = isinstance(reason, str) and REASON.fullmatch(reason) is not None
+    return Acknowledged(outcome, reason if coded else None)  # type: ignore[arg-type]
+
+
+def body_of(notice: Notice) -> bytes:
+    """Return the JSON a third party gets: the same bytes at every attempt. Raises TooLargeError."""
+    body = orjson.dumps(
+        {
+            "type": event_type("corrected"),
+            "timestamp": notice.corrected_at,
+            "data": _data(notice),
+        }
+    )
+    if len(body) >= BODY_BYTES_MAX:
+        raise TooLargeError
+    return body
+
+
+def _data(notice: Notice) -> dict[str, Any]:
+    return {
+        "notice_id": notice.notice_id,
+        "change_id": notice.change_id,
+        "member_ref": notice.member_ref,
+        "sequence": notice.seq,
+        "items": notice.items,
+        "values": {item: notice.values[item] for item in notice.items if item in notice.values},
+        "corrected_at": notice.corrected_at,
+    }

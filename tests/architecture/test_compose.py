@@ -1,0 +1,267 @@
+"""The container run, checked as far as that goes without an engine: what compose would start is what our code needs.
+
+`docker compose config` is asked as well where that plugin is installed; where it is not, the checks below stand alone.
+"""
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from services import cli
+from services.commands.setup import roles_of
+from services.devstack.provision import AFFILIATES, database_names
+from services.runtime.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("setup", "consent", "audit", "notices", *(f"propagator-{a}" for a in AFFILIATES))
+NEEDED = {
+    "consent": {"kafka", "consent_dsn", "keyring_dsn", "kek_file", "email_index_key_file", "jwks_file"},
+    "audit": {"kafka", "audit_dsn", "audit_signing_key_file", "jwks_file"},
+    "notices": {"kafka", "notices_dsn", "notices_token", "consent_url", "webhook_signing_key_file"},
+    "setup": {
+        "kafka",
+        "admin_dsn",
+        "owner_dsns",
+        "affiliate_dsns",
+        *(f"{n}_dsn" for n in ("consent", "audit", "notices")),
+    },
+    **{f"propagator-{a}": {"kafka", "affiliate_dsns", "affiliate_tokens", "consent_url"} for a in AFFILIATES},
+}
+"""Written by hand from each process's composition root."""
+LINE = re.compile(r"^(DONGUI_[A-Z_]+)='([^']*)'$")
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in which infra/compose_secrets.py has run, as an operator runs it."""
+    where = tmp_path_factory.mktemp("compose")
+    command = [sys.executable, str(ROOT / "infra" / "compose_secrets.py"), "--directory", str(where)]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    return where
+
+
+def variables(compose: dict[str, Any], written: Path, name: str) -> dict[str, str]:
+    """Return the environment of one container."""
+    service = compose["services"][name]
+    found = dict(service["environment"])
+    for file in service.get("env_file", []):
+        for line in (written / file).read_text().splitlines():
+            match = LINE.match(line)
+            assert match, f"{file}: not NAME='value'"
+            found[match[1]] = match[2]
+    return found
+
+
+def settings_of(compose: dict[str, Any], written: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for variable in [v for v in os.environ if v.startswith("DONGUI_")]:
+        monkeypatch.delenv(variable)
+    for variable, value in variables(compose, written, name).items():
+        monkeypatch.setenv(variable, value)
+    return Settings()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_process_finds_every_setting_it_requires(
+    name: str, compose: dict[str, Any], written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings_of(compose, written, name, monkeypatch).require(*sorted(NEEDED[name]))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_no_variable_is_one_that_no_setting_reads(name: str, compose: dict[str, Any], written: Path) -> None:
+    known = {f"DONGUI_{field.upper()}" for field in Settings.model_fields}
+    assert variables(compose, written, name).keys() - known == set()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_secret_file_a_process_reads_is_mounted_and_written(
+    name: str, compose: dict[str, Any], written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(compose, written, name, monkeypatch)
+    files = [str(getattr(settings, f)) for f in Settings.model_fields if f.endswith("_file") and getattr(settings, f)]
+    mounted = {f"/run/secrets/{secret}": secret for secret in compose["services"][name].get("secrets", [])}
+    assert sorted(files) == sorted(mounted)
+    for secret in mounted.values():
+        assert (written / compose["secrets"][secret]["file"]).is_file()
+
+
+def test_each_process_holds_only_its_own_passwords(compose: dict[str, Any], written: Path) -> None:
+    allowed = {
+        "consent": {"consent", "keyring"},
+        "audit": {"audit"},
+        "notices": {"notices"},
+        **{f"propagator-{a}": {a} for a in AFFILIATES},
+    }
+    for name, roles in allowed.items():
+        text = " ".join(variables(compose, written, name).values())
+        assert set(re.findall(r"postgresql://([a-z-]+(?:_owner)?):", text)) == roles, name
+
+
+def test_setup_accepts_the_written_dsns(
+    compose: dict[str, Any], written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roles = roles_of(settings_of(compose, written, "setup", monkeypatch), list(AFFILIATES))
+    passwords = [roles.password(role) for n in database_names() for role in (n, f"{n}_owner")]
+    assert len(set(passwords)) == len(passwords) == 16
+
+
+def test_a_second_run_changes_nothing(written: Path) -> None:
+    before = {path: path.read_bytes() for path in sorted(written.rglob("*")) if path.is_file()}
+    command = [sys.executable, str(ROOT / "infra" / "compose_secrets.py"), "--directory", str(written)]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    assert {path: path.read_bytes() for path in sorted(written.rglob("*")) if path.is_file()} == before
+
+
+def test_what_is_written_is_for_one_unprivileged_account(written: Path) -> None:
+    uid = int((written / ".env").read_text().strip().removeprefix("DONGUI_UID='").removesuffix("'"))
+    assert uid != 0
+    for path in (written / "secrets").iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.stat().st_uid == uid
+
+
+def test_no_password_stands_in_a_tracked_file() -> None:
+    text = (ROOT / "docker-compose.yml").read_text() + (ROOT / "Dockerfile").read_text()
+    assert not re.search(r"(?i)(password|secret|token)\s*[:=]\s*[\"']?[A-Za-z0-9]{6,}", text)
+    assert not re.search(r"://[^/\s]+:[^/\s@]+@", text)
+
+
+def test_every_image_is_pinned_to_a_version(compose: dict[str, Any]) -> None:
+    images = {service["image"] for service in compose["services"].values()}
+    images |= set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert all(re.search(r":\d+(\.\d+)*(-slim)?$", image) for image in images), images
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_have_no_privilege_and_a_read_only_root(name: str, compose: dict[str, Any]) -> None:
+    service = compose["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["user"].startswith("${DONGUI_UID:?")
+    assert "privileged" not in service
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_the_image_itself_runs_unprivileged_too() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1] == "${UID}"
+    assert "ARG UID=10001" in text
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_commands_and_health_checks_name_modules_that_are_there(name: str, compose: dict[str, Any]) -> None:
+    service = compose["services"][name]
+    assert service["command"][:2] == ["python", "-m"]
+    assert _runs(service["command"][2])
+    if name == "setup":
+        assert service["restart"] == "no"
+        return
+    test = service["healthcheck"]["test"]
+    assert test[:3] == ["CMD", "python", "-m"]
+    assert _runs(test[3])
+    assert test[4] == f"http://127.0.0.1:{_port(compose, name)}/readyz"
+
+
+def _runs(module: str) -> bool:
+    spec = importlib.util.find_spec(module)
+    assert spec is not None, module
+    return spec.submodule_search_locations is None or importlib.util.find_spec(f"{module}.__main__") is not None
+
+
+def _port(compose: dict[str, Any], name: str) -> str:
+    default = {"consent": "8801", "audit": "8802"}.get(name)
+    return default or compose["services"][name]["environment"]["DONGUI_HEALTH_PORT"]
+
+
+def test_kafka_and_postgres_keep_their_data_in_volumes(compose: dict[str, Any]) -> None:
+    kafka, postgres = compose["services"]["kafka"], compose["services"]["postgres"]
+    assert f"kafka:{kafka['environment']['KAFKA_LOG_DIRS']}" in kafka["volumes"]
+    assert "postgres:/var/lib/postgresql" in postgres["volumes"]
+    assert kafka["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+
+
+def test_what_is_named_is_defined(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert set(service.get("secrets", [])) <= compose["secrets"].keys(), name
+        assert set(service.get("depends_on", {})) <= compose["services"].keys(), name
+        assert {v.partition(":")[0] for v in service.get("volumes", [])} <= compose["volumes"].keys(), name
+        assert set(service.get("networks", [])) <= compose["networks"].keys(), name
+
+
+def test_the_image_holds_everything_its_commands_import(compose: dict[str, Any]) -> None:
+    """Follow our own imports from every command; each module must lie below a folder that the image copies."""
+    copied = set(re.findall(r"^COPY (\S+) /app/", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    todo = [compose["services"][name]["command"][2] for name in OURS]
+    todo += ["services.runtime.probe", "services.cli", *(f"services.commands.{group}" for group in cli.GROUPS)]
+    seen: set[str] = set()
+    outside: set[str] = set()
+    while todo:
+        module = todo.pop()
+        for path in _files(module):
+            if path in seen:
+                continue
+            seen.add(path)
+            assert path.split("/")[0] in copied, path
+            ours, others = _imports(path)
+            todo += ours
+            outside |= others
+    assert {"services/consent/app.py", "services/propagator/app.py", "services/commands/setup.py"} <= seen
+    locked = (ROOT / "requirements.lock").read_text().lower()
+    names = {"faust": "faust-streaming", "mode": "mode-streaming", "argon2": "argon2-cffi"}
+    missing = {m for m in outside if f"\n{names.get(m, m.replace('_', '-'))}==" not in f"\n{locked}"}
+    assert missing == set()
+
+
+def _files(module: str) -> list[str]:
+    path = ROOT / module.replace(".", "/")
+    candidates = [path.with_suffix(".py"), path / "__init__.py", path / "__main__.py"]
+    return [str(p.relative_to(ROOT)) for p in candidates if p.is_file()]
+
+
+def _imports(path: str) -> tuple[list[str], set[str]]:
+    """Return (our modules, third-party top-level packages) imported at the top of a file."""
+    ours: list[str] = []
+    others: set[str] = set()
+    for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            top = name.split(".")[0]
+            if top in {"services", "schemas"}:
+                ours.append(name)
+            elif top not in sys.stdlib_module_names:
+                others.add(top)
+    return ours, others
+
+
+def _compose_plugin() -> bool:
+    try:
+        return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def test_docker_compose_itself_accepts_the_file_where_it_is_installed(written: Path, compose: dict[str, Any]) -> None:
+    assert set(OURS) | {"kafka", "postgres"} == compose["services"].keys()
+    if not _compose_plugin():
+        return  # nothing to ask here; the other tests of this module have checked the same file
+    target = written / "docker-compose.yml"
+    target.write_bytes((ROOT / "docker-compose.yml").read_bytes())
+    done = subprocess.run(["docker", "compose", "config", "--quiet"], capture_output=True, check=False, cwd=written)
+    assert done.returncode == 0, done.stderr

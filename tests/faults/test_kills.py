@@ -1,0 +1,83 @@
+"""kill -9 anywhere: nothing accepted is lost, nothing old wins, no notice is sent twice."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from services.devstack.system import System
+from tests.faults.conftest import enough, load
+from tests.support.driver import Driver
+from tests.support.expected import Expected
+from tests.support.oracle import Oracle
+
+VICTIMS = ("consent", "propagator-tmax-cloud", "propagator-tmax-os", "propagator-tmax-anc", "audit")
+
+
+async def kill_and_restart(system: System, name: str) -> None:
+    """End a process as the kernel's OOM killer would, and start it again as its supervisor would."""
+    system.kill(name)
+    await asyncio.sleep(0.2)
+    system.start_process(name)
+
+
+@pytest.mark.timeout(240)
+async def test_kill_9_of_every_process_under_load_loses_nothing(
+    system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle
+) -> None:
+    """The relay lives in the consent process, so killing that is killing a relay between send and mark."""
+    chosen = random.Random(9)
+    drivers = [driver(seed) for seed in (91, 92)]
+    async with load(drivers, 60, 0.15):
+        for name in chosen.sample(VICTIMS, len(VICTIMS)):
+            await asyncio.sleep(chosen.uniform(0.5, 1.5))
+            await kill_and_restart(system, name)
+    for name in VICTIMS:
+        await system.wait_ready(name)
+    assert await oracle.settled(expected) == []
+    enough(expected, changes=90, notices=3)
+
+
+@pytest.mark.timeout(240)
+async def test_a_propagator_killed_again_and_again_between_commit_and_ack_converges(
+    system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle
+) -> None:
+    """Offsets are committed a second after the database: a kill within it makes the broker send the same again."""
+    chosen = random.Random(10)
+    async with load([driver(101), driver(102)], 50, 0.1):
+        for _ in range(4):
+            await asyncio.sleep(chosen.uniform(0.3, 1.2))
+            await kill_and_restart(system, "propagator-tmax-os")
+    await system.wait_ready("propagator-tmax-os")
+    assert await oracle.settled(expected) == []
+    enough(expected, changes=75, notices=3)
+    assert await _duplicates(system, "propagator-tmax-os") > 0
+
+
+async def _duplicates(system: System, name: str) -> float:
+    """What the restarted process has read twice since its last start: the proof that a kill fell in between."""
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"{system.url(name)}/metrics")).text
+    lines = [
+        line for line in text.splitlines() if line.startswith("dongui_propagator_records_total") and "duplicate" in line
+    ]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+async def test_a_hundred_kills_at_random_points_lose_nothing(
+    system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle, seed_long: int
+) -> None:
+    chosen = random.Random(seed_long)
+    drivers = [driver(seed_long * 1000 + n) for n in range(3)]
+    async with load(drivers, 600, 0.4):
+        for _ in range(100):
+            await asyncio.sleep(chosen.uniform(0.5, 3.0))
+            await kill_and_restart(system, chosen.choice(VICTIMS))
+    for name in VICTIMS:
+        await system.wait_ready(name)
+    assert await oracle.settled(expected, timeout_s=300) == []
+    enough(expected, changes=1500, notices=100)

@@ -1,0 +1,306 @@
+"""What the notices tests share: a third party in its own process, a key service, sealed notices."""
+
+import asyncio
+import base64
+import contextlib
+import dataclasses
+import json
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from pydantic import SecretStr
+
+from schemas import codec
+from schemas.envelope import Envelope, to_headers
+from schemas.events import Notice
+from schemas.topics import NOTICES
+from services.devstack.ports import free_ports
+from services.keyring import derive
+from services.propagator.notices import app
+from services.propagator.notices.app import Parts
+from services.propagator.notices.signing import Signer
+from services.runtime import kafka
+from services.runtime.settings import Settings
+from tests.support.servers import REPOSITORY
+
+SEED = bytes(range(32))
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+TOKEN = "the-notices-token"
+PARTNER = "demo-partner"
+AT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+
+
+@dataclass
+class ThirdParty:
+    """The receiver's process: where it listens, how it shall behave, what it was told."""
+
+    url: str
+    store: Path
+    client: aiohttp.ClientSession
+
+    async def behave(self, *behaviours: dict[str, Any]) -> None:
+        async with self.client.put(f"{self.url}/admin/behaviour", json=list(behaviours)) as answer:
+            assert answer.status == 200
+
+    async def received(self) -> list[dict[str, Any]]:
+        async with self.client.get(f"{self.url}/received") as answer:
+            found: list[dict[str, Any]] = (await answer.json())["received"]
+            return found
+
+    async def until(self, count: int, timeout_s: float = 20) -> list[dict[str, Any]]:
+        """Wait until it was told `count` times; fail when it was told more or less."""
+        found: list[dict[str, Any]] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while len(found := await self.received()) < count:
+                    await asyncio.sleep(0.05)
+        assert len(found) == count
+        return found
+
+
+@pytest.fixture
+async def partner(tmp_path: Path) -> AsyncIterator[ThirdParty]:
+    """The demo's third party, started as `make demo` starts it."""
+    port = free_ports(1)[0]
+    store = tmp_path / "received.jsonl"
+    command = [sys.executable, "-m", "services.devstack.partner", "--port", str(port), "--store", str(store)]
+    keys = {"DONGUI_PARTNER_SECRET": SECRET, "DONGUI_PARTNER_PUBLIC_KEY": Signer(SEED).public_key}
+    process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, env={"PATH": "/usr/bin:/bin", **keys})
+    async with aiohttp.ClientSession() as client:
+        made = ThirdParty(f"http://127.0.0.1:{port}", store, client)
+        try:
+            await ready(client, f"{made.url}/readyz")
+            yield made
+        finally:
+            process.terminate()
+            await asyncio.wait_for(process.wait(), 10)
+
+
+async def ready(client: aiohttp.ClientSession, url: str, timeout_s: float = 30) -> None:
+    """Wait until a process says that it is ready."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with client.get(url) as answer:
+                    if answer.status == 200:
+                        return
+            await asyncio.sleep(0.05)
+
+
+@dataclass
+class KeyService:
+    """Stands for the consent service's key endpoint: member_ref to data key, the shredded ones by name."""
+
+    data_keys: dict[str, bytes] = field(default_factory=dict)
+    destroyed: set[str] = field(default_factory=set)
+    up: bool = True
+    asked: int = 0
+    url: str = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        if not self.up:
+            return web.json_response({}, status=503)
+        assert request.headers["Authorization"] == f"Bearer {TOKEN}"
+        found, missing = [], []
+        for kid in (await request.json())["kids"]:
+            member_ref = derive.parse_kid(kid)[1]
+            if member_ref in self.data_keys:
+                found.append(derive.jwk(derive.content_key(self.data_keys[member_ref], kid), kid))
+            else:
+                code = "key_destroyed" if member_ref in self.destroyed else "key_unknown"
+                missing.append({"kid": kid, "code": code})
+        return web.json_response({"keys": found, "missing": missing})
+
+
+@pytest.fixture
+async def key_service() -> AsyncIterator[KeyService]:
+    service = KeyService()
+    app = web.Application()
+    app.add_routes([web.post("/v1/keys", service.answer)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield service
+    await runner.cleanup()
+
+
+@pytest.fixture
+def settings(
+    stack: Any, databases: Any, topic_prefix: str, tmp_path: Path, partner: ThirdParty, key_service: KeyService
+) -> Settings:
+    """Settings of one notices process that knows one endpoint."""
+    seed = tmp_path / "webhook.key"
+    seed.write_bytes(SEED)
+    return Settings(
+        profile="dev",
+        kafka=stack.bootstrap,
+        topic_prefix=topic_prefix,
+        notices_dsn=SecretStr(databases.dsn("notices")),
+        notices_token=SecretStr(TOKEN),
+        consent_url=key_service.url,
+        webhook_signing_key_file=seed,
+        third_parties={PARTNER: {"url": f"{partner.url}/webhook", "secret": SECRET}},
+        data_dir=tmp_path / "data",
+    )
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A notice as it travels: the shape, its headers and its sealed bytes."""
+
+    notice: Notice
+    record_id: str
+    headers: list[tuple[str, bytes]]
+    value: bytes
+
+
+def sealed_notice(
+    keys: KeyService,
+    *,
+    member_ref: str | None = None,
+    seq: int = 2,
+    recipient: str = PARTNER,
+    email: str = "haneul@example.kr",
+) -> Sealed:
+    """Return a notice about a member (a new one by default), sealed as the consent service seals it."""
+    ref = member_ref or str(uuid.uuid4())
+    if ref not in keys.destroyed:
+        keys.data_keys.setdefault(ref, uuid.uuid4().bytes * 2)
+    notice = Notice(
+        notice_id=str(uuid.uuid4()),
+        change_id=str(uuid.uuid4()),
+        member_ref=ref,
+        recipient=recipient,
+        seq=seq,
+        corrected_at=AT,
+        items=("email",),
+        values={"email": email},
+    )
+    kid = derive.format_kid(recipient, ref, 1)
+    data_key = keys.data_keys.get(ref, bytes(32))
+    value = codec.seal(notice, key=derive.content_key(data_key, kid), kid=kid, topic=NOTICES)
+    envelope = _envelope(notice)
+    headers = [(name, text.encode()) for name, text in to_headers(envelope).items()]
+    return Sealed(notice, envelope.id, headers, value)
+
+
+def _envelope(notice: Notice) -> Envelope:
+    return Envelope(
+        id=str(uuid.uuid4()),
+        type="kr.dongui.member.corrected.v1",
+        source="/dongui/consent",
+        subject=notice.member_ref,
+        sequence=notice.seq,
+        previous=notice.seq - 1,
+        time=AT,
+        dataschema="urn:dongui:notice:v1",
+        content_type="application/jose",
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        change_id=notice.change_id,
+    )
+
+
+@pytest.fixture
+async def producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    made = await kafka.producer(settings)
+    yield made
+    await made.stop()
+
+
+async def publish(producer: AIOKafkaProducer, settings: Settings, *notices: Sealed) -> None:
+    """Put sealed notices on the topic as the relay does."""
+    topic = settings.topic_prefix + NOTICES
+    for one in notices:
+        key = one.notice.member_ref.encode()
+        await producer.send_and_wait(topic, value=one.value, key=key, headers=one.headers)
+
+
+async def records_on(settings: Settings, topic: str) -> list[tuple[dict[str, str], bytes]]:
+    """Return (headers, value) of every record now on a topic."""
+    consumer = kafka.consumer(settings)
+    consumer.subscribe([settings.topic_prefix + topic])
+    await consumer.start()
+    try:
+        found = []
+        for _ in range(6):
+            for batch in (await consumer.getmany(timeout_ms=300)).values():
+                found += [({n: v.decode() for n, v in r.headers}, r.value) for r in batch]
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def receipts_on(settings: Settings) -> list[dict[str, Any]]:
+    """Return the receipts now on their topic."""
+    return [json.loads(value) for _, value in await records_on(settings, "dongui.receipts.v1")]
+
+
+async def until(pool: Any, statement: str, expected: Any, *arguments: Any, timeout_s: float = 20) -> None:
+    """Wait until a statement's value is `expected`; fail with what it was."""
+    found = None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            while (found := await pool.fetchval(statement, *arguments)) != expected:
+                await asyncio.sleep(0.05)
+    assert found == expected
+
+
+def taken(*notices: Sealed, first_offset: int = 0) -> list[ConsumerRecord[Any, Any]]:
+    """Return notices as a consumer hands them over."""
+    return [
+        ConsumerRecord(
+            topic=NOTICES,
+            partition=0,
+            offset=first_offset + offset,
+            timestamp=0,
+            timestamp_type=0,
+            key=one.notice.member_ref.encode(),
+            value=one.value,
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            headers=tuple(one.headers),
+        )
+        for offset, one in enumerate(notices)
+    ]
+
+
+@contextlib.asynccontextmanager
+async def sending(settings: Settings, *, timeout_s: float = 20.0, **changes: Any) -> AsyncIterator[Parts]:
+    """Run the sender alone while the block runs; `changes` are of the Sender."""
+    async with app.build(settings, timeout_s=timeout_s) as parts:
+        sender = dataclasses.replace(parts.sender, jitter=lambda: 0.0, **changes)
+        running = asyncio.create_task(sender.run(parts.stop))
+        try:
+            yield parts
+        finally:
+            parts.stop.set()
+            await asyncio.wait_for(running, 10)
+
+
+@contextlib.asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[Parts]:
+    """Run the whole process in this loop while the block runs."""
+    async with app.build(settings) as parts:
+        running = asyncio.create_task(app.work(parts))
+        try:
+            yield parts
+        finally:
+            parts.stop.set()
+            await asyncio.wait_for(running, 15)
+
+
+async def due_now(parts: Parts) -> None:
+    """Bring every open notice's next attempt forward, as if its time had passed."""
+    await parts.pool.execute("UPDATE notice SET due_at = now() WHERE closed_at IS NULL")
