@@ -19,6 +19,7 @@ GROUPS = {
     "change": "Where one change is now.",
     "status": "Lag per recipient, oldest unapplied withdrawal, dead letters, sealed tree size.",
     "policy": "The privacy policy as data: rules, decisions explained, periods.",
+    "duties": "What must be done by when, and what is late.",
     "affiliate": "The affiliates and how far each of them is.",
     "propagator": "Run the processes that write the affiliates' stores and send notices.",
     "audit": "The append-only log: query, proofs, verification.",

@@ -16,7 +16,7 @@ import time
 from base64 import urlsafe_b64decode
 
 import httpx
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from joserfc import jwe
 from joserfc.jwk import OctKey
 
@@ -133,15 +133,14 @@ def apply(store, headers, body):
 
 async def follow(arguments, store, keys):
     """Read from the stored positions until nothing has come for `--idle` seconds."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=arguments.bootstrap, enable_auto_commit=False)
+    # No consumer group: the positions live in our own store, with the effects.
+    consumer = AIOKafkaConsumer(
+        arguments.prefix + arguments.topic, bootstrap_servers=arguments.bootstrap, enable_auto_commit=False
+    )
     await consumer.start()
     try:
-        physical = arguments.prefix + arguments.topic
-        await consumer.topics()
-        partitions = [TopicPartition(physical, p) for p in sorted(consumer.partitions_for_topic(physical) or ())]
-        consumer.assign(partitions)
         positions = dict(store.execute("SELECT partition, next_offset FROM position"))
-        for partition in partitions:
+        for partition in consumer.assignment():
             consumer.seek(partition, positions.get(partition.partition, 0))
         while fetched := await consumer.getmany(timeout_ms=int(arguments.idle * 1000)):
             for partition, records in fetched.items():

@@ -8,7 +8,7 @@ from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.consent import api_changes, api_import, api_keys, api_members
+from services.consent import api_changes, api_duties, api_import, api_keys, api_members
 from services.consent.handlers import Consent
 from services.runtime import problems
 from services.runtime.auth import Authenticator
@@ -37,7 +37,7 @@ def create(consent: Consent, authenticator: Authenticator, ready: Ready) -> Fast
     problems.install(app)
     app.add_middleware(BoundedBodies)
     bearer = Depends(HTTPBearer(auto_error=False, description="A token of the issuer; its roles decide"))
-    for router in (api_members.router, api_import.router, api_changes.router, api_keys.router):
+    for router in (api_members.router, api_import.router, api_changes.router, api_keys.router, api_duties.router):
         app.include_router(router, dependencies=[bearer])
     _health(app, ready)
     return app

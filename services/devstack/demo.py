@@ -133,9 +133,9 @@ async def _converged(world: World, domain: str, expected: Expected) -> bool:
         return False
     for affiliate, pool in world.pools.items():
         held = await pool.fetchrow(HELD, domain)
-        wanted = (expected.members[affiliate], expected.processed[affiliate])
-        if tuple(held) != wanted:
-            raise BrokenPromiseError(f"{affiliate} holds {tuple(held)} rows as recipient and processor, not {wanted}")
+        found, wanted = tuple(held or ()), (expected.members[affiliate], expected.processed[affiliate])
+        if found != wanted:
+            raise BrokenPromiseError(f"{affiliate} holds {found} rows as recipient and processor, not {wanted}")
     return True
 
 

@@ -1,4 +1,4 @@
-"""Named SQL: a process keeps its statements in `sql/queries.sql`, each under `-- name: <name>`."""
+"""Named SQL: a package keeps its statements in `sql/*.sql`, each under `-- name: <name>`; a name is used once."""
 
 import re
 from importlib.resources import files
@@ -10,10 +10,13 @@ class Queries:
     """The named statements of one package: `Queries("services.consent")["insert_member"]`."""
 
     def __init__(self, package: str) -> None:
-        text = files(package).joinpath("sql/queries.sql").read_text(encoding="utf-8")
-        parts = _NAME.split(text)[1:]
+        found = sorted(f.name for f in files(package).joinpath("sql").iterdir() if f.name.endswith(".sql"))
+        texts = [files(package).joinpath("sql", name).read_text(encoding="utf-8") for name in found]
+        parts = [part for text in texts for part in _NAME.split(text)[1:]]
         bodies = [str(part).strip() for part in parts[1::2]]
         self._statements: dict[str, str] = dict(zip(parts[::2], bodies, strict=True))
+        if len(self._statements) != len(bodies):
+            raise ValueError(f"a statement of {package} is named twice")
 
     def __getitem__(self, name: str) -> str:
         return self._statements[name]

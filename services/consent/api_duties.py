@@ -1,0 +1,17 @@
+"""Routes of open duties: what must be done by when, for staff."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from services.consent import duties
+from services.consent.access import STAFF, Ask
+
+router = APIRouter(tags=["duties"])
+
+
+@router.get("/v1/duties")
+async def list_duties(ask: Ask, late: bool = False, cursor: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
+    """Return open duties with their last day (KST), days left and state; `late=true` only those that are over."""
+    ask.require("service", *STAFF)
+    return await duties.listed(ask.consent, late=late, after=cursor)

@@ -1,0 +1,47 @@
+"""Open duties: opened and closed in the transaction of what they are about, listed for staff with a countdown."""
+
+from datetime import date, datetime
+from typing import Any
+
+import asyncpg
+
+from services.consent.handlers import Consent
+from services.consent.store import SQL
+from services.policy.duties import all_duties
+from services.runtime.clock import KST
+
+PAGE = 200
+
+
+async def open_duty(
+    tx: asyncpg.Connection, kind: str, subject: str, at: datetime, *, member_ref: str | None = None
+) -> date:
+    """Open a duty of a kind for a subject (a UUID); return its last day (KST). Opening it again changes nothing."""
+    duty = all_duties()[kind]
+    due_on = duty.due_on(at)
+    await tx.execute(SQL["open_duty"], kind, subject, member_ref, at, duty.warn_on(at), due_on)
+    return due_on
+
+
+async def close_duty(tx: asyncpg.Connection, kind: str, subject: str, at: datetime, outcome: str) -> None:
+    """Close a duty with a coded outcome; closing one that is not open changes nothing."""
+    await tx.execute(SQL["close_duty"], kind, subject, at, outcome)
+
+
+async def listed(consent: Consent, *, late: bool, after: int) -> dict[str, Any]:
+    """Return open duties in order of opening, up to 200 behind a cursor: `{"duties": [...], "next"}`.
+
+    `state` is `open`, `warning` (the warning day is here) or `late` (the last day is over), by the day in KST.
+    """
+    today = consent.clock().astimezone(KST).date()
+    rows = await consent.pool.fetch(SQL["list_duties"], after, today if late else None, PAGE)
+    duties = [_shown(row, today) for row in rows]
+    return {"duties": duties, "next": rows[-1]["position"] if len(rows) == PAGE else None}
+
+
+def _shown(row: asyncpg.Record, today: date) -> dict[str, Any]:
+    duty = all_duties()[row["kind"]]
+    state = "late" if today > row["due_on"] else "warning" if today >= row["warn_on"] else "open"
+    told = {name: row[name] for name in ("kind", "subject", "member_ref", "opened_at", "due_on")}
+    cited = {"clause": duty.clause, "statute": duty.statute, "what": duty.ko}
+    return {**told, **cited, "state": state, "days_left": (row["due_on"] - today).days}

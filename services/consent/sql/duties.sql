@@ -1,0 +1,11 @@
+-- name: open_duty
+INSERT INTO duty (kind, subject, member_ref, opened_at, warn_on, due_on) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (kind, subject) DO NOTHING
+
+-- name: close_duty
+UPDATE duty SET closed_at = $3, outcome = $4 WHERE kind = $1 AND subject = $2 AND closed_at IS NULL
+
+-- name: list_duties
+SELECT position, kind, subject, member_ref, opened_at, warn_on, due_on FROM duty
+WHERE closed_at IS NULL AND position > $1 AND ($2::date IS NULL OR due_on < $2)
+ORDER BY position LIMIT $3

@@ -1,0 +1,98 @@
+"""Headers: CloudEvents binary mode as the independent library reads it, and everything else refused."""
+
+import contextlib
+from typing import Any
+
+import pytest
+from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.envelope import REQUIRED_HEADERS, from_headers, to_headers
+from schemas.errors import CodecError
+from tests.unit.schemas.samples import AT, CHANGE, MEMBER, an_envelope
+
+GOOD = {name: text.encode() for name, text in to_headers(an_envelope("fact")).items()}
+
+
+def code_of(headers: list[tuple[str, Any]]) -> str:
+    with pytest.raises(CodecError) as error:
+        from_headers(headers)
+    return error.value.code
+
+
+def test_the_headers_are_those_of_the_contract() -> None:
+    assert {name: text.decode() for name, text in GOOD.items()} == {
+        "ce_specversion": "1.0",
+        "ce_id": "01a20f2a-a131-762e-ae9c-05d2a6798050",
+        "ce_type": "kr.dongui.member.corrected.v1",
+        "ce_source": "/dongui/consent",
+        "ce_time": "2026-11-24T03:00:00Z",
+        "ce_subject": MEMBER,
+        "ce_sequence": "3",
+        "ce_previous": "2",
+        "ce_dataschema": "urn:dongui:fact:v1",
+        "ce_changeid": CHANGE,
+        "content-type": "application/json",
+    }
+
+
+def test_a_cloudevents_library_reads_them() -> None:
+    event = from_binary(KafkaMessage(GOOD, None, b"{}"), JSONFormat(), CloudEvent)
+    assert (event.get_subject(), event.get_time()) == (MEMBER, AT)
+    assert event.get_attributes()["changeid"] == CHANGE
+
+
+@pytest.mark.parametrize("name", REQUIRED_HEADERS)
+def test_each_required_header_is_required_once_and_not_empty(name: str) -> None:
+    others = [(n, v) for n, v in GOOD.items() if n != name]
+    assert code_of(others) == "bad_headers"
+    assert code_of([*GOOD.items(), (name, GOOD[name])]) == "bad_headers"
+    assert code_of([*others, (name, b"")]) == "bad_headers"
+    assert code_of([*others, (name, None)]) == "bad_headers"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ce_specversion", b"0.3"),
+        ("ce_time", b"yesterday"),
+        ("ce_sequence", b"-1"),
+        ("ce_sequence", b"03"),
+        ("ce_sequence", b"3.0"),
+        ("ce_sequence", "３".encode()),
+        ("ce_sequence", b"9223372036854775808"),
+        ("ce_subject", b"\xff\xfe"),
+        ("ce_changeid", b"not-a-uuid"),
+    ],
+)
+def test_an_ill_formed_header_is_refused(name: str, value: bytes) -> None:
+    assert code_of([(n, v) for n, v in GOOD.items() if n != name] + [(name, value)]) == "bad_headers"
+
+
+@pytest.mark.parametrize("name", ["ce_extra", "CE_ID", "Content-Type", "ce_changeid"])
+def test_a_cloudevents_header_we_do_not_know_or_know_already_is_refused(name: str) -> None:
+    assert code_of([*GOOD.items(), (name, CHANGE.encode())]) == "bad_headers"
+
+
+def test_headers_that_are_not_cloudevents_may_pass() -> None:
+    assert from_headers([*GOOD.items(), ("x-other", b"1"), ("retry", None)]) == an_envelope("fact")
+
+
+def test_an_ill_formed_traceparent_costs_no_record() -> None:
+    assert from_headers([*GOOD.items(), ("traceparent", b"nonsense")]).traceparent is None
+
+
+def test_what_no_reader_could_read_is_not_written() -> None:
+    for changes in ({"sequence": -1}, {"previous": 2**63}, {"time": AT.replace(tzinfo=None)}):
+        with pytest.raises(CodecError, match="bad_headers"):
+            to_headers(an_envelope("fact", **changes))
+
+
+@given(st.lists(st.tuples(st.sampled_from([*GOOD, "traceparent", "x"]), st.binary(max_size=40) | st.none())))
+def test_no_headers_raise_anything_but_a_codec_error(headers: list[tuple[str, Any]]) -> None:
+    for found in ([*GOOD.items(), *headers], headers):
+        with contextlib.suppress(CodecError):
+            assert from_headers(found).subject == MEMBER
