@@ -11,7 +11,7 @@ AFFILIATES: Final = ("tmax-cloud", "tmax-os", "tmax-anc")
 BODIES: Final[dict[str, tuple[str, ...]]] = {
     FACTS: ("fact",),
     NOTICES: ("notice",),
-    RECEIPTS: ("receipt", "disclosure"),
+    RECEIPTS: ("receipt", "disclosure", "register"),
     SUPPRESSIONS: ("suppression",),
     **{affiliate_topic(a): ("projection", "stop") for a in AFFILIATES},
 }
@@ -29,7 +29,7 @@ HEADER_TEXTS: Final = {
     "ce_source": "Which process says so",
     "ce_specversion": "CloudEvents version",
     "ce_time": "When it was accepted, RFC 3339, UTC",
-    "ce_subject": "member_ref, also the Kafka key",
+    "ce_subject": "member_ref, also the Kafka key; the subject of a register entry that names no member",
     "ce_sequence": "The member's seq",
     "ce_previous": "The last seq sent to this recipient for this member; 0 for the first",
     "ce_dataschema": "Which shape and version the value has",

@@ -14,7 +14,7 @@ from schemas.base import Shape
 from schemas.envelope import SEQUENCE_MAX, Envelope
 from schemas.errors import Code, CodecError
 from schemas.events import Fact, Notice, Projection, Stop, event_type
-from schemas.receipts import Receipt
+from schemas.receipts import Receipt, RegisterEntry
 from schemas.registry import (
     CLEAR,
     JOSE,
@@ -100,7 +100,7 @@ def _check_envelope(env: Envelope, shape_type: type[Shape], content_type: str) -
 
 def _check_body(env: Envelope, shape: ClearShape | SealedShape) -> None:
     """Hold the body against its envelope: who, which sequence, after which, what happened."""
-    same = shape.member_ref == env.subject
+    same = (shape.key if isinstance(shape, RegisterEntry) else shape.member_ref) == env.subject
     if isinstance(shape, Fact | Stop | Projection | Notice | Receipt):
         same = same and shape.seq == env.sequence
     if isinstance(shape, Stop | Projection):

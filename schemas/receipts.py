@@ -1,10 +1,14 @@
-"""What was done about a change: one receipt per (change, recipient), and disclosures made outside a change."""
+"""What was done about a change: one receipt per (change, recipient), and what is provable beside changes.
 
-from typing import Literal
+A disclosure made outside a change, and a register entry: a rights request, a message sent, an inquiry.
+"""
 
-from pydantic import Field
+import re
+from typing import Annotated, Literal
 
-from schemas.base import Instant, ItemName, RecipientId, RecipientKind, Role, Sequence, Shape, Uuid
+from pydantic import Field, StringConstraints, model_validator
+
+from schemas.base import ActorKind, Instant, ItemName, RecipientId, RecipientKind, Role, Sequence, Shape, Uuid
 
 Stage = Literal["accepted", "relayed", "applied", "sealed", "superseded", "skipped_destroyed", "refused", "late"]
 ANSWERED: frozenset[Stage] = frozenset({"applied", "superseded", "skipped_destroyed", "refused"})
@@ -12,6 +16,14 @@ ANSWERED: frozenset[Stage] = frozenset({"applied", "superseded", "skipped_destro
 
 RECEIPT_TYPE = "kr.dongui.receipt.v1"
 DISCLOSURE_TYPE = "kr.dongui.disclosure.v1"
+REGISTER_TYPE = "kr.dongui.register.v1"
+
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+CODED_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/+-]{0,99}")
+CodedValue = Annotated[str, StringConstraints(pattern=f"^{CODED_VALUE.pattern}$")]
+"""A code, an id, a date, a hash, item names joined by `+`: never free text, never a value of a member."""
+
+RESTRICTED = "restricted"
 
 
 class Receipt(Shape):
@@ -41,3 +53,31 @@ class DisclosureRecord(Shape):
     purpose: str
     basis: str
     at: Instant
+
+
+class RegisterEntry(Shape):
+    """A step of something that changes no member but must be provable. Its key is the member, else the subject.
+
+    `kind` and `state` are codes (`rights_request`, `received`); `subject` is the id of the thing itself.
+    Kind `restricted` (3.3: provision to investigators) names no member: the log must not lead to the person.
+    """
+
+    entry_id: Uuid
+    member_ref: Uuid | None = None
+    kind: Word
+    subject: Uuid
+    state: Word
+    at: Instant
+    actor: ActorKind
+    codes: dict[Word, CodedValue] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The Kafka key and CloudEvents subject."""
+        return self.member_ref or self.subject
+
+    @model_validator(mode="after")
+    def _restricted_names_nobody(self) -> "RegisterEntry":
+        if self.kind == RESTRICTED and self.member_ref is not None:
+            raise ValueError("a restricted entry names no member")
+        return self

@@ -4,9 +4,16 @@ from typing import Final, get_args
 
 from schemas.base import Shape
 from schemas.events import Fact, FactName, Notice, Projection, Stop, Suppression, event_type
-from schemas.receipts import DISCLOSURE_TYPE, RECEIPT_TYPE, DisclosureRecord, Receipt
+from schemas.receipts import (
+    DISCLOSURE_TYPE,
+    RECEIPT_TYPE,
+    REGISTER_TYPE,
+    DisclosureRecord,
+    Receipt,
+    RegisterEntry,
+)
 
-ClearShape = Fact | Stop | Receipt | DisclosureRecord | Suppression
+ClearShape = Fact | Stop | Receipt | DisclosureRecord | RegisterEntry | Suppression
 SealedShape = Projection | Notice
 
 JSON: Final = "application/json"
@@ -17,6 +24,7 @@ CLEAR: Final[dict[str, type[ClearShape]]] = {
     "urn:dongui:stop:v1": Stop,
     "urn:dongui:receipt:v1": Receipt,
     "urn:dongui:disclosure:v1": DisclosureRecord,
+    "urn:dongui:register:v1": RegisterEntry,
     "urn:dongui:suppression:v1": Suppression,
 }
 """`ce_dataschema` to shape, for values that anyone with access to the topic may read."""
@@ -36,6 +44,7 @@ TYPES: Final[dict[type[Shape], frozenset[str]]] = {
     Suppression: frozenset({event_type("erased")}),
     Receipt: frozenset({RECEIPT_TYPE}),
     DisclosureRecord: frozenset({DISCLOSURE_TYPE}),
+    RegisterEntry: frozenset({REGISTER_TYPE}),
 }
 """The event types each shape may travel under."""
 

@@ -19,7 +19,7 @@ from schemas import codec
 from schemas.codec import CodecError
 from schemas.envelope import Envelope, from_headers
 from schemas.events import Fact
-from schemas.receipts import ANSWERED, DisclosureRecord, Receipt
+from schemas.receipts import ANSWERED, DisclosureRecord, Receipt, RegisterEntry
 
 UNDECODABLE_TYPE = "kr.dongui.audit.undecodable.v1"
 NAMESPACE = uuid.UUID("6f1d5f0e-6d0b-5c7e-9b0a-0d0e5a1c2f30")
@@ -99,6 +99,8 @@ def _of_shape(record: "ConsumerRecord[Any, Any]", envelope: Envelope, shape: obj
         return _leaf(record, envelope, shape, _of_fact(shape))
     if isinstance(shape, DisclosureRecord):
         return _leaf(record, envelope, shape, {"recipient": shape.recipient, "actor": "service"})
+    if isinstance(shape, RegisterEntry):
+        return _leaf(record, envelope, shape, {"actor": shape.actor})
     return undecodable(record, "unexpected_type")
 
 
@@ -129,7 +131,7 @@ def _of_fact(fact: Fact) -> dict[str, Any]:
 def _leaf(
     record: "ConsumerRecord[Any, Any]",
     envelope: Envelope,
-    shape: Fact | Receipt | DisclosureRecord,
+    shape: Fact | Receipt | DisclosureRecord | RegisterEntry,
     columns: dict[str, Any],
 ) -> Leaf:
     # The sender's own JSON, not our model's: the log keeps what was said.

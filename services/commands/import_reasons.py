@@ -32,6 +32,19 @@ _REASONS: Final[dict[str, tuple[str, str]]] = {
         "동의한 때에 시행 중이던 고지 버전이 아닙니다.",
         "The notice version was not in force when the consent was given.",
     ),
+    "superseded_notice_version": (
+        "동의한 때에는 더 새로운 고지가 시행 중이었습니다.",
+        "A newer notice was in force when the consent was given.",
+    ),
+    "notice_not_in_language": ("이 고지는 그 언어로 제공되지 않습니다.", "The notice does not exist in that language."),
+    "recipient_not_in_notice": (
+        "인용한 고지가 알리지 않은 관계사입니다.",
+        "The cited notice does not tell of that affiliate.",
+    ),
+    "age_declaration_contradicted": (
+        "생년월일이 만 14세 이상이라는 확인과 맞지 않습니다.",
+        "The birth date contradicts the declaration of being 14 or older.",
+    ),
     "unknown_recipient": ("관계사가 아닌 수신자입니다.", "A recipient is not an affiliate."),
     "consented_at_in_future": ("동의 시각이 미래입니다.", "The consent is dated in the future."),
     "birth_date_in_future": ("생년월일이 미래입니다.", "The birth date is in the future."),

@@ -12,6 +12,7 @@ BOOLEANS: Final = {"true": True, "y": True, "1": True, "false": False, "n": Fals
 LIST_SEPARATOR: Final = ";"
 PROFILE: Final = "profile."
 CONSENTS: Final = "consents."
+AGE_DECLARATION: Final = "age_declaration"
 ROW_BYTES_MAX: Final = 64 * 1024
 
 
@@ -72,6 +73,8 @@ def _place(body: dict[str, Any], column: str, cell: str, is_list: Callable[[str]
         body.setdefault("profiles", [{}])[0][item] = _texts(cell) if is_list(item) else cell
     elif column.startswith(CONSENTS):
         _nest(body, column.split("."), BOOLEANS.get(cell.strip().lower(), cell))
+    elif column == AGE_DECLARATION:
+        body[column] = BOOLEANS.get(cell.strip().lower(), cell)
     else:
         body[column] = cell
 

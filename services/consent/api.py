@@ -9,7 +9,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.consent import api_changes, api_duties, api_import, api_keys, api_members
+from services.consent.decisions import api as decisions
+from services.consent.dormancy import api as dormancy
+from services.consent.guardians import api as guardians
 from services.consent.handlers import Consent
+from services.consent.messages import api as messages
+from services.consent.registers import api as registers
+from services.consent.rights import api as rights
 from services.runtime import problems
 from services.runtime.auth import Authenticator
 
@@ -19,6 +25,19 @@ PROBLEM: Final[dict[str, Any]] = {
     "content": {"application/problem+json": {"schema": {"type": "object"}}},
 }
 Ready = Callable[[], Awaitable[dict[str, bool]]]
+ROUTERS: Final = (
+    api_members.router,
+    api_import.router,
+    api_changes.router,
+    api_keys.router,
+    api_duties.router,
+    decisions.router,
+    guardians.router,
+    messages.router,
+    rights.router,
+    dormancy.router,
+    registers.router,
+)
 
 
 def create(consent: Consent, authenticator: Authenticator, ready: Ready) -> FastAPI:
@@ -37,7 +56,7 @@ def create(consent: Consent, authenticator: Authenticator, ready: Ready) -> Fast
     problems.install(app)
     app.add_middleware(BoundedBodies)
     bearer = Depends(HTTPBearer(auto_error=False, description="A token of the issuer; its roles decide"))
-    for router in (api_members.router, api_import.router, api_changes.router, api_keys.router, api_duties.router):
+    for router in ROUTERS:
         app.include_router(router, dependencies=[bearer])
     _health(app, ready)
     return app

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from services.consent.access import Ask, Asked
 from services.consent.bodies import KeysBody
 from services.consent.refusals import forbidden
+from services.consent.sealing import VAULT
 from services.keyring import derive
 from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
 from services.runtime.problem import Problem
@@ -60,10 +61,10 @@ def _parsed(kid: str) -> tuple[str, str, int] | None:
 
 
 def _authorise(ask: Asked, recipients: set[str]) -> None:
-    """An affiliate gets its own; the notice sender gets third parties', never an affiliate's."""
-    affiliates = set(ask.consent.rules.affiliates)
+    """An affiliate gets its own; the notice sender gets third parties', never an affiliate's or our own vault's."""
+    kept = {VAULT, *ask.consent.rules.affiliates}
     principal = ask.require("affiliate", "notices", "third_party")
-    allowed = recipients - affiliates if principal.has("notices") else recipients & {principal.sub}
+    allowed = recipients - kept if principal.has("notices") else recipients & {principal.sub} - {VAULT}
     if allowed != recipients:
         raise forbidden()
 

@@ -8,6 +8,8 @@ from services.consent import handlers, store
 from services.consent.access import Ask, Write
 from services.consent.bodies import ConsentBody, CorrectionBody, SignUpBody
 from services.consent.idempotency import Answer
+from services.policy.model import Rules
+from services.policy.scope import part_of
 
 router = APIRouter(tags=["members"])
 IfMatch = Annotated[str | None, Header(alias="If-Match", description="Required: the member's ETag")]
@@ -41,15 +43,17 @@ async def read(ask: Ask, ref: str, response: Response) -> dict[str, Any]:
     return {
         "member_ref": canonical,
         "seq": member.seq,
-        "status": member.status,
+        "status": member.standing,
         "email": member.email,
         "name": member.name,
         "profiles": [{"service": p.service, "role": p.role, **p.items} for p in member.profiles.values()],
-        "grants": [_grant(c) for c in consents],
+        "collected_via": member.collected_via,
+        "grants": [_grant(ask.consent.rules, c) for c in consents],
     }
 
 
-def _grant(consent: dict[str, Any]) -> dict[str, Any]:
+def _grant(rules: Rules, consent: dict[str, Any]) -> dict[str, Any]:
+    """One live consent with its scope: what the notice it cites told, and no more."""
     party = {"sharing": "recipient", "marketing": "sender"}.get(consent["purpose"])
     shown = {
         "purpose": consent["purpose"],
@@ -60,7 +64,9 @@ def _grant(consent: dict[str, Any]) -> dict[str, Any]:
         shown[party] = consent["party"]
     if consent["channel"]:
         shown["channel"] = consent["channel"]
-    return shown
+    part = part_of(rules, consent["notice_version"], consent["purpose"])
+    scope = {"purposes": sorted(part.purposes), "items": sorted(part.items), "period": part.period} if part else {}
+    return shown | scope
 
 
 @router.patch("/v1/members/{ref}")

@@ -13,8 +13,10 @@ import uvicorn
 from argon2 import PasswordHasher
 
 from schemas.topics import RECEIPTS
-from services.consent import api, receipts
+from services.consent import api, receipts, upkeep
+from services.consent.guardians import handlers as guardians
 from services.consent.handlers import Consent
+from services.consent.messages import loop as messages
 from services.consent.store import SQL
 from services.keyring.kek import FileKek
 from services.keyring.keyring import Keyring
@@ -95,7 +97,9 @@ async def run(settings: Settings) -> None:
         tasks = [
             asyncio.create_task(relay.run(stop)),
             asyncio.create_task(follow_receipts(settings, consent, stop)),
-            asyncio.create_task(_purge(consent.pool, stop)),
+            asyncio.create_task(_purge(consent, stop)),
+            asyncio.create_task(messages.run(settings, consent, stop)),
+            asyncio.create_task(upkeep.run(consent, stop)),
         ]
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -162,10 +166,12 @@ async def _answers(question: Awaitable[object]) -> bool:
     return True
 
 
-async def _purge(pool: asyncpg.Pool, stop: asyncio.Event) -> None:
-    """Forget idempotency keys after 24 hours."""
+async def _purge(consent: Consent, stop: asyncio.Event) -> None:
+    """Forget idempotency keys after 24 hours, and guardians whom nobody confirmed after five days."""
     while not stop.is_set():
         with contextlib.suppress(asyncpg.PostgresError, OSError):
-            await pool.execute(SQL["idempotent_purge"])
+            await consent.pool.execute(SQL["idempotent_purge"])
+            while await guardians.purge_unconfirmed(consent, consent.clock()):
+                pass  # a page at a time
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), PURGE_S)

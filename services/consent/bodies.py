@@ -144,8 +144,12 @@ class AccountBody(Body):
     name: Name
     profiles: Annotated[list[ProfileBody], Field(max_length=10)] = Field(default_factory=list)
     birth_date: BirthDate | None = None
+    age_declaration: StrictBool | None = None
+    """true: 14 or older; false: under 14, so a guardian must consent; absent: by `birth_date`, if given."""
+
     consents: ConsentsBody
     notice_version: NoticeVersion
+    notice_locale: Literal["ko", "en"] = "ko"
 
 
 class SignUpBody(AccountBody):
@@ -199,6 +203,7 @@ class ConsentBody(Body):
     senders: Annotated[list[RecipientId], Field(min_length=1, max_length=20)] | None = None
     channel: MarketingChannel | None = None
     notice_version: NoticeVersion
+    notice_locale: Literal["ko", "en"] = "ko"
 
 
 class DisclosureBody(Body):

@@ -82,13 +82,13 @@ async def _locked(connection: Connection, ref: str) -> Member:
 
 async def _ledger_row(consent: Consent, member: Member, body: DisclosureBody) -> records.LedgerRow:
     values = member.values()
-    items = {_resolved(values, name, i): "" for i, name in enumerate(body.items)}
+    items = {resolved(values, name, i): "" for i, name in enumerate(body.items)}
     data_key = await consent.keyring.data_key(member.member_ref)
     given = {item: records.commitment(data_key, item, values[item]) for item in items}
     return records.LedgerRow(body.recipient, "third_party", "recipient", given, body.purpose, body.basis)
 
 
-def _resolved(values: dict[str, Any], name: str, position: int) -> str:
+def resolved(values: dict[str, Any], name: str, position: int) -> str:
     """Return the item's full name: as given, or the one `<service>.<name>` the member has."""
     if name in values:
         return name

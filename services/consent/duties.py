@@ -1,21 +1,22 @@
 """Open duties: opened and closed in the transaction of what they are about, listed for staff with a countdown."""
 
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from services.consent.handlers import Consent
 from services.consent.store import SQL
 from services.policy.duties import all_duties
 from services.runtime.clock import KST
+from services.runtime.postgres import Connection
+
+if TYPE_CHECKING:  # the handlers open duties through this module
+    from services.consent.handlers import Consent
 
 PAGE = 200
 
 
-async def open_duty(
-    tx: asyncpg.Connection, kind: str, subject: str, at: datetime, *, member_ref: str | None = None
-) -> date:
+async def open_duty(tx: Connection, kind: str, subject: str, at: datetime, *, member_ref: str | None = None) -> date:
     """Open a duty of a kind for a subject (a UUID); return its last day (KST). Opening it again changes nothing."""
     duty = all_duties()[kind]
     due_on = duty.due_on(at)
@@ -23,18 +24,20 @@ async def open_duty(
     return due_on
 
 
-async def close_duty(tx: asyncpg.Connection, kind: str, subject: str, at: datetime, outcome: str) -> None:
+async def close_duty(tx: Connection, kind: str, subject: str, at: datetime, outcome: str) -> None:
     """Close a duty with a coded outcome; closing one that is not open changes nothing."""
     await tx.execute(SQL["close_duty"], kind, subject, at, outcome)
 
 
-async def listed(consent: Consent, *, late: bool, after: int) -> dict[str, Any]:
+async def listed(consent: "Consent", *, late: bool, after: int, restricted: bool = False) -> dict[str, Any]:
     """Return open duties in order of opening, up to 200 behind a cursor: `{"duties": [...], "next"}`.
 
     `state` is `open`, `warning` (the warning day is here) or `late` (the last day is over), by the day in KST.
+    `restricted` shows those of clause 3.3 too.
     """
+    hidden = [] if restricted else [kind for kind, duty in all_duties().items() if duty.restricted]
     today = consent.clock().astimezone(KST).date()
-    rows = await consent.pool.fetch(SQL["list_duties"], after, today if late else None, PAGE)
+    rows = await consent.pool.fetch(SQL["list_duties"], after, today if late else None, PAGE, hidden)
     duties = [_shown(row, today) for row in rows]
     return {"duties": duties, "next": rows[-1]["position"] if len(rows) == PAGE else None}
 

@@ -6,7 +6,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -17,6 +17,7 @@ from schemas.base import ActorKind, Channel
 from services.consent import agreed, idempotency, model, profiles, records, store
 from services.consent.bodies import AccountBody, ConsentBody, CorrectionBody, SignUpBody
 from services.consent.idempotency import Answer, Key
+from services.consent.messages import wishes
 from services.consent.model import ConsentRef, Member, Profile, Step
 from services.consent.records import Context
 from services.consent.refusals import check_version, email_taken, etag_of, field, not_found
@@ -54,13 +55,13 @@ class Consent:
 async def sign_up(consent: Consent, body: SignUpBody, caller: Caller, key: Key | None) -> Answer:
     """Create a member. 409 when the e-mail is taken; 422 for consents or profiles the policy does not allow."""
     at = consent.clock()
-    given = agreed.at_sign_up(consent.rules, body.consents)
-    version = agreed.notice(consent.rules, body.notice_version, at)
+    version = agreed.notice(consent.rules, body.notice_version, at, body.notice_locale)
+    given = agreed.at_sign_up(consent.rules, body.consents, body.notice_version)
     wanted = profiles.validated(consent.rules, {}, body.profiles)
-    check_born(body.birth_date, at)
+    check_born(body, at)
     if stored := await _recalled(consent, key):
         return stored
-    member = new_member(body, await hash_password(consent, body.password), wanted, at)
+    member = new_member(body, await hash_password(consent, body.password), wanted, at, caller.channel)
     return await create(consent, member, given, version, caller, key)
 
 
@@ -88,6 +89,7 @@ async def create(
         except asyncpg.UniqueViolationError as error:
             raise email_taken() from error
         await _follow(consent, connection, step, {}, data_key, context)
+        await wishes.follow(connection, None, step, context, data_key)
         answer = _answer(201, step, context, member_ref=member.member_ref)
         await idempotency.remember(connection, key, answer)
     consent.nudge()
@@ -102,9 +104,19 @@ async def _recalled(consent: Consent, key: Key | None) -> Answer | None:
         return await idempotency.recall(connection, key)
 
 
-def check_born(birth_date: date | None, at: datetime) -> None:
-    """Raise Problem 422 for a birth date after the day of `at` in Korea."""
-    if birth_date is not None and birth_date > at.astimezone(KST).date():
+def check_born(body: AccountBody, at: datetime) -> None:
+    """Raise Problem 422 for a birth date after the day of `at` in Korea, or one that belies the 14+ declaration."""
+    if body.birth_date is None:
+        return
+    if body.age_declaration and policy.is_minor(body.birth_date, at):
+        raise field(
+            422,
+            "age_declaration_contradicted",
+            "/age_declaration",
+            "생년월일이 만 14세 이상이라는 확인과 맞지 않습니다.",
+            "The birth date contradicts the declaration of being 14 or older.",
+        )
+    if body.birth_date > at.astimezone(KST).date():
         raise field(
             422,
             "birth_date_in_future",
@@ -114,9 +126,12 @@ def check_born(birth_date: date | None, at: datetime) -> None:
         )
 
 
-def new_member(body: AccountBody, password_hash: str, wanted: dict[str, Profile], at: datetime) -> Member:
-    """Return a member as signed up at `at`; one under 14 waits for a guardian and nothing is shared."""
-    minor = body.birth_date is not None and policy.is_minor(body.birth_date, at)
+def new_member(body: AccountBody, password_hash: str, wanted: dict[str, Profile], at: datetime, via: Channel) -> Member:
+    """Return a member as signed up at `at`; one under 14 waits for a guardian and nothing is shared.
+
+    Under 14 is who was born so late, or says so; the policy collects no birth date, so a declaration takes its place.
+    """
+    minor = policy.is_minor(body.birth_date, at) if body.birth_date else body.age_declaration is False
     return Member(
         member_ref=str(uuid7()),
         seq=1,
@@ -127,6 +142,8 @@ def new_member(body: AccountBody, password_hash: str, wanted: dict[str, Profile]
         password_hash=password_hash,
         birth_date=body.birth_date,
         profiles=wanted,
+        collected_via=via,
+        age_declared=body.age_declaration is True,
     )
 
 
@@ -150,7 +167,7 @@ async def correct(
         wanted = profiles.validated(consent.rules, member.profiles, body.profiles or [])
         return model.correct(member, **changed, profiles=wanted)
 
-    return await _change(consent, ref, step, if_match, caller, key)
+    return await change(consent, ref, step, if_match, caller, key)
 
 
 async def change_consent(
@@ -163,9 +180,10 @@ async def change_consent(
     key: Key | None,
 ) -> Answer:
     """Give or take back sharing or marketing consents."""
-    version = agreed.notice(consent.rules, body.notice_version, consent.clock())
+    at = consent.clock()
+    version = agreed.notice(consent.rules, body.notice_version, at, body.notice_locale, giving=body.granted)
     step = _sharing(consent, body) if purpose == "sharing" else _marketing(consent, body)
-    return await _change(consent, ref, step, if_match, caller, key, version=version)
+    return await change(consent, ref, step, if_match, caller, key, version=version)
 
 
 def _sharing(consent: Consent, body: ConsentBody) -> Callable[[Member], Step]:
@@ -177,8 +195,16 @@ def _sharing(consent: Consent, body: ConsentBody) -> Callable[[Member], Step]:
             "제공(sharing) 동의에는 recipients만 쓸 수 있습니다.",
             "Sharing takes `recipients` only.",
         )
-    parties = agreed.parties(consent.rules, body.recipients, "/recipients")
+    parties = _parties(consent, body, body.recipients, "/recipients", "sharing")
     return lambda member: model.change_sharing(member, body.granted, parties)
+
+
+def _parties(
+    consent: Consent, body: ConsentBody, named: list[str] | None, at: str, purpose: agreed.ToParties
+) -> frozenset[str]:
+    if body.granted:
+        return agreed.given_to(consent.rules, named, at, body.notice_version, purpose)
+    return agreed.taken_from(consent.rules, named, at)
 
 
 def _marketing(consent: Consent, body: ConsentBody) -> Callable[[Member], Step]:
@@ -190,7 +216,7 @@ def _marketing(consent: Consent, body: ConsentBody) -> Callable[[Member], Step]:
             "마케팅 동의에는 senders를 쓰세요.",
             "Marketing takes `senders`, not `recipients`.",
         )
-    parties = agreed.parties(consent.rules, body.senders, "/senders")
+    parties = _parties(consent, body, body.senders, "/senders", "marketing")
     channel = body.channel or "use"
     return lambda member: model.change_marketing(member, body.granted, parties, channel)
 
@@ -198,21 +224,21 @@ def _marketing(consent: Consent, body: ConsentBody) -> Callable[[Member], Step]:
 async def request_withdrawal(consent: Consent, ref: str, caller: Caller, key: Key | None) -> Answer:
     """First step of leaving (1.2): 202, no new sharing from here on."""
     at = consent.clock()
-    return await _change(consent, ref, lambda m: model.request_withdrawal(m, at), "*", caller, key, status=202)
+    return await change(consent, ref, lambda m: model.request_withdrawal(m, at), "*", caller, key, status=202)
 
 
 async def confirm_withdrawal(consent: Consent, ref: str, caller: Caller, key: Key | None) -> Answer:
     """Second step: withdrawn; personal values go from every store."""
     at = consent.clock()
-    return await _change(consent, ref, lambda m: model.confirm_withdrawal(m, at), "*", caller, key)
+    return await change(consent, ref, lambda m: model.confirm_withdrawal(m, at), "*", caller, key)
 
 
 async def cancel_withdrawal(consent: Consent, ref: str, caller: Caller, key: Key | None) -> Answer:
     """The member stays."""
-    return await _change(consent, ref, model.cancel_withdrawal, "*", caller, key)
+    return await change(consent, ref, model.cancel_withdrawal, "*", caller, key)
 
 
-async def _change(
+async def change(
     consent: Consent,
     ref: str,
     step_of: Callable[[Member], Step],
@@ -224,22 +250,38 @@ async def _change(
     status: int = 200,
 ) -> Answer:
     """The one way a member changes: recall, lock, check the version, step, decide, write, remember, commit."""
-    context = context_of(consent, caller, version or ("", ""))
     async with consent.pool.acquire() as connection, connection.transaction():
         if stored := await idempotency.recall(connection, key):
             return stored
-        loaded = await store.lock(connection, ref)
-        if loaded is None:
-            raise not_found()
-        check_version(if_match, loaded.member.seq - 1)
-        step = step_of(loaded.member)
-        data_key = await consent.keyring.data_key(ref)
-        await _write_account(consent, connection, step)
-        await _follow(consent, connection, step, loaded.third_parties, data_key, context)
+        step, context = await change_within(consent, connection, ref, step_of, caller, if_match, version=version)
         answer = _answer(status, step, context)
         await idempotency.remember(connection, key, answer)
     consent.nudge()
     return answer
+
+
+async def change_within(
+    consent: Consent,
+    tx: Connection,
+    ref: str,
+    step_of: Callable[[Member], Step],
+    caller: Caller,
+    if_match: str | None = "*",
+    *,
+    version: tuple[str, str] | None = None,
+) -> tuple[Step, Context]:
+    """Change a member in the caller's transaction, with all that follows; the caller nudges the relay after it."""
+    context = context_of(consent, caller, version or ("", ""))
+    loaded = await store.lock(tx, ref)
+    if loaded is None:
+        raise not_found()
+    check_version(if_match, loaded.member.seq - 1)
+    step = step_of(loaded.member)
+    data_key = await consent.keyring.data_key(ref)
+    await _write_account(consent, tx, step)
+    await _follow(consent, tx, step, loaded.third_parties, data_key, context)
+    await wishes.follow(tx, loaded.member, step, context, data_key)
+    return step, context
 
 
 async def _write_account(consent: Consent, connection: Connection, step: Step) -> None:
@@ -267,7 +309,8 @@ def outgoing(
     rules: Rules, step: Step, third_parties: records.Holdings, data_key: bytes, context: Context
 ) -> records.Outgoing:
     """Decide who is given or told what after a step, and return all that leaves. Pure but for fresh ids."""
-    situation = situation_of(step.member, third_parties, step.items, data_key, context.at)
+    told = {} if step.note == model.DELETION else third_parties
+    situation = situation_of(step.member, told, step.items, data_key, context.at)
     decision = policy.decide(rules, situation, policy.Change(step.change, step.items))
     return records.build(step, decision, data_key, context)
 

@@ -75,15 +75,15 @@ async def _row(consent: Consent, caller: Caller, position: int, body: ImportRow,
     at = (body.consented_at or now).astimezone(UTC)
     if at > now:
         raise _refusal("consented_at_in_future", "/consented_at")
-    check_born(body.birth_date, now)
-    given = agreed.at_sign_up(consent.rules, body.consents)
-    version = agreed.notice(consent.rules, body.notice_version, at)
+    check_born(body, now)
+    version = agreed.notice(consent.rules, body.notice_version, at, body.notice_locale)
+    given = agreed.at_sign_up(consent.rules, body.consents, body.notice_version)
     wanted = profiles.validated(consent.rules, {}, body.profiles)
     password_hash = body.password_hash or await hash_password(consent, body.password or "")
     evidence = replace(context_of(consent, caller, version), channel="import", given_at=at, collected_via=body.channel)
     return Row(
         position=position,
-        member=new_member(body, password_hash, wanted, at),
+        member=new_member(body, password_hash, wanted, at, body.channel or "import"),
         given=given,
         context=evidence,
         email_index=derive.email_index(consent.index_key, body.email),

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from schemas.base import Marketing, MemberStatus
+from schemas.base import Channel, Marketing, MemberStatus
 from schemas.events import FactName
 from services.runtime.problem import Problem
 
 MARKETING_CHANNELS = ("use", "email", "sms", "night")
 NO_MARKETING = Marketing(use=False, email=False, sms=False, night=False)
 ENDED: frozenset[MemberStatus] = frozenset({"withdrawn", "erased"})
+DELETION = "deletion"
+"""Note of a step that clears items: a correction to every store, but no correction result for third parties (5.7)."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,23 @@ class Member:
     """The status to return to when a withdrawal request is cancelled: a suspension does not end that way."""
     withdrawal_requested_at: datetime | None = None
     withdrawn_at: datetime | None = None
+    dormant_notified_at: datetime | None = None
+    """When the member was told that the unused account is about to leave (2.2); it takes nothing away meanwhile."""
+    collected_via: Channel | None = None
+    """How the account was collected (6.1); a profile's and a consent's channel stand beside them."""
+    age_declared: bool = False
+
+    @property
+    def in_force(self) -> MemberStatus:
+        """The status that every use goes by: a request to leave lifts neither a suspension nor the guardian's word."""
+        before = self.status_before
+        stricter = self.status == "withdrawal_requested" and before in {"suspended", "pending_guardian"}
+        return before if stricter and before is not None else self.status
+
+    @property
+    def standing(self) -> MemberStatus:
+        """The status as it is told: `dormant_notified` is shown only, every rule goes by `active`."""
+        return "dormant_notified" if self.status == "active" and self.dormant_notified_at else self.status
 
     def sharing(self) -> frozenset[str]:
         """Return the recipients with a live sharing consent."""
@@ -101,17 +120,39 @@ class Step:
     given: tuple[ConsentRef, ...] = ()
     ended: tuple[ConsentRef, ...] = ()
     note: str | None = None
+    asked: tuple[ConsentRef, ...] = ()
+    """The consents a wish named, whether it changed them or not: each wish gets its result notice (E4)."""
 
 
 def sign_up(member: Member, given: tuple[ConsentRef, ...]) -> Step:
     """A new member with the consents given at sign-up (clauses 1.2, 3.2, 1.5)."""
     complete = replace(member, consents=frozenset(given))
-    return Step(complete, "signed_up", frozenset(complete.values()), given)
+    declared = "age_declared" if member.age_declared else None
+    note = "pending_guardian" if member.status == "pending_guardian" else declared
+    return Step(complete, "signed_up", frozenset(complete.values()), given, note=note)
+
+
+def confirm_guardian(member: Member) -> Step:
+    """The guardian of a member under 14 consents (PIPA 22-2): sharing begins under the consents of the sign-up."""
+    refuse_ended(member)
+    if member.status != "pending_guardian":
+        raise not_pending()
+    return Step(replace(member, status="active"), "released", note="guardian_confirmed")
+
+
+def not_pending() -> Problem:
+    """The refusal of what only a member who waits for a guardian needs."""
+    return Problem(
+        409,
+        "not_pending_guardian",
+        "법정대리인의 동의를 기다리는 회원이 아닙니다.",
+        "The member is not waiting for a guardian's consent.",
+    )
 
 
 def correct(member: Member, **changed: Any) -> Step:
     """A correction by the member (5.1); `items` are only those whose value really differs."""
-    _refuse_ended(member)
+    refuse_ended(member)
     after = replace(member, **changed)
     before_values, after_values = member.values(), after.values()
     differing = {k for k in before_values | after_values if before_values.get(k) != after_values.get(k)}
@@ -120,8 +161,8 @@ def correct(member: Member, **changed: Any) -> Step:
 
 def request_withdrawal(member: Member, at: datetime) -> Step:
     """Step one of leaving (1.2): nothing new is shared from here on, values stay until confirmed (3.2)."""
-    _refuse_ended(member)
-    if member.status == "withdrawal_requested":
+    refuse_ended(member)
+    if withdrawal_pending(member):
         raise Problem(
             409,
             "withdrawal_already_requested",
@@ -132,6 +173,12 @@ def request_withdrawal(member: Member, at: datetime) -> Step:
     return Step(after, "withdrawal_requested")
 
 
+def withdrawal_pending(member: Member) -> bool:
+    """Say whether the member asked to leave and neither confirmed nor cancelled; a suspension may stand over it."""
+    suspended = member.status == "suspended" and member.withdrawal_requested_at is not None
+    return suspended or member.status == "withdrawal_requested"
+
+
 def confirm_withdrawal(member: Member, at: datetime) -> Step:
     """Step two (1.2, 3.2 탈퇴 확정): every grant ends and every personal value goes."""
     _require_requested(member)
@@ -140,6 +187,7 @@ def confirm_withdrawal(member: Member, at: datetime) -> Step:
         status="withdrawn",
         status_before=None,
         withdrawn_at=at,
+        dormant_notified_at=None,
         email=None,
         name=None,
         password_hash=None,
@@ -153,6 +201,8 @@ def confirm_withdrawal(member: Member, at: datetime) -> Step:
 def cancel_withdrawal(member: Member) -> Step:
     """The member stays: sharing goes on under the grants that were live before the request."""
     _require_requested(member)
+    if member.status == "suspended":  # suspended after the request: that outlives it
+        return Step(replace(member, withdrawal_requested_at=None), "released", note="withdrawal_request")
     before = member.status_before or "active"
     after = replace(member, status=before, status_before=None, withdrawal_requested_at=None)
     return Step(after, "released", note="withdrawal_request")
@@ -160,7 +210,7 @@ def cancel_withdrawal(member: Member) -> Step:
 
 def change_sharing(member: Member, granted: bool, recipients: frozenset[str]) -> Step:
     """Give or take back the sharing consent (3.2, PIPA 17) for these recipients."""
-    _refuse_ended(member)
+    refuse_ended(member)
     _refuse_pending(member, granted)
     named = {ConsentRef("sharing", r) for r in recipients}
     return _consents(member, named, granted)
@@ -168,12 +218,13 @@ def change_sharing(member: Member, granted: bool, recipients: frozenset[str]) ->
 
 def change_marketing(member: Member, granted: bool, senders: frozenset[str], channel: str) -> Step:
     """Give or take back one marketing consent (1.5, Network Act 50); without `use` no channel stands."""
-    _refuse_ended(member)
+    refuse_ended(member)
     _refuse_pending(member, granted)
     if granted:
         _require_use(member, senders, channel)
     channels = MARKETING_CHANNELS if not granted and channel == "use" else (channel,)
-    return _consents(member, {ConsentRef("marketing", s, c) for s in senders for c in channels}, granted)
+    named = {ConsentRef("marketing", s, c) for s in senders for c in channels}
+    return replace(_consents(member, named, granted), asked=tuple(sorted(named, key=str)))
 
 
 def _consents(member: Member, named: set[ConsentRef], granted: bool) -> Step:
@@ -204,7 +255,8 @@ def marketing_needs_use(pointer: str) -> Problem:
     )
 
 
-def _refuse_ended(member: Member) -> None:
+def refuse_ended(member: Member) -> None:
+    """Raise Problem 409 for a member who has left: nothing can change any more."""
     if member.status in ENDED:
         raise Problem(
             409,
@@ -225,8 +277,8 @@ def _refuse_pending(member: Member, granted: bool) -> None:
 
 
 def _require_requested(member: Member) -> None:
-    _refuse_ended(member)
-    if member.status != "withdrawal_requested":
+    refuse_ended(member)
+    if not withdrawal_pending(member):
         raise Problem(
             409,
             "withdrawal_not_requested",

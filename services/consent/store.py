@@ -75,6 +75,9 @@ def _loaded(row: asyncpg.Record, parts: asyncpg.Record) -> Loaded:
         status_before=row["status_before"],
         withdrawal_requested_at=row["withdrawal_requested_at"],
         withdrawn_at=row["withdrawn_at"],
+        dormant_notified_at=row["dormant_notified_at"],
+        collected_via=row["collected_via"],
+        age_declared=row["age_declared"],
     )
     return Loaded(member, _third_party_holdings(parts["ledger"]))
 
@@ -107,7 +110,8 @@ async def insert_members(tx: Connection, members: Sequence[tuple[Member, bytes]]
 
 
 def _account_row(m: Member) -> tuple[Any, ...]:
-    return m.member_ref, m.seq, m.status, m.email, m.name, m.password_hash, m.birth_date
+    account = (m.member_ref, m.seq, m.status, m.email, m.name, m.password_hash, m.birth_date)
+    return *account, m.collected_via, m.age_declared
 
 
 async def write_member(tx: Connection, member: Member, email_index: bytes | None) -> None:
@@ -124,6 +128,7 @@ async def write_member(tx: Connection, member: Member, email_index: bytes | None
         member.status_before,
         member.withdrawal_requested_at,
         member.withdrawn_at,
+        member.dormant_notified_at,
     )
 
 
@@ -137,7 +142,7 @@ async def write_change(tx: Connection, step: Step, out: Outgoing, context: Conte
 
 async def write_changes(tx: Connection, writes: Sequence[Write]) -> None:
     """Write the changes of many members, one each, in as few round trips as one needs."""
-    await _write_profiles(tx, [step for step, _, _ in writes])
+    await _write_profiles(tx, writes)
     await _write_consents(tx, writes)
     await _many(tx, "insert_change", [_change_row(*w) for w in writes])
     await _many(tx, "upsert_held", [row for w in writes for row in _held_rows(*w)])
@@ -156,7 +161,8 @@ async def _many(tx: Connection, name: str, rows: Iterable[tuple[Any, ...]]) -> N
 
 def _change_row(step: Step, out: Outgoing, context: Context) -> tuple[Any, ...]:
     fact = out.fact.model_dump(mode="json")
-    return context.change_id, step.member.member_ref, step.member.seq, step.change, fact, context.at
+    told = (context.change_id, step.member.member_ref, step.member.seq, step.change, fact, context.at)
+    return *told, step.member.in_force
 
 
 def _held_rows(step: Step, out: Outgoing, _: Context) -> Iterator[tuple[Any, ...]]:
@@ -176,11 +182,35 @@ def _notice_row(notice: Notice) -> tuple[Any, ...]:
     return *told, items, notice.corrected_at
 
 
-async def _write_profiles(tx: Connection, steps: Sequence[Step]) -> None:
-    touched = [s.member for s in steps if s.change == "withdrawn" or any("." in item for item in s.items)]
+async def _write_profiles(tx: Connection, writes: Sequence[Write]) -> None:
+    touched = [s.member for s, _, _ in writes if s.change == "withdrawn" or _services(s)]
     await _many(tx, "delete_profiles", [(m.member_ref, list(m.profiles)) for m in touched if m.seq > 1])
-    profiles = [(m.member_ref, p.service, p.role, dict(p.items)) for m in touched for p in m.profiles.values()]
-    await _many(tx, "upsert_profile", profiles)
+    await _many(tx, "upsert_profile", [row for step, _, c in writes for row in _profile_rows(step, c)])
+    await _many(tx, "insert_profile_history", [row for step, _, c in writes for row in _history_rows(step, c)])
+
+
+def _services(step: Step) -> list[str]:
+    """The services a step touches an item of."""
+    return sorted({item.partition(".")[0] for item in step.items if "." in item})
+
+
+def _profile_rows(step: Step, context: Context) -> Iterator[tuple[Any, ...]]:
+    m = step.member
+    for p in (m.profiles[service] for service in _services(step) if service in m.profiles):
+        yield m.member_ref, p.service, p.role, dict(p.items), _via(context)
+
+
+def _history_rows(step: Step, context: Context) -> Iterator[tuple[Any, ...]]:
+    """Roles and item names, no values: what answers for past instants. A service no longer used has role None."""
+    m = step.member
+    for service in _services(step):
+        p = m.profiles.get(service)
+        kept = (p.role, sorted(p.items)) if p else (None, [])
+        yield m.member_ref, service, *kept, _via(context), context.change_id, context.given_at or context.at
+
+
+def _via(context: Context) -> str:
+    return context.collected_via or context.channel
 
 
 async def _write_consents(tx: Connection, writes: Sequence[Write]) -> None:
@@ -195,7 +225,7 @@ def _ended_row(step: Step, context: Context) -> tuple[Any, ...]:
 
 
 def _given_row(step: Step, context: Context) -> tuple[Any, ...]:
-    evidence = (context.notice_version, context.notice_hash, context.collected_via or context.channel, context.actor)
+    evidence = (context.notice_version, context.notice_hash, _via(context), context.actor)
     given_at = context.given_at or context.at
     return step.member.member_ref, *_columns(step.given), *evidence, context.change_id, given_at
 

@@ -4,7 +4,7 @@ First what ends everything (erasure, withdrawal), then what is lost, then what i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.base import Marketing, MemberStatus, Role
 from schemas.events import StopName
@@ -46,6 +46,8 @@ class Allowed:
     marketing: Marketing | None = None
     profile: tuple[str, str] | None = None
     operator: bool = False
+    uncontracted: bool = False
+    """It runs a service the member uses, but no contract with it is in force."""
 
     @property
     def service(self) -> str | None:
@@ -108,7 +110,7 @@ def _allowed(rules: Rules, recipient: str, situation: Situation, held: Held) -> 
     both = channels(allowed.marketing) & channels(held.marketing)
     roles = allowed.roles & held.roles
     profile = allowed.profile if "processor" in roles else None
-    return Allowed(roles, _marketing(both), profile, allowed.operator)
+    return replace(allowed, roles=roles, marketing=_marketing(both), profile=profile)
 
 
 def entitled(rules: Rules, recipient: str, situation: Situation) -> Allowed:
@@ -119,7 +121,8 @@ def entitled(rules: Rules, recipient: str, situation: Situation) -> Allowed:
     granted = affiliate.operator or recipient in situation.sharing
     member = granted and rules.permits(ids.OPERATOR if affiliate.operator else ids.SHARE, situation.at)
     used = next((p for p in situation.profiles if p[0] == affiliate.processes), None)
-    processed = used if rules.permits(ids.PROCESS, situation.at) else None
+    wanted = used if rules.permits(ids.PROCESS, situation.at) else None
+    processed = wanted if rules.contracted(recipient, situation.at) else None
     wished = (
         channels(situation.marketing.get(recipient)) if member and rules.permits(ids.MARKETING, situation.at) else ()
     )
@@ -129,6 +132,7 @@ def entitled(rules: Rules, recipient: str, situation: Situation) -> Allowed:
         marketing=_marketing(wished),
         profile=processed,
         operator=affiliate.operator,
+        uncontracted=wanted is not None and processed is None,
     )
 
 
@@ -137,8 +141,9 @@ def _lost_role(recipient: str, held: Held, allowed: Allowed, status: MemberStatu
     if not lost:
         return None
     because = [rule for role, rule in (("recipient", ids.REVOKE), ("processor", ids.PROCESS_END)) if role in lost]
-    guardian = [ids.GUARDIAN] if status == "pending_guardian" else []
-    return StopFor(recipient, "sharing_revoked", lost, None, (*because, *guardian))
+    because += [ids.CONTRACT] if "processor" in lost and allowed.uncontracted else []
+    because += [ids.GUARDIAN] if status == "pending_guardian" else []
+    return StopFor(recipient, "sharing_revoked", lost, None, tuple(because))
 
 
 def _lost_marketing(recipient: str, held: Held, allowed: Allowed) -> Action | None:
@@ -162,6 +167,7 @@ def _state(rules: Rules, recipient: str, held: Held, allowed: Allowed, change: C
     because += [ids.MARKETING] if allowed.marketing else []
     because += [ids.CORRECT] if change.name == "corrected" and touched else []
     because += [ids.RELEASE] if released else []
+    because += [ids.CONTRACT] if allowed.uncontracted else []
     return Project(
         recipient=recipient,
         roles=allowed.roles,
@@ -198,6 +204,8 @@ def _why_nothing(allowed: Allowed, status: MemberStatus) -> tuple[str, ...]:
         return (ids.GUARDIAN,)
     if allowed.roles:
         return (ids.MINIMUM,)
+    if allowed.uncontracted:
+        return (ids.CONTRACT,)
     return (FROZEN[status],) if status in FROZEN else (ids.CONSENT,)
 
 

@@ -30,7 +30,8 @@ def _recipient(rules: Rules, recipient: str) -> Iterator[Violation]:
 
 def _items(rules: Rules, items: Sequence[str]) -> Iterator[Violation]:
     for position, item in enumerate(items):
-        if item.rpartition(".")[2] in rules.undisclosable:
+        known = rules.items.get(item.rpartition(".")[2])
+        if known is not None and (known.id in rules.undisclosable or not known.shareable):
             yield Violation(f"/items/{position}", "item_not_disclosable")
 
 

@@ -29,6 +29,8 @@ class Duty(Shape):
     """The last day is the one BEFORE the same day of the year, and does not move (decree 62-3)."""
 
     warn_days: int = Field(ge=0)
+    restricted: bool = False
+    """Seen by compliance and the privacy officer only (clause 3.3)."""
 
     @model_validator(mode="after")
     def _one_period(self) -> "Duty":

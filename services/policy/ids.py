@@ -12,6 +12,7 @@ MARKETING: Final = "1.5-marketing"
 CORRECT: Final = "5.1-correct"
 REVOKE: Final = "3.2-revoke"
 PROCESS_END: Final = "4.3-end"
+CONTRACT: Final = "4.3-contract"
 MARKETING_STOP: Final = "1.5-stop"
 WITHDRAWAL_REQUEST: Final = "3.2-withdrawal-request"
 WITHDRAWN: Final = "3.2-withdrawn"
@@ -32,6 +33,7 @@ ALL: Final = frozenset(
         CORRECT,
         REVOKE,
         PROCESS_END,
+        CONTRACT,
         MARKETING_STOP,
         WITHDRAWAL_REQUEST,
         WITHDRAWN,

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from schemas.base import Shape
 from services.policy import ids
+from services.policy.processors import Processor, Register
 from services.policy.shapes import Affiliate, Basis, Item, Notice, Purpose, Rule, Service, ThirdParty
 
-FILES = ("policy", "items", "bases", "rules", "notices")
+FILES = ("policy", "items", "bases", "rules", "notices", "processors")
 
 
 class PolicyError(ValueError):
@@ -47,6 +48,7 @@ class Rules:
     basis_prefixes: tuple[str, ...]
     rules: Mapping[str, Rule]
     notices: Mapping[str, Notice]
+    processors: Mapping[str, Processor]
 
     def notice(self, version: str) -> Notice | None:
         """Return the notice of this version."""
@@ -58,9 +60,19 @@ class Rules:
         in_force = [n for n in ordered if n.effective_from <= at]
         return (in_force or ordered[:1])[-1].version
 
+    def knows_item(self, name: str) -> bool:
+        """Say whether a name is an item: `email`, `phone`, `hypermeeting.phone`, or `hypermeeting.role`."""
+        service, dot, item = name.rpartition(".")
+        return item in self.items if not dot else service in self.services and (item in self.items or item == "role")
+
     def permits(self, rule: str, at: datetime) -> bool:
         """Say whether a permission is in force at an instant."""
         return self.rules[rule].effective_from <= at
+
+    def contracted(self, processor: str, at: datetime) -> bool:
+        """Say whether a contract with a processor is in force at an instant (4.3)."""
+        found = self.processors.get(processor)
+        return found is not None and found.contract(at) is not None
 
 
 def load() -> Rules:
@@ -117,6 +129,7 @@ class _Data(Shape):
     bases: _Bases
     rules: _Rules
     notices: _Notices
+    processors: Register
 
 
 def _assemble(data: _Data) -> Rules:
@@ -135,6 +148,7 @@ def _assemble(data: _Data) -> Rules:
         basis_prefixes=data.bases.prefixes,
         rules=_by_id(data.rules.rule),
         notices=_by_id(data.notices.notice, "version"),
+        processors=_by_id(data.processors.processors),
     )
 
 
@@ -156,8 +170,28 @@ def _reference_faults(rules: Rules) -> Iterator[str]:
     yield from (f"account item in a profile: {i}" for i in sorted(named & set(rules.items)) if rules.items[i].account)
     used = {p for r in rules.rules.values() for p in r.purposes}
     yield from (f"unknown purpose: {p}" for p in sorted(used - set(rules.purposes)))
+    never = {i for i in (named | rules.shared) & set(rules.items) if not rules.items[i].shareable}
+    yield from (f"an item that is never shared cannot be shared or in a profile: {i}" for i in sorted(never))
+    yield from _notice_faults(rules)
+    yield from _processor_faults(rules)
+
+
+def _notice_faults(rules: Rules) -> Iterator[str]:
+    """What a notice tells must be there. Its recipients need not: an affiliate that left stays in old versions."""
     if not rules.notices:
         yield "no notice"
+    parts = [part for notice in rules.notices.values() for part in notice.parts]
+    told = frozenset().union(*(p.items for p in parts))
+    yield from (f"a notice tells of an unknown item: {i}" for i in sorted(told - set(rules.items)))
+    purposes = frozenset().union(*(p.purposes for p in parts))
+    yield from (f"a notice tells of an unknown purpose: {p}" for p in sorted(purposes - set(rules.purposes)))
+
+
+def _processor_faults(rules: Rules) -> Iterator[str]:
+    """A processor is an affiliate of ours, and its tasks name items that exist."""
+    yield from (f"processor is no affiliate: {i}" for i in rules.processors if i not in rules.affiliates)
+    named = {item for p in rules.processors.values() for task in p.tasks for item in task.items}
+    yield from (f"a task names an unknown item: {i}" for i in sorted(named - set(rules.items)))
 
 
 def _rule_faults(rules: Rules) -> Iterator[str]:

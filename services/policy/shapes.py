@@ -9,12 +9,13 @@ from schemas.base import ItemName, RecipientId, Shape
 
 
 class Purpose(Shape):
-    """One purpose of clause 1."""
+    """One purpose of clause 1. `only_with`: it exists only for members with a role that requires this item (1.3)."""
 
     id: str
     clause: str
     ko: str
     en: str
+    only_with: ItemName | None = None
 
 
 class Affiliate(Shape):
@@ -37,12 +38,16 @@ class ThirdParty(Shape):
 
 
 class Item(Shape):
-    """One item of clause 6.2. `account`: belongs to the account, not to a service's profile."""
+    """One item of clause 6.2. `account`: belongs to the account, not to a service's profile.
+
+    `shareable = false`: it never goes to anybody, whatever was consented to (what is generated in use).
+    """
 
     id: ItemName
     ko: str
     en: str
     account: bool = False
+    shareable: bool = True
     kind: Literal["text", "list"] = "text"
 
 
@@ -94,12 +99,39 @@ class Rule(Shape):
     en: str = Field(min_length=1)
 
 
-class NoticePart(Shape):
-    """What is told before one consent: label and text, line by line."""
+Locale = Literal["ko", "en"]
+ConsentPurpose = Literal["collection", "sharing", "marketing"]
 
-    consent: Literal["collection", "sharing", "marketing"]
+
+class NoticeWords(Shape):
+    """One part of a notice in another language."""
+
     title: str
     lines: tuple[tuple[str, str], ...]
+
+
+class NoticePart(Shape):
+    """What is told before one consent: label and text, line by line, and the same as data: the consent's scope.
+
+    `recipients` are those named (affiliates, or the senders of advertisements); `period` is a code.
+    """
+
+    consent: ConsentPurpose
+    title: str
+    lines: tuple[tuple[str, str], ...]
+    purposes: frozenset[str] = Field(min_length=1)
+    items: frozenset[ItemName] = Field(min_length=1)
+    recipients: frozenset[RecipientId] = frozenset()
+    period: str = Field(pattern=r"^[a-z][a-z_]{0,40}$")
+    en: NoticeWords | None = None
+
+    def words(self, locale: Locale) -> NoticeWords:
+        """Return title and lines in a language; KeyError when the part has none in it."""
+        if locale == "ko":
+            return NoticeWords(title=self.title, lines=self.lines)
+        if self.en is None:
+            raise KeyError(locale)
+        return self.en
 
 
 class Notice(Shape):
@@ -108,15 +140,38 @@ class Notice(Shape):
     version: str
     effective_from: AwareDatetime
     title: str
+    title_en: str | None = None
     parts: tuple[NoticePart, ...] = Field(alias="part")
 
     @property
+    def locales(self) -> tuple[Locale, ...]:
+        """The languages it can be shown in; Korean always."""
+        whole = self.title_en is not None and all(p.en is not None for p in self.parts)
+        return ("ko", "en") if whole else ("ko",)
+
+    @property
     def text(self) -> str:
-        """The canonical text: exactly what is shown, UTF-8, LF."""
-        head = f"{self.title} (v{self.version})\n"
-        return head + "".join(f"\n[{p.title}]\n" + "".join(f"- {k}: {v}\n" for k, v in p.lines) for p in self.parts)
+        """The canonical text in Korean: exactly what is shown, UTF-8, LF."""
+        return self.rendered("ko")
 
     @property
     def sha256(self) -> str:
         """Hex SHA-256 of `text`: what a consent's evidence points at (PIPA 22(2), 22(3))."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        return self.hash_of("ko")
+
+    def part(self, consent: str) -> NoticePart | None:
+        """Return what is told before one consent; None when this version does not ask for it."""
+        return next((p for p in self.parts if p.consent == consent), None)
+
+    def rendered(self, locale: Locale) -> str:
+        """Return the text exactly as shown in a language; KeyError when it has none in it."""
+        title = self.title if locale == "ko" else self.title_en
+        if title is None:
+            raise KeyError(locale)
+        shown = [p.words(locale) for p in self.parts]
+        head = f"{title} (v{self.version})\n"
+        return head + "".join(f"\n[{w.title}]\n" + "".join(f"- {k}: {v}\n" for k, v in w.lines) for w in shown)
+
+    def hash_of(self, locale: Locale) -> str:
+        """Return the hex SHA-256 of the text in a language; KeyError when it has none in it."""
+        return hashlib.sha256(self.rendered(locale).encode()).hexdigest()

@@ -15,6 +15,8 @@ from services.runtime.settings import MissingSettingsError, Settings
 ALGORITHMS = ["EdDSA", "Ed25519"]
 JWKS_TTL_S = 300.0
 JWKS_TIMEOUT_S = 5.0
+JWKS_RETRY_S = 10.0
+JWKS_STALE_S_MAX = 3600.0
 LEEWAY_S = 30
 
 
@@ -44,7 +46,7 @@ class Authenticator:
     def __init__(self, issuer: str, audience: str, *, keys: KeySet | None, url: str | None) -> None:
         self._url = url
         self._keys = keys
-        self._fetched_at = time.monotonic() if keys else float("-inf")
+        self._fetched_at = self._next_fetch_at = float("-inf")
         self._lock = asyncio.Lock()
         self._claims = jwt.JWTClaimsRegistry(
             leeway=LEEWAY_S,
@@ -79,13 +81,24 @@ class Authenticator:
 
     async def _current_keys(self) -> KeySet:
         async with self._lock:
-            stale = time.monotonic() - self._fetched_at > JWKS_TTL_S
-            if self._url and stale:
-                self._keys = await _fetch(self._url)
-                self._fetched_at = time.monotonic()
+            if self._url and time.monotonic() >= self._next_fetch_at:
+                await self._refresh(self._url)
         if self._keys is None:
             raise AuthError(503, "keys_unavailable")
         return self._keys
+
+    async def _refresh(self, url: str) -> None:
+        """Fetch the keys; while the issuer is away, known ones serve on for an hour and no longer."""
+        now = time.monotonic()
+        try:
+            self._keys = await _fetch(url)
+        except AuthError:
+            if now - self._fetched_at > JWKS_STALE_S_MAX:
+                self._keys = None
+                raise
+            self._next_fetch_at = now + JWKS_RETRY_S
+        else:
+            self._fetched_at, self._next_fetch_at = now, now + JWKS_TTL_S
 
 
 def _principal(claims: dict[str, object]) -> Principal:
@@ -102,7 +115,8 @@ async def _fetch(url: str) -> KeySet:
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(url, allow_redirects=False) as answer,
         ):
-            answer.raise_for_status()
+            if answer.status != 200:  # a redirect too: the keys come from the place that was configured
+                raise AuthError(503, "keys_unavailable")
             return KeySet.import_key_set(await answer.json(content_type=None))
     except (aiohttp.ClientError, TimeoutError, ValueError, JoseError) as error:
         raise AuthError(503, "keys_unavailable") from error

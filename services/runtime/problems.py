@@ -19,6 +19,7 @@ _STATUS_TITLES = {
     404: ("찾을 수 없음", "Not found"),
     405: ("허용되지 않는 방법", "Method not allowed"),
     409: ("충돌", "Conflict"),
+    410: ("파기됨", "Gone"),
     412: ("버전이 다름", "Precondition failed"),
     413: ("요청이 너무 큼", "Content too large"),
     422: ("처리할 수 없는 내용", "Unprocessable content"),

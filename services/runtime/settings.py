@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     service_token: SecretStr | None = None
     third_parties: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
+    smtp_url: SecretStr | None = None
+    smtp_from: str | None = None
+    message_gateway_url: str | None = None
+    message_gateway_token: SecretStr | None = None
+
     relay_shards: int = 16
     checkpoint_interval_s: float = 1.0
     affiliate_batch_max: int = 1000

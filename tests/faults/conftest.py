@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 
 import asyncpg
 import pytest
 
+from services.devstack import child
 from services.devstack.system import System
 from tests.support.driver import Driver
-from tests.support.expected import Expected
+from tests.support.expected import AFFILIATES, Expected
 from tests.support.oracle import Oracle, received_from
 
 
@@ -39,6 +40,18 @@ async def driver(system: System, expected: Expected) -> AsyncIterator[Callable[[
 
     yield make
     await asyncio.gather(*(d.close() for d in made))
+
+
+@pytest.fixture(autouse=True)
+def watched(system: System) -> Iterator[None]:
+    """No process ends by itself; when a test fails, the ends of all logs are in its output."""
+    yield
+    fallen = system.fallen()
+    for name in ("consent", "audit", "notices", *(f"propagator-{a}" for a in AFFILIATES)):
+        print(
+            f"--- {name} {'(ended)' if name in fallen else ''}\n{child.tail(system.base_dir / 'log' / f'{name}.log')}"
+        )
+    assert fallen == []
 
 
 @contextlib.asynccontextmanager

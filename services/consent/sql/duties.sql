@@ -7,5 +7,5 @@ UPDATE duty SET closed_at = $3, outcome = $4 WHERE kind = $1 AND subject = $2 AN
 
 -- name: list_duties
 SELECT position, kind, subject, member_ref, opened_at, warn_on, due_on FROM duty
-WHERE closed_at IS NULL AND position > $1 AND ($2::date IS NULL OR due_on < $2)
+WHERE closed_at IS NULL AND position > $1 AND ($2::date IS NULL OR due_on < $2) AND NOT (kind = ANY($4::text[]))
 ORDER BY position LIMIT $3

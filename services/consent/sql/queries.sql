@@ -19,13 +19,15 @@ SELECT
      FROM disclosure WHERE member_ref = $1) AS ledger
 
 -- name: insert_member
-INSERT INTO member (member_ref, seq, status, email, name, password_hash, birth_date, email_index, signed_up_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO member (member_ref, seq, status, email, name, password_hash, birth_date, collected_via, age_declared,
+                    email_index, signed_up_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 
 -- name: insert_members
-INSERT INTO member (member_ref, seq, status, email, name, password_hash, birth_date, email_index, signed_up_at)
-SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::date[], $8::bytea[],
-                     $9::timestamptz[])
+INSERT INTO member (member_ref, seq, status, email, name, password_hash, birth_date, collected_via, age_declared,
+                    email_index, signed_up_at)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::date[], $8::text[],
+                     $9::boolean[], $10::bytea[], $11::timestamptz[])
 ON CONFLICT (email_index) DO NOTHING RETURNING member_ref
 
 -- name: read_origins
@@ -42,12 +44,18 @@ SELECT email_index FROM member WHERE email_index = ANY($1::bytea[])
 -- name: update_member
 UPDATE member SET status = $2, email = $3, name = $4, password_hash = $5, birth_date = $6,
        email_index = coalesce($7, email_index),
-       status_before = $8, withdrawal_requested_at = $9, withdrawn_at = $10
+       status_before = $8, withdrawal_requested_at = $9, withdrawn_at = $10, dormant_notified_at = $11,
+       last_active_at = CASE WHEN $10::timestamptz IS NULL THEN last_active_at END
 WHERE member_ref = $1
 
 -- name: upsert_profile
-INSERT INTO profile (member_ref, service, role, items) VALUES ($1, $2, $3, $4)
-ON CONFLICT (member_ref, service) DO UPDATE SET role = excluded.role, items = excluded.items
+INSERT INTO profile (member_ref, service, role, items, collected_via) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (member_ref, service)
+DO UPDATE SET role = excluded.role, items = excluded.items, collected_via = excluded.collected_via
+
+-- name: insert_profile_history
+INSERT INTO profile_history (member_ref, service, role, items, collected_via, change_id, at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: delete_profiles
 DELETE FROM profile WHERE member_ref = $1 AND NOT (service = ANY($2::text[]))
@@ -68,7 +76,7 @@ ON CONFLICT (member_ref, recipient) DO UPDATE
 SET prev = excluded.prev, epoch = excluded.epoch, roles = excluded.roles, marketing = excluded.marketing
 
 -- name: insert_change
-INSERT INTO change (change_id, member_ref, seq, name, fact, accepted_at) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO change (change_id, member_ref, seq, name, fact, accepted_at, status) VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: insert_delivery
 INSERT INTO delivery (change_id, recipient, kind, record_id, at) VALUES ($1, $2, $3, $4, $5)

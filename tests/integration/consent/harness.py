@@ -40,7 +40,7 @@ def a_token(
 ) -> str:
     """Return a token as the issuer makes it; claims given replace the right ones, None removes one."""
     now = int(time.time())
-    right = {"iss": "https://issuer.dongui.localhost", "aud": "dongui", "sub": sub, "exp": now + 600}
+    right = {"iss": "https://issuer.dongui.localhost", "aud": "dongui", "sub": sub, "exp": now + 24 * 3600}
     body = {k: v for k, v in (right | {"roles": list(roles)} | claims).items() if v is not None}
     return jwt.encode(header or {"alg": "Ed25519", "kid": "test"}, body, key, algorithms=["Ed25519", "EdDSA"])
 

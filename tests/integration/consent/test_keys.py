@@ -61,3 +61,10 @@ async def test_nobody_gets_anothers_key(silent: Service) -> None:
     member = bearer(a_token(ref, "member"))
     assert (await silent.http.get(f"/v1/keys/{anc}", headers=member)).status_code == 403
     assert (await silent.http.get(f"/v1/keys/{anc}", headers={"Authorization": ""})).status_code == 401
+
+
+async def test_what_is_sealed_at_rest_opens_for_nobody_outside(silent: Service) -> None:
+    """Evidence and last messages lie under `consent-vault`: that is not a recipient, so no caller gets its key."""
+    ref = (await silent.sign_up())["member_ref"]
+    for caller in (NOTICES, OS, bearer(a_token("consent-vault", "third_party")), bearer(a_token("x", "service"))):
+        assert (await silent.http.get(f"/v1/keys/consent-vault.{ref}.1", headers=caller)).status_code == 403

@@ -82,7 +82,7 @@ def test_the_current_notice_is_the_newest_in_force() -> None:
         ("rules", 'id = "5.7-notify"', 'id = "7.1-erase"', "an id is used twice"),
         ("rules", 'purposes = ["P1.5"]', 'purposes = ["P1.6"]', "unknown purpose: P1.6"),
         ("rules", 'purposes = ["P1.5"]', "", "a permission, and nothing else, has purposes: 1.5-marketing"),
-        ("rules", 'clause = ["5.7"]', "clause = []", "rules.rule.17.clause"),
+        ("rules", 'clause = ["5.7"]', "clause = []", f"rules.rule.{len(RULES.rules) - 1}.clause"),
         ("rules", "effective_from = 2021-02-22T00:00:00+09:00", "effective_from = 2021-02-22T00:00:00", "timezone"),
         ("policy", 'processes = "wapl"', 'processes = "chat"', "affiliate processes an unknown service: chat"),
         ("policy", 'processes = "wapl"', 'processes = "hypermeeting"', "more than one processor: hypermeeting"),

@@ -17,7 +17,7 @@ from schemas.events import (
     Stop,
     Suppression,
 )
-from schemas.receipts import DisclosureRecord, Receipt
+from schemas.receipts import DisclosureRecord, Receipt, RegisterEntry
 
 AT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 MEMBER = "01a20f2a-a131-762e-ae9c-05d2a679804e"
@@ -78,6 +78,16 @@ DISCLOSURE = DisclosureRecord(
     basis="consent",
     at=AT,
 )
+REGISTER = RegisterEntry(
+    entry_id=OTHER,
+    member_ref=MEMBER,
+    kind="rights_request",
+    subject=CHANGE,
+    state="received",
+    at=AT,
+    actor="staff",
+    codes={"type": "access", "due_on": "2026-12-04"},
+)
 SUPPRESSION = Suppression(member_ref=MEMBER, at=AT)
 
 _ENVELOPE = Envelope(
@@ -103,12 +113,20 @@ def an_envelope(shape: str, **changes: Any) -> Envelope:
         "stop": {"type": "kr.dongui.member.withdrawn.v1"},
         "receipt": {"type": "kr.dongui.receipt.v1"},
         "disclosure": {"type": "kr.dongui.disclosure.v1", "change_id": None},
+        "register": {"type": "kr.dongui.register.v1", "change_id": None},
         "suppression": {"type": "kr.dongui.member.erased.v1", "change_id": None},
     }
     named = {"dataschema": f"urn:dongui:{shape}:v1"}
     return replace(_ENVELOPE, **(named | own[shape] | changes))
 
 
-CLEAR = {"fact": FACT, "stop": STOP, "receipt": RECEIPT, "disclosure": DISCLOSURE, "suppression": SUPPRESSION}
+CLEAR = {
+    "fact": FACT,
+    "stop": STOP,
+    "receipt": RECEIPT,
+    "disclosure": DISCLOSURE,
+    "register": REGISTER,
+    "suppression": SUPPRESSION,
+}
 SEALED = {"projection": PROJECTION, "notice": NOTICE}
 KIDS = {"projection": f"tmax-os.{MEMBER}.1", "notice": f"demo-partner.{MEMBER}.1"}

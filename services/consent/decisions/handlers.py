@@ -1,0 +1,98 @@
+"""Questions about the past and the present: read in one snapshot, answered by the pure model; nothing is written."""
+
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from services.consent.decisions import model
+from services.consent.decisions.history import Given, Grant, History, ProfileSpan, StatusSpan
+from services.consent.decisions.model import Answer, Question
+from services.consent.handlers import Consent
+from services.consent.refusals import not_found
+from services.consent.store import SQL
+from services.policy import ids, questions
+from services.policy.scope import Cited, reconsents
+from services.runtime.postgres import Connection
+
+AFFECTED_PAGE = 200
+FIRST = "00000000-0000-0000-0000-000000000000"
+
+
+async def decided(consent: Consent, ref: str, question: Question, *, outsider: bool) -> dict[str, Any]:
+    """Return `{"allowed", "rule", "evidence", "at"}`; 404 for an unknown member.
+
+    An `outsider` (an affiliate) learns of a member who never had to do with it only that no consent names it.
+    """
+    async with consent.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        history = await _history(connection, ref, question.recipient)
+    found = model.answer(consent.rules, history, question)
+    if outsider and not _concerns(history, question.recipient):
+        found = Answer(False, ids.CONSENT)
+    rule = questions.rule_of(consent.rules, found.rule)
+    cited = {"kind": "rule", "id": rule.id, "clause": rule.clause, "statute": rule.statute, "ko": rule.ko}
+    return {"allowed": found.allowed, "rule": found.rule, "evidence": [*found.evidence, cited], "at": question.at}
+
+
+def _concerns(history: History, recipient: str) -> bool:
+    return bool(history.ledger) or any(g.party == recipient for g in history.grants)
+
+
+async def _history(tx: Connection, ref: str, recipient: str) -> History:
+    signed_up_at = await tx.fetchval(SQL["decision_member"], ref)
+    if signed_up_at is None:
+        raise not_found()
+    return History(
+        signed_up_at=signed_up_at,
+        statuses=tuple(StatusSpan(**row) for row in await tx.fetch(SQL["decision_statuses"], ref)),
+        grants=tuple(Grant(**row) for row in await tx.fetch(SQL["decision_grants"], ref)),
+        profiles=tuple(_profile(row) for row in await tx.fetch(SQL["decision_profiles"], ref)),
+        ledger=tuple(_given(row) for row in await tx.fetch(SQL["decision_ledger"], ref, recipient)),
+        checks=tuple((row[0], row[1]) for row in await tx.fetch(SQL["decision_checks"], ref)),
+    )
+
+
+def _profile(row: asyncpg.Record) -> ProfileSpan:
+    return ProfileSpan(**{**row, "items": tuple(row["items"])})
+
+
+def _given(row: asyncpg.Record) -> Given:
+    return Given(**{**row, "items": frozenset(row["items"])})
+
+
+async def asked_again(consent: Consent, ref: str) -> dict[str, Any]:
+    """Return the consents to ask a member for again: `{"notice_version", "reconsents": [...]}`; 404 for nobody."""
+    at = consent.clock()
+    async with consent.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        history = await _history(connection, ref, "")
+    status = history.status_at(at)
+    alive = status is not None and status.status not in {"withdrawn", "erased"}
+    live = [g for g in history.grants if alive and g.live_at(at)]
+    cited = [Cited(g.purpose, g.party, g.notice_version) for g in live]
+    return {
+        "notice_version": consent.rules.current_notice(at),
+        "reconsents": [_shown(again) for again in reconsents(consent.rules, cited, at)],
+    }
+
+
+def _shown(again: Any) -> dict[str, Any]:
+    party = {"sharing": "recipient", "marketing": "sender"}.get(again.purpose)
+    told = {"purpose": again.purpose, "given_under": again.given_under, "notice_version": again.now}
+    named = {party: again.party} if party else {}
+    return {**told, **named, "changed": list(again.changed)}
+
+
+async def affected(
+    consent: Consent, since: datetime, until: datetime, recipient: str | None, item: str | None, after: str | None
+) -> dict[str, Any]:
+    """Return whose data a recipient was given or held at some moment of a window: `{"member_refs", "next"}`.
+
+    By the ledger and the stop records. A third party is never known to have let go of something, so it still counts.
+    """
+    bare = item.rpartition(".")[2] if item else None
+    service = item.rpartition(".")[0] if item else ""
+    processor = next((a.id for a in consent.rules.affiliates.values() if service and a.processes == service), None)
+    window = (since, until, recipient, item, bare, after or FIRST, processor, AFFECTED_PAGE)
+    rows = await consent.pool.fetch(SQL["affected_members"], *window)
+    refs = [row["member_ref"] for row in rows]
+    return {"member_refs": refs, "next": refs[-1] if len(refs) == AFFECTED_PAGE else None}

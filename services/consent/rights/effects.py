@@ -1,0 +1,75 @@
+"""What a request does to its member, through the one way a member changes, in the request's own transaction."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import orjson
+
+from services.consent import model as members
+from services.consent import profiles, sealing
+from services.consent.handlers import Caller, Consent, change_within
+from services.consent.model import ENDED, Member, Step
+from services.consent.rights import refusals, steps, store
+from services.consent.rights.bodies import ChangesBody
+from services.consent.rights.model import Effect, Request, actor_of
+from services.policy.rights import catalogue
+from services.runtime.postgres import Connection
+
+CHANGES_LABEL = "rights-changes"
+
+
+async def apply(
+    consent: Consent, tx: Connection, request: Request, effect: Effect, by: str, sealed: bytes | None
+) -> tuple[Request, list[str]]:
+    """Bring an effect about; return the request and the ids of the changes, none where there is nothing to change.
+
+    The fact names who asked and by which channel. Raises Problem 409 where the member's state does not allow it.
+    """
+    member = await store.locked_member(tx, request.member_ref)
+    todo = await _steps(consent, request, effect, member, sealed)
+    caller = Caller(by, actor_of(catalogue(), request), request.channel)
+    done = [await change_within(consent, tx, request.member_ref, step, caller) for step in todo]
+    if effect == "suspend":
+        request = replace(request, suspends=bool(done))
+    return request, [context.change_id for _, context in done]
+
+
+async def _steps(
+    consent: Consent, request: Request, effect: Effect, member: Member, sealed: bytes | None
+) -> list[Callable[[Member], Step]]:
+    if effect == "correct":
+        return [await _correction(consent, request, sealed)]
+    if member.status in ENDED:
+        return []
+    if effect == "delete":
+        return _deletion(consent, request, member)
+    if steps.is_suspended(member) == (effect == "suspend"):
+        return []
+    return [steps.suspend if effect == "suspend" else steps.release]
+
+
+async def _correction(consent: Consent, request: Request, sealed: bytes | None) -> Callable[[Member], Step]:
+    """As a PATCH by the member would: the same checks, the same change."""
+    assert sealed is not None  # the intake refuses a correction without changes
+    data_key = await store.data_key(consent.keyring, request.member_ref)
+    plain = sealing.unseal(data_key, request.member_ref, f"{CHANGES_LABEL}/{request.id}", sealed)
+    body = ChangesBody.model_validate(orjson.loads(plain))
+    account = {f: getattr(body, f) for f in ("email", "name") if f in body.model_fields_set}
+
+    def step(member: Member) -> Step:
+        wanted = profiles.validated(consent.rules, member.profiles, body.profiles or [])
+        return members.correct(member, **account, profiles=wanted)
+
+    return step
+
+
+def _deletion(consent: Consent, request: Request, member: Member) -> list[Callable[[Member], Step]]:
+    """Some items are cleared; all of them is leaving: request and confirmation at once."""
+    at = consent.clock()
+    if request.granted is None:
+        ask = [] if members.withdrawal_pending(member) else [lambda m: members.request_withdrawal(m, at)]
+        return [*ask, lambda m: members.confirm_withdrawal(m, at)]
+    items = request.granted
+    if kept := steps.not_deletable(consent.rules, member, items, at):
+        raise refusals.not_deletable(kept)
+    return [lambda m: steps.delete_items(m, items)]

@@ -1,0 +1,241 @@
+"""The steps of a request: each locks it, asks the model, lets the effect happen, writes, records and tells, at once."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from services.consent import disclosures, idempotency
+from services.consent.duties import close_duty, open_duty
+from services.consent.handlers import Consent
+from services.consent.idempotency import Answer, Key
+from services.consent.messages.queue import queue
+from services.consent.model import Member, withdrawal_pending
+from services.consent.rights import effects, evidence, model, refusals, store
+from services.consent.rights.access import Who
+from services.consent.rights.bodies import DecideBody, DeferBody, ReleaseBody, ToldBody, VerifyBody
+from services.consent.rights.model import Decision, Facts, Move, Request
+from services.consent.rights.store import Hands
+from services.consent.store import SQL
+from services.policy.rights import catalogue
+from services.runtime.clock import KST
+from services.runtime.postgres import Connection
+
+MoveOf = Callable[[Connection, Request, datetime], Awaitable[Move]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One call: who, on which request, under which key."""
+
+    consent: Consent
+    request_id: str
+    who: Who
+    key: Key | None
+
+
+async def verify(command: Command, body: VerifyBody) -> Answer:
+    """Record that the person, and an agent, are who they say (5.6); a suspension takes effect now."""
+
+    async def move(_: Connection, request: Request, at: datetime) -> Move:
+        return model.verify(request, at, of_agent=body.agent_method is not None)
+
+    hands = Hands(verified_by=body.verified_by, method=body.method, agent_method=body.agent_method)
+    codes = {"method": body.method, "agent_method": body.agent_method}
+    return await _step(command, "verified", move, hands, codes)
+
+
+async def defer(command: Command, body: DeferBody) -> Answer:
+    """Put an access off, or record that the reason to has ended."""
+
+    async def move(_: Connection, request: Request, at: datetime) -> Move:
+        if body.reason is not None:
+            return model.defer(catalogue(), request, body.reason, at)
+        ended_at = body.reason_ended_at or at
+        if ended_at > at:
+            raise refusals.ended_in_future()
+        return model.resume(request, ended_at)
+
+    name = "deferred" if body.reason is not None else "deferral_ended"
+    return await _step(command, name, move, Hands(), {"reason": body.reason})
+
+
+async def decide(command: Command, body: DecideBody) -> Answer:
+    """Answer the request: the effect, the end of its clock and the message to the person are one transaction."""
+
+    async def move(tx: Connection, request: Request, at: datetime) -> Move:
+        member = await store.locked_member(tx, request.member_ref)
+        decision = Decision(body.outcome, body.ground, body.statute, _items(request, body, member))
+        facts = Facts(frozenset(member.values()), withdrawal_pending(member))
+        return model.decide(catalogue(), request, decision, facts, at)
+
+    codes = {"outcome": body.outcome, "ground": body.ground, "statute": body.statute}
+    return await _step(command, "decided", move, Hands(decided_by=command.who.sub), codes)
+
+
+async def withdraw(command: Command) -> Answer:
+    """Take the request back."""
+
+    async def move(_: Connection, request: Request, at: datetime) -> Move:
+        return model.withdraw(request, at)
+
+    return await _step(command, "withdrawn", move, Hands(), {})
+
+
+async def release(command: Command, body: ReleaseBody | None) -> Answer:
+    """Lift a granted suspension: for the member by its own token, for staff with how the identity was established."""
+
+    async def move(_: Connection, request: Request, at: datetime) -> Move:
+        return model.release(request, at)
+
+    return await _step(command, "released", move, Hands(), {"method": body.method if body else "own_token"})
+
+
+async def tell(command: Command, body: ToldBody) -> Answer:
+    """Record that the person has been told the result by other ways than our message."""
+
+    async def move(_: Connection, request: Request, at: datetime) -> Move:
+        return model.tell(request, at)
+
+    return await _step(command, "done", move, Hands(told_by=body.told_by), {"told_by": body.told_by})
+
+
+async def _step(command: Command, name: str, move_of: MoveOf, hands: Hands, codes: dict[str, str | None]) -> Answer:
+    """The one way a request moves; `name` is the state of its register entry."""
+    consent, who, at = command.consent, command.who, command.consent.clock()
+    async with consent.pool.acquire() as connection, connection.transaction():
+        if stored := await idempotency.recall(connection, command.key):
+            return stored
+        before, row = await store.lock(connection, command.request_id)
+        who.check(row)
+        move = await move_of(connection, before, at)
+        await _tell(connection, move.request, name, at)
+        after, change_ids = await _effect(consent, connection, move, who, row)
+        await store.write(connection, after, hands, change_ids)
+        await _clocks(connection, after, name, at)
+        await evidence.record(connection, after, name, who, at, **codes, **_changes(change_ids))
+        _, written = await store.read(connection, after.id)
+        answer = Answer(200, shown(written, at))
+        await idempotency.remember(connection, command.key, answer)
+    consent.nudge()
+    return answer
+
+
+async def _effect(
+    consent: Consent, tx: Connection, move: Move, who: Who, row: asyncpg.Record
+) -> tuple[Request, list[str]]:
+    if move.effect is None:
+        return move.request, []
+    return await effects.apply(consent, tx, move.request, move.effect, who.sub, row["changes_sealed"])
+
+
+def _changes(change_ids: list[str]) -> dict[str, str | None]:
+    """The last change stands for all; the fact of each names its member and seq."""
+    return {"change_id": change_ids[-1] if change_ids else None}
+
+
+async def _clocks(tx: Connection, request: Request, name: str, at: datetime) -> None:
+    """A decision, a deferral or a withdrawal ends the ten days; the end of a deferral's reason starts another clock."""
+    duty = catalogue().types[request.type].duty
+    if name == "deferral_ended":
+        ended_at = request.reason_ended_at or at
+        await open_duty(tx, "deferred_access", request.id, ended_at, member_ref=request.member_ref)
+    elif name in {"decided", "deferred", "withdrawn"}:
+        outcome = request.outcome or name
+        await close_duty(tx, duty, request.id, at, outcome)
+        await close_duty(tx, "deferred_access", request.id, at, outcome)
+
+
+async def _tell(tx: Connection, request: Request, name: str, at: datetime) -> None:
+    """Queue the message that tells a result or a deferral; before the effect, which may end the membership."""
+    outcome = {"decided": request.outcome, "deferred": "deferred", "released": "granted"}.get(name)
+    if outcome is None:
+        return
+    type_ = "release" if name == "released" else request.type
+    received_on = request.received_at.astimezone(KST).date()
+    data = {"request_id": request.id, "type": type_, "outcome": outcome, "received_on": received_on}
+    dedupe_key = f"rights_answer:{request.id}:{name}:{at.isoformat()}"
+    await queue(tx, "rights_answer", request.member_ref, data, dedupe_key, at)
+
+
+def _items(request: Request, body: DecideBody, member: Member) -> frozenset[str] | None:
+    """A partial decision names items as the request did: in full, or short where that says which."""
+    if body.items is None:
+        return None
+    asked = request.items or frozenset()
+    values = member.values()
+    return frozenset(
+        item if item in asked else disclosures.resolved(values, item, position)
+        for position, item in enumerate(body.items)
+    )
+
+
+async def read(consent: Consent, request_id: str, who: Who) -> dict[str, Any]:
+    """Return one request; Problem 404 for one the caller may not see."""
+    _, row = await store.read(consent.pool, request_id)
+    who.check(row)
+    return shown(row, consent.clock())
+
+
+async def listed(
+    consent: Consent, who: Who, *, state: str | None, member_ref: str | None, after: int
+) -> dict[str, Any]:
+    """Return requests in order of intake, up to 100 behind a cursor; a member's own, an affiliate's intake."""
+    ref = who.member or member_ref
+    rows = await consent.pool.fetch(SQL["rights_list"], after, state, ref, who.affiliate, store.PAGE)
+    found = [shown(row, consent.clock()) for row in rows]
+    return {"requests": found, "next": rows[-1]["position"] if len(rows) == store.PAGE else None}
+
+
+def shown(row: asyncpg.Record, at: datetime) -> dict[str, Any]:
+    """Return a request as callers see it: codes, dates and names of items; JSON types only."""
+    request = store.request_of(row)
+    late = request.state in model.OPEN - {"deferred"} and at.astimezone(KST).date() > row["due_on"]
+    agent = request.agent
+    told = {
+        "id": request.id,
+        "member_ref": request.member_ref,
+        "type": request.type,
+        "channel": request.channel,
+        "state": request.state,
+        "received_at": _text(request.received_at),
+        "received_by": row["received_by"],
+        "due_on": row["due_on"].isoformat(),
+        "late": late,
+        "items": row["items"],
+        "agent": {"kind": agent.kind, "document": agent.document, "scope": list(agent.scope)} if agent else None,
+        "verified_at": _text(request.verified_at),
+        "deferral": request.deferral,
+        "deferred_at": _text(request.deferred_at),
+        "reason_ended_at": _text(request.reason_ended_at),
+        "decided_at": _text(request.decided_at),
+        "suspends": request.suspends if request.type == "suspension" else None,
+        "change_ids": row["change_ids"],
+        "ended_at": _text(request.ended_at),
+    }
+    return {name: value for name, value in told.items() if value is not None} | result_of(request, row)
+
+
+def result_of(request: Request, row: asyncpg.Record) -> dict[str, Any]:
+    """Return the outcome with its ground in words and, where anything is refused or put off, how to object (38(5))."""
+    found = catalogue()
+    told: dict[str, Any] = {}
+    if request.outcome is not None:
+        form = found.forms[found.types[request.type].answer_form]
+        told = {"outcome": request.outcome, "form": {"id": form.id, "title": form.ko}}
+    if request.ground is not None:
+        ground = found.grounds[request.type, request.ground]
+        told["ground"] = {"id": ground.id, "statute": ground.statute, "clause": ground.clause, "ko": ground.ko}
+    if request.statute is not None:
+        told["statute"] = {"id": request.statute, "ko": found.statutes[request.statute].ko}
+    if request.outcome == "partial":
+        told["granted_items"] = row["granted_items"]
+    if request.state == "deferred" or request.outcome in {"partial", "refused"}:
+        told["objection"] = found.objection.model_dump(mode="json")
+    return told
+
+
+def _text(at: datetime | None) -> str | None:
+    return at.astimezone(KST).isoformat() if at else None

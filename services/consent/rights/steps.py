@@ -1,0 +1,73 @@
+"""Pure: what a granted request makes of a member: suspended, released, some items gone."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from services.consent.model import DELETION, Member, Profile, Step, refuse_ended, withdrawal_pending
+from services.policy.calendar import is_minor
+from services.policy.model import Rules
+from services.runtime.problem import Problem
+
+
+def is_suspended(member: Member) -> bool:
+    """Say whether a suspension stands, also under a withdrawal request made after it."""
+    return "suspended" in {member.status, member.status_before}
+
+
+def suspend(member: Member) -> Step:
+    """Stop all use and sharing (37(2)): at once in every store. 409 for one who has left or waits for a guardian."""
+    refuse_ended(member)
+    before = member.status_before if member.status == "withdrawal_requested" else member.status
+    if before == "pending_guardian":
+        raise Problem(
+            409,
+            "nothing_to_suspend",
+            "법정대리인 동의 전이라 이용하거나 제공하는 정보가 없습니다.",
+            "Nothing of this member is used or shared before the guardian consents.",
+        )
+    return Step(replace(member, status="suspended", status_before=before), "suspended")
+
+
+def release(member: Member) -> Step:
+    """Lift a suspension: back to what was before it, a pending withdrawal included."""
+    refuse_ended(member)
+    if member.status == "withdrawal_requested":
+        after = replace(member, status_before="active")
+    elif withdrawal_pending(member):
+        after = replace(member, status="withdrawal_requested")
+    else:
+        after = replace(member, status=member.status_before or "active", status_before=None)
+    return Step(after, "released", note="suspension")
+
+
+def delete_items(member: Member, items: frozenset[str]) -> Step:
+    """Clear `<service>.<item>`, a whole `<service>`, or `birth_date`; those not there are passed over."""
+    refuse_ended(member)
+    kept = {name: _without(p, items) for name, p in member.profiles.items() if name not in items}
+    birth_date = None if "birth_date" in items else member.birth_date
+    after = replace(member, profiles=kept, birth_date=birth_date)
+    gone = frozenset(member.values()) - frozenset(after.values())
+    return Step(after, "corrected", gone, note=DELETION)
+
+
+def _without(profile: Profile, items: frozenset[str]) -> Profile:
+    kept = {name: v for name, v in profile.items.items() if f"{profile.service}.{name}" not in items}
+    return replace(profile, items=kept)
+
+
+def not_deletable(rules: Rules, member: Member, items: frozenset[str], at: datetime) -> list[str]:
+    """Return the items that cannot go alone: the account's, a role's required ones, records kept by law.
+
+    A child's birth date stays too: it is what keeps the guardian asked (22-2).
+    """
+    return sorted(item for item in items if not _deletable(rules, member, item, at))
+
+
+def _deletable(rules: Rules, member: Member, item: str, at: datetime) -> bool:
+    service, _, name = item.partition(".")
+    if service in rules.services:
+        profile = member.profiles.get(service)
+        role = rules.services[service].role(profile.role) if profile else None
+        return not name or role is None or name in role.optional
+    child = member.birth_date is not None and is_minor(member.birth_date, at)
+    return item == "birth_date" and not child

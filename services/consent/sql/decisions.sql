@@ -1,0 +1,57 @@
+-- name: decision_member
+SELECT signed_up_at FROM member WHERE member_ref = $1
+
+-- name: decision_statuses
+SELECT change_id, status, accepted_at AS since FROM (
+    SELECT change_id, seq, status, accepted_at, lag(status) OVER (ORDER BY seq) AS before
+    FROM change WHERE member_ref = $1 AND status IS NOT NULL
+) s WHERE status IS DISTINCT FROM before ORDER BY seq
+
+-- name: decision_grants
+SELECT consent_id, purpose, party, channel, notice_version, notice_hash, collected_via, actor, change_id, given_at,
+       ended_at, ended_by
+FROM consent WHERE member_ref = $1 ORDER BY consent_id
+
+-- name: decision_profiles
+SELECT service, role, items, collected_via, change_id, at FROM profile_history WHERE member_ref = $1 ORDER BY position
+
+-- name: decision_ledger
+SELECT disclosure_id, recipient, role, array(SELECT jsonb_object_keys(items)) AS items, purpose, basis, at
+FROM disclosure WHERE member_ref = $1 AND recipient = $2 ORDER BY position
+
+-- name: decision_checks
+SELECT r.consent_id, m.closed_at FROM message_reconfirmation r JOIN message m USING (message_id)
+WHERE m.member_ref = $1 AND m.state = 'sent' ORDER BY m.closed_at
+
+-- name: affected_members
+SELECT DISTINCT d.member_ref FROM disclosure d
+WHERE d.at <= $2 AND d.member_ref > $6
+  AND ($3::text IS NULL OR d.recipient = $3)
+  AND ($4::text IS NULL OR d.items ? $4 OR (d.role = 'processor' AND d.recipient = $7 AND d.items ? $5)
+       OR ($4 = $5 AND EXISTS (SELECT FROM jsonb_object_keys(d.items) k WHERE k LIKE '%.' || $5)))
+  AND NOT EXISTS (
+    SELECT FROM change c CROSS JOIN jsonb_array_elements(c.fact->'addressees') a
+    WHERE c.member_ref = d.member_ref AND c.accepted_at >= d.at AND c.accepted_at < $1
+      AND a->>'id' = d.recipient AND a->'roles' ? d.role
+      AND a->'rules' ?| array['3.2-revoke', '4.3-end', '3.2-withdrawn', '7.1-erase'])
+ORDER BY d.member_ref LIMIT $8
+
+-- name: guardian_record
+INSERT INTO guardian (guardian_id, member_ref, sealed, collected_via, recorded_at, due_on)
+VALUES ($1, $2, $3, $4, $5, $6)
+
+-- name: guardian_read
+SELECT guardian_id, sealed, recorded_at, confirmed_at FROM guardian WHERE member_ref = $1 FOR UPDATE
+
+-- name: guardian_drop
+DELETE FROM guardian WHERE member_ref = $1 AND confirmed_at IS NULL
+
+-- name: guardian_confirm
+UPDATE guardian SET method = $2, confirmed_at = $3, change_id = $4 WHERE member_ref = $1
+
+-- name: guardian_overdue
+SELECT guardian_id, member_ref FROM guardian WHERE confirmed_at IS NULL AND due_on <= $1
+ORDER BY due_on, guardian_id LIMIT 500 FOR UPDATE SKIP LOCKED
+
+-- name: guardian_destroy
+DELETE FROM guardian WHERE guardian_id = ANY($1::uuid[])

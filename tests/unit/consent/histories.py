@@ -1,0 +1,224 @@
+"""Random histories of one member through consent's pure path, and a simple oracle of who may hold what.
+
+`Oracle` is written from the clauses with plain sets, and knows nothing of the product: no policy, no model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from schemas import codec
+from schemas.envelope import from_headers
+from schemas.events import Projection, Stop
+from services.consent import model
+from services.consent.handlers import outgoing
+from services.consent.model import ConsentRef, Member, Profile, Step
+from services.consent.records import Context
+from services.consent.rights import steps
+from services.keyring import derive
+from services.policy.model import load
+from services.runtime.problem import Problem
+
+RULES = load()
+AFFILIATES = ("tmax-cloud", "tmax-os", "tmax-anc")
+OPERATOR = "tmax-cloud"
+RUNS = {"tmax-os": "hypermeeting", "tmax-anc": "wapl"}
+FOUR = {"email", "name", "password_hash", "status"}
+ITEMS_OF = {
+    ("hypermeeting", "host"): {"department", "title", "phone"},
+    ("hypermeeting", "member"): set(),
+    ("wapl", "member"): {"photo", "office_phone"},
+}
+DATA_KEY = bytes(range(32))
+REF = str(UUID(int=7))
+START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
+Command = tuple[str, Any]
+
+
+@dataclass
+class Oracle:
+    """Who may hold which row at this moment, in the fewest words."""
+
+    status: str
+    sharing: set[str]
+    marketing: dict[str, set[str]] = field(default_factory=dict)
+    services: dict[str, str] = field(default_factory=dict)
+    held: dict[str, set[str]] = field(default_factory=dict)
+    """What each affiliate has: 'recipient', 'processor', and the marketing channels"""
+    suspended: bool = False
+    leaving: bool = False
+
+    def may_hold(self, affiliate: str) -> set[str]:
+        """Rows and channels that live grants, the operator's task and the services in use give."""
+        if self.status in {"withdrawn", "pending_guardian"}:
+            return set()
+        rows = {"recipient"} if affiliate == OPERATOR or affiliate in self.sharing else set()
+        rows |= {"processor"} if RUNS.get(affiliate) in self.services else set()
+        channels = self.marketing.get(affiliate, set()) if "recipient" in rows else set()
+        return rows | channels
+
+    def may_send(self, affiliate: str) -> set[str]:
+        """What a record may carry now: nothing new while the member is leaving or suspended."""
+        may = self.may_hold(affiliate)
+        return may & self.held.get(affiliate, set()) if self.suspended or self.leaving else may
+
+
+@dataclass
+class Sent:
+    """One record as an affiliate reads it, with what it might carry when it was written."""
+
+    affiliate: str
+    record: Projection | Stop
+    may: set[str]
+    profile: tuple[str, str] | None
+
+
+@dataclass
+class History:
+    """A member under random commands: the real state, the oracle beside it, and every record sent."""
+
+    member: Member
+    oracle: Oracle
+    sent: list[Sent] = field(default_factory=list)
+    refused: int = 0
+
+    def run(self, command: Command) -> None:
+        """Apply one command to both, unless the product refuses it in this state."""
+        try:
+            step = STEPS[command[0]](self.member, command[1])
+        except Problem:
+            self.refused += 1
+            return
+        self._apply(step, command)
+
+    def begin(self, given: tuple[ConsentRef, ...]) -> None:
+        """The sign-up: the first change."""
+        self._apply(model.sign_up(self.member, given), ("sign_up", None), seq=1)
+
+    def _apply(self, step: Step, command: Command, *, seq: int | None = None) -> None:
+        numbered = replace(step, member=replace(step.member, seq=seq or self.member.seq + 1))
+        told(self.oracle, *command)
+        at = START + timedelta(minutes=numbered.member.seq)
+        context = Context(str(UUID(int=numbered.member.seq)), at, "member", "web", "2021-02-22", "h", RULES.version)
+        out = outgoing(RULES, numbered, {}, DATA_KEY, context)
+        for record in out.records:
+            self._read(record)
+        self.member = replace(numbered.member, held={**numbered.member.held, **out.held})
+
+    def _read(self, record: Any) -> None:
+        affiliate = record.topic.removeprefix("dongui.affiliate.").removesuffix(".v1")
+        if affiliate not in AFFILIATES:
+            return
+        shape = opened(record)
+        service = RUNS.get(affiliate)
+        used = self.oracle.services.get(service or "")
+        self.sent.append(Sent(affiliate, shape, self.oracle.may_send(affiliate), (service, used) if used else None))
+        self.oracle.held[affiliate] = held_after(self.oracle.held.get(affiliate, set()), shape)
+
+
+def opened(record: Any) -> Projection | Stop:
+    """Read a record as the affiliate does: headers, and the JWE under its own key."""
+    envelope = from_headers([(name, value.encode()) for name, value in record.headers.items()])
+    if not codec.is_sealed(envelope):
+        shape = codec.decode_clear(envelope, record.payload)
+    else:
+        key = derive.content_key(DATA_KEY, codec.kid_of(record.payload))
+        shape = codec.unseal(envelope, record.payload, key=key, topic=record.topic)
+    assert isinstance(shape, Projection | Stop)
+    return shape
+
+
+def channels(marketing: Any) -> set[str]:
+    return {name for name, yes in marketing.model_dump().items() if yes} if marketing else set()
+
+
+def held_after(held: set[str], shape: Projection | Stop) -> set[str]:
+    """What the affiliate has after a record, by what the record itself says."""
+    if isinstance(shape, Projection):
+        rows = {"recipient"} if shape.member else set()
+        return rows | ({"processor"} if shape.processed else set()) | channels(shape.marketing)
+    rows = held & {"recipient", "processor"}
+    if shape.stop in {"sharing_revoked", "withdrawn", "erased"}:
+        left = rows - set(shape.roles)
+        return left | ((held - rows) if "recipient" in left else set())
+    return rows | channels(shape.marketing) if shape.stop == "marketing_revoked" else held
+
+
+def a_member(sharing: frozenset[str], marketing: frozenset[tuple[str, str]], *, minor: bool) -> History:
+    """A sign-up: the member, the oracle, and the first records."""
+    born = date(2020, 1, 1) if minor else None
+    status = "pending_guardian" if minor else "active"
+    member = Member(REF, 1, status, START, "m@example.com", "홍길동", "$argon2id$x", born)
+    used = {(sender, "use") for sender, _ in marketing} | marketing
+    given = (
+        ConsentRef("collection"),
+        *(ConsentRef("sharing", r) for r in sorted(sharing)),
+        *(ConsentRef("marketing", s, c) for s, c in sorted(used)),
+    )
+    oracle = Oracle(status, set(sharing))
+    for sender, channel in used:
+        oracle.marketing.setdefault(sender, set()).add(channel)
+    history = History(member, oracle)
+    history.begin(given)
+    return history
+
+
+def told(oracle: Oracle, name: str, argument: Any) -> None:
+    """What an accepted command means, in the oracle's own words."""
+    if name in {"share", "unshare"}:
+        oracle.sharing = oracle.sharing - {argument} | ({argument} if name == "share" else set())
+    elif name in {"market", "unmarket"}:
+        told_of_marketing(oracle.marketing, name == "market", *argument)
+    elif name == "use":
+        oracle.services[argument[0]] = argument[1]
+    elif name == "leave_service":
+        oracle.services.pop(argument, None)
+    elif name in {"request", "cancel"}:
+        oracle.leaving = name == "request"
+    elif name in {"suspend", "release"}:
+        oracle.suspended = name == "suspend"
+    elif name in {"guardian", "confirm"}:
+        oracle.status = "active" if name == "guardian" else "withdrawn"
+
+
+def told_of_marketing(marketing: dict[str, set[str]], given: bool, sender: str, channel: str) -> None:
+    """Without the consent to use, no channel stands."""
+    before = marketing.get(sender, set())
+    without = set() if channel == "use" else before - {channel}
+    marketing[sender] = before | {channel} if given else without
+
+
+def use(member: Member, argument: tuple[str, str]) -> Step:
+    service, role = argument
+    items = {name: f"{name} of {service}" for name in ITEMS_OF[argument]}
+    return model.correct(member, profiles={**member.profiles, service: Profile(service, role, items)})
+
+
+def market(member: Member, argument: tuple[str, str]) -> Step:
+    return model.change_marketing(member, True, frozenset({argument[0]}), argument[1])
+
+
+def suspension(member: Member, *, wanted: bool) -> Step:
+    """As the rights requests ask for it: only what is not so already."""
+    if steps.is_suspended(member) == wanted:
+        raise Problem(409, "no_change", "", "")
+    return steps.suspend(member) if wanted else steps.release(member)
+
+
+STEPS: dict[str, Callable[[Member, Any], Step]] = {
+    "share": lambda m, who: model.change_sharing(m, True, frozenset({who})),
+    "unshare": lambda m, who: model.change_sharing(m, False, frozenset({who})),
+    "market": market,
+    "unmarket": lambda m, a: model.change_marketing(m, False, frozenset({a[0]}), a[1]),
+    "use": use,
+    "leave_service": lambda m, service: steps.delete_items(m, frozenset({service})),
+    "rename": lambda m, name: model.correct(m, name=name),
+    "request": lambda m, _: model.request_withdrawal(m, START),
+    "cancel": lambda m, _: model.cancel_withdrawal(m),
+    "confirm": lambda m, _: model.confirm_withdrawal(m, START),
+    "suspend": lambda m, _: suspension(m, wanted=True),
+    "release": lambda m, _: suspension(m, wanted=False),
+    "guardian": lambda m, _: model.confirm_guardian(m),
+}

@@ -1,0 +1,88 @@
+"""What a granted request makes of a member, by hand."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import pytest
+
+from services.consent import model
+from services.consent.model import Member, Profile
+from services.consent.rights import steps
+from services.policy.model import load
+from services.runtime.problem import Problem
+
+AT = datetime(2026, 11, 24, 3, tzinfo=UTC)
+WAPL = Profile("wapl", "member", {"title": "책임", "friends": ["가"]})
+HOST = Profile("hypermeeting", "host", {"phone": "1", "department": "d", "title": "t"})
+MEMBER = Member("m", 5, "active", AT, "a@example.com", "이름", "hash", profiles={"wapl": WAPL, "hypermeeting": HOST})
+
+
+@pytest.mark.parametrize("before", ["active", "dormant_notified"])
+def test_a_release_returns_to_what_was_before(before: str) -> None:
+    member = replace(MEMBER, status=before)
+    suspended = steps.suspend(member)
+    assert (suspended.change, suspended.member.status) == ("suspended", "suspended")
+    released = steps.release(suspended.member)
+    assert (released.change, released.note) == ("released", "suspension")
+    assert released.member == member
+
+
+def test_a_suspension_and_a_withdrawal_request_end_in_either_order() -> None:
+    asked = model.request_withdrawal(MEMBER, AT).member
+    both = steps.suspend(asked).member
+    assert both.status == "suspended"
+    assert steps.release(both).member == asked
+    assert model.cancel_withdrawal(both).member.status == "suspended"
+    assert steps.release(model.cancel_withdrawal(both).member).member == MEMBER
+    assert model.confirm_withdrawal(both, AT).member.status == "withdrawn"
+
+
+def test_a_withdrawal_request_made_under_a_suspension_outlives_its_release() -> None:
+    suspended = steps.suspend(MEMBER).member
+    both = model.request_withdrawal(suspended, AT).member
+    assert steps.is_suspended(both)
+    released = steps.release(both).member
+    assert (released.status, steps.is_suspended(released)) == ("withdrawal_requested", False)
+    assert model.cancel_withdrawal(released).member == MEMBER
+    assert model.cancel_withdrawal(both).member.status == "suspended"
+
+
+@pytest.mark.parametrize("status", ["withdrawn", "erased", "pending_guardian"])
+def test_there_is_nothing_to_suspend_of_one_who_left_or_waits_for_a_guardian(status: str) -> None:
+    with pytest.raises(Problem) as refused:
+        steps.suspend(replace(MEMBER, status=status))
+    assert refused.value.status == 409
+
+
+def test_items_and_whole_services_go_and_nothing_else() -> None:
+    step = steps.delete_items(MEMBER, frozenset({"wapl.friends", "hypermeeting", "wapl.photo"}))
+    assert step.member == replace(MEMBER, profiles={"wapl": Profile("wapl", "member", {"title": "책임"})})
+    hypermeeting = {f"hypermeeting.{i}" for i in ("role", "phone", "department", "title")}
+    assert (step.change, step.items, step.note) == ("corrected", hypermeeting | {"wapl.friends"}, model.DELETION)
+
+
+@pytest.mark.parametrize(
+    ("item", "kept"),
+    [
+        ("wapl.friends", False),
+        ("wapl.photo", False),
+        ("wapl", False),
+        ("wapl.role", True),
+        ("hypermeeting.phone", True),
+        ("hypermeeting", False),
+        ("email", True),
+        ("name", True),
+        ("password_hash", True),
+        ("record.contract", True),
+        ("birth_date", False),
+    ],
+)
+def test_what_can_go_alone(item: str, kept: bool) -> None:
+    assert steps.not_deletable(load(), MEMBER, frozenset({item}), AT) == ([item] if kept else [])
+
+
+def test_the_birth_date_of_a_child_stays() -> None:
+    child = replace(MEMBER, birth_date=date(2015, 1, 1))
+    assert steps.not_deletable(load(), child, frozenset({"birth_date"}), AT) == ["birth_date"]
+    grown = replace(MEMBER, birth_date=date(1990, 1, 1))
+    assert steps.delete_items(grown, frozenset({"birth_date"})).member.birth_date is None
