@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 # KEEP=1 leaves the demo's system running; SEED chooses the long tests' random choices.
 KEEP ?=
 SEED ?= 1
+# Test workers; each has a Kafka and a PostgreSQL of its own (about 1 GB and half a core). 0 = all in one process.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long check fmt bench schemas lock compose-secrets clean
@@ -26,7 +28,7 @@ demo: $(STAMP) ## Start everything and walk one member's story through it (KEEP=
 	@$(BIN)/python -m services.devstack.demo $(if $(KEEP),--keep)
 
 test: $(STAMP) ## Run the whole test suite on a real Kafka and a real PostgreSQL
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test-long: $(STAMP) ## Run the long tests (SEED=n): 100,000 members, more kills, more histories
 	@$(BIN)/python -m pytest -m long --override-ini addopts="--import-mode=importlib -ra" --seed-long $(SEED)

@@ -65,3 +65,10 @@ async def topic_prefix(stack: Servers) -> AsyncIterator[str]:
     await topics.create(stack.bootstrap, all_topics(AFFILIATES), prefix=prefix)
     yield prefix
     await topics.delete(stack.bootstrap, prefix)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything on the whole system runs in one worker: there is one system, and some tests take it down."""
+    for item in items:
+        if "system" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("system"))

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
-import asyncpg
 import uvicorn
 
 from services.audit import agents, api
@@ -18,6 +17,7 @@ from services.audit.notary import Notary
 from services.runtime import postgres
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
+from services.runtime.postgres import DATABASE_ERRORS
 from services.runtime.settings import Settings
 
 REQUIRED = ("kafka", "audit_dsn", "audit_signing_key_file")
@@ -102,6 +102,6 @@ async def ready(parts: Parts) -> dict[str, bool]:
     checks = {"postgres": True, "log": parts.notary.agrees}
     try:
         await asyncio.wait_for(parts.pool.fetchval("SELECT 1 FROM entry LIMIT 1"), READY_TIMEOUT_S)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except DATABASE_ERRORS:
         checks["postgres"] = False
     return checks

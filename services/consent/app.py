@@ -25,7 +25,7 @@ from services.runtime import kafka, postgres
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
 from services.runtime.consumer import PostgresOffsets, follow
-from services.runtime.postgres import Connection
+from services.runtime.postgres import DATABASE_ERRORS, Connection
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings
 
@@ -161,7 +161,7 @@ async def _ready(pool: asyncpg.Pool, keyring: Keyring) -> dict[str, bool]:
 async def _answers(question: Awaitable[object]) -> bool:
     try:
         await asyncio.wait_for(question, READY_TIMEOUT_S)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except DATABASE_ERRORS:
         return False
     return True
 
@@ -169,7 +169,7 @@ async def _answers(question: Awaitable[object]) -> bool:
 async def _purge(consent: Consent, stop: asyncio.Event) -> None:
     """Forget idempotency keys after 24 hours, and guardians whom nobody confirmed after five days."""
     while not stop.is_set():
-        with contextlib.suppress(asyncpg.PostgresError, OSError):
+        with contextlib.suppress(*DATABASE_ERRORS):
             await consent.pool.execute(SQL["idempotent_purge"])
             while await guardians.purge_unconfirmed(consent, consent.clock()):
                 pass  # a page at a time

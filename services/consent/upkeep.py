@@ -5,13 +5,13 @@ import contextlib
 from datetime import datetime
 from typing import Final
 
-import asyncpg
 import structlog
 
 from services.consent.dormancy.scan import scan
 from services.consent.handlers import Consent
 from services.consent.registers import investigations, processors
 from services.policy.investigations import half_of
+from services.runtime.postgres import DATABASE_ERRORS
 
 EVERY_S: Final = 3600.0
 log = structlog.get_logger("upkeep")
@@ -22,7 +22,7 @@ async def run(consent: Consent, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             await look(consent, consent.clock())
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DATABASE_ERRORS as error:
             log.warning("upkeep_put_off", error=type(error).__name__)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), EVERY_S)

@@ -24,6 +24,7 @@ from services.runtime import kafka, postgres
 from services.runtime.clock import utc_now
 from services.runtime.consumer import PostgresOffsets, follow
 from services.runtime.health import HealthServer
+from services.runtime.postgres import DATABASE_ERRORS
 from services.runtime.relay import Relay
 from services.runtime.settings import MissingSettingsError, Settings
 
@@ -189,7 +190,7 @@ async def _pool(parts: Parts) -> AsyncIterator[asyncpg.Pool | None]:
     while pool is None and not parts.stop.is_set():
         try:
             pool = await postgres.open_pool(parts.dsn, size=POOL_SIZE, application=parts.name)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DATABASE_ERRORS as error:
             log.warning("database_away", error=type(error).__name__, affiliate=parts.affiliate)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(parts.stop.wait(), pause_s * random.uniform(0.5, 1.0))  # noqa: S311
@@ -217,6 +218,6 @@ async def _answers(pool: asyncpg.Pool | None) -> bool:
         return False
     try:
         await asyncio.wait_for(pool.fetchval("SELECT 1 FROM watermark LIMIT 1"), READY_TIMEOUT_S)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except DATABASE_ERRORS:
         return False
     return True

@@ -9,6 +9,18 @@ from asyncpg.pool import PoolConnectionProxy
 Connection = asyncpg.Connection | PoolConnectionProxy
 """A connection of our own, or one a pool lends: what functions with a transaction as argument take."""
 
+DATABASE_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""What a statement may raise when the database is away or refuses: loops that outlive an outage catch exactly these.
+
+`InternalClientError` is what asyncpg says when the connection was cut under a statement that was being sent.
+"""
+
 JSON_TYPES: Final = ("json", "jsonb")
 
 

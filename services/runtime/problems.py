@@ -30,6 +30,7 @@ _STATUS_TITLES = {
 UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     OSError,
     asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,
     asyncpg.InterfaceError,
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,

@@ -20,7 +20,7 @@ from services.consent.messages.use import Use, yearly_use
 from services.consent.store import SQL
 from services.policy.messages import load
 from services.runtime.clock import KST
-from services.runtime.postgres import Connection
+from services.runtime.postgres import DATABASE_ERRORS, Connection
 
 PERIOD_S: Final = 60.0
 PAGE: Final = 200
@@ -36,7 +36,7 @@ async def run(consent: Consent, stop: asyncio.Event) -> None:
             try:
                 await due(consent, consent.clock())
                 await sender.measure(consent)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except DATABASE_ERRORS as error:
                 log.warning("messages_scan_failed", error=type(error).__name__)
             await asyncio.wait({stopping}, timeout=PERIOD_S)
     finally:

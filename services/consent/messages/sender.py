@@ -26,7 +26,7 @@ from services.consent.store import SQL
 from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
 from services.policy.message_text import Address, AdvertisementError, Rendered, render
 from services.policy.messages import Medium, load
-from services.runtime.postgres import Connection
+from services.runtime.postgres import DATABASE_ERRORS, Connection
 
 BATCH: Final = 20
 LEASE: Final = timedelta(minutes=5)
@@ -75,7 +75,7 @@ class Sender:
     async def _round(self) -> int:
         try:
             return await self.send_due()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except DATABASE_ERRORS as error:
             log.warning("messages_database_unavailable", error=type(error).__name__)
             await asyncio.sleep(ERROR_PAUSE_S)
             return 0

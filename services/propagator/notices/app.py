@@ -27,6 +27,7 @@ from services.runtime import kafka, postgres
 from services.runtime.clock import utc_now
 from services.runtime.consumer import PostgresOffsets, follow
 from services.runtime.health import HealthServer
+from services.runtime.postgres import DATABASE_ERRORS
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings
 
@@ -166,6 +167,6 @@ async def _closed(app: faust.App, probe: AIOKafkaConsumer) -> None:
 async def _answers(pool: asyncpg.Pool) -> bool:
     try:
         await asyncio.wait_for(pool.fetchval("SELECT 1 FROM notice LIMIT 1"), READY_TIMEOUT_S)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except DATABASE_ERRORS:
         return False
     return True

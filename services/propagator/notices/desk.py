@@ -14,6 +14,7 @@ from services.propagator.notices import store
 from services.propagator.notices.endpoints import Endpoint
 from services.propagator.notices.model import Waiting
 from services.runtime.clock import Clock
+from services.runtime.postgres import DATABASE_ERRORS
 
 LOOK_S: Final = 5.0
 OPEN = Gauge("dongui_notices_open", "Notices without an answer", ["recipient", "state"])
@@ -27,7 +28,7 @@ async def watch(pool: asyncpg.Pool, endpoints: Mapping[str, Endpoint], clock: Cl
     while not stop.is_set():
         try:
             await look(pool, endpoints, clock())
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except DATABASE_ERRORS as error:
             log.warning("notices_database_unavailable", error=type(error).__name__)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LOOK_S)

@@ -31,7 +31,7 @@ from services.propagator.notices.signing import Signer
 from services.propagator.notices.store import Job, Lease
 from services.runtime.clock import Clock
 from services.runtime.outbox import Record
-from services.runtime.postgres import Connection
+from services.runtime.postgres import DATABASE_ERRORS, Connection
 
 IN_FLIGHT: Final = 8
 LEASE: Final = timedelta(seconds=60)
@@ -87,7 +87,7 @@ class Sender:
         lease = Lease(str(uuid.uuid4()), now, now + self.lease)
         try:
             return await store.claim(self.pool, endpoint, limit, lease) if limit else []
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except DATABASE_ERRORS as error:
             log.warning("notices_database_unavailable", error=type(error).__name__)
             await asyncio.sleep(ERROR_PAUSE_S)
             return []
