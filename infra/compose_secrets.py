@@ -76,8 +76,14 @@ def environments(passwords: Mapping[str, str], issuer: Issuer) -> dict[str, Vari
     tokens |= {"DONGUI_PARTNER_TOKEN": issuer.token(PARTNER, "third_party")}
     return {
         "setup": setup,
-        "consent": own["consent"] | own["keyring"],
+        "consent": own["consent"]
+        | own["keyring"]
+        | {
+            "DONGUI_AUDIT_TOKEN": issuer.token("consent", "sre"),
+            "DONGUI_RIGHTS_READER_TOKEN": issuer.token("consent", "rights_reader"),
+        },
         "audit": own["audit"],
+        "retention": own["retention"] | {"DONGUI_RETENTION_TOKEN": issuer.token("retention", "retention")},
         **propagators,
         "notices": notices,
         "tokens": tokens,

@@ -5,13 +5,14 @@ from typing import Any, Final
 from schemas.envelope import CHANGE_ID, CONTENT_TYPE, REQUIRED_HEADERS, TRACE, TRACEPARENT, UUID
 from schemas.jwe import KID
 from schemas.registry import CLEAR, JOSE, JSON, SEALED, TYPES
-from schemas.topics import FACTS, NOTICES, RECEIPTS, SUPPRESSIONS, Topic, affiliate_topic, all_topics
+from schemas.topics import FACTS, NOTICES, RECEIPTS, RETENTION, SUPPRESSIONS, Topic, affiliate_topic, all_topics
 
 AFFILIATES: Final = ("tmax-cloud", "tmax-os", "tmax-anc")
 BODIES: Final[dict[str, tuple[str, ...]]] = {
     FACTS: ("fact",),
     NOTICES: ("notice",),
     RECEIPTS: ("receipt", "disclosure", "register"),
+    RETENTION: ("record",),
     SUPPRESSIONS: ("suppression",),
     **{affiliate_topic(a): ("projection", "stop") for a in AFFILIATES},
 }
@@ -20,7 +21,8 @@ SENDERS: Final = {
     FACTS: "consent",
     NOTICES: "consent",
     SUPPRESSIONS: "consent",
-    RECEIPTS: "consent, propagator, audit",
+    RETENTION: "consent",
+    RECEIPTS: "consent, propagator, audit, retention",
     **{affiliate_topic(a): "consent" for a in AFFILIATES},
 }
 HEADER_TEXTS: Final = {

@@ -13,7 +13,7 @@ from schemas import jwe
 from schemas.base import Shape
 from schemas.envelope import SEQUENCE_MAX, Envelope
 from schemas.errors import Code, CodecError
-from schemas.events import Fact, Notice, Projection, Stop, event_type
+from schemas.events import Fact, Notice, Projection, StatutoryRecord, Stop, event_type
 from schemas.receipts import Receipt, RegisterEntry
 from schemas.registry import (
     CLEAR,
@@ -28,6 +28,8 @@ from schemas.registry import (
 
 S = TypeVar("S", bound=Shape)
 
+RETENTION_PARTY: Final = "retention"
+"""Takes the recipient's place in the key id of a statutory record and in its receipt."""
 SIZE_MAX: Final = 1024 * 1024
 """Bytes of one record's value: far above any member, and the most we are ready to parse."""
 _NUL: Final = b"\\u0000"
@@ -101,8 +103,10 @@ def _check_envelope(env: Envelope, shape_type: type[Shape], content_type: str) -
 def _check_body(env: Envelope, shape: ClearShape | SealedShape) -> None:
     """Hold the body against its envelope: who, which sequence, after which, what happened."""
     same = (shape.key if isinstance(shape, RegisterEntry) else shape.member_ref) == env.subject
-    if isinstance(shape, Fact | Stop | Projection | Notice | Receipt):
+    if isinstance(shape, Fact | Stop | Projection | Notice | Receipt | StatutoryRecord):
         same = same and shape.seq == env.sequence
+    if isinstance(shape, StatutoryRecord):
+        same = same and shape.record_id == env.id
     if isinstance(shape, Stop | Projection):
         same = same and shape.prev == env.previous
     if isinstance(shape, Fact):
@@ -114,11 +118,13 @@ def _check_body(env: Envelope, shape: ClearShape | SealedShape) -> None:
 
 
 def _check_kid(kid: str, shape: SealedShape) -> None:
-    """The key must be this member's, and a notice's must be its recipient's."""
+    """The key must be this member's; a notice's its recipient's, a statutory record's the retention database's."""
     found = jwe.KID.fullmatch(kid)
     if found is None or found["member"] != shape.member_ref:
         raise CodecError("header_mismatch")
     if isinstance(shape, Notice) and found["recipient"] != shape.recipient:
+        raise CodecError("header_mismatch")
+    if isinstance(shape, StatutoryRecord) != (found["recipient"] == RETENTION_PARTY):
         raise CodecError("header_mismatch")
 
 
@@ -163,6 +169,7 @@ def _storable(value: bytes) -> bytes:
 
 
 __all__ = [
+    "RETENTION_PARTY",
     "SIZE_MAX",
     "ClearShape",
     "CodecError",

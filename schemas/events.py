@@ -4,6 +4,7 @@ A fact names the change; a projection is the FULL state one recipient may have a
 something away and needs no key, so that it always applies. Values appear in projections and notices only.
 """
 
+from datetime import date
 from typing import Literal
 
 from pydantic import Field
@@ -34,6 +35,9 @@ FactName = Literal[
     "released",
     "erased",
 ]
+
+
+RECORD_TYPE = "kr.dongui.record.v1"
 
 
 def event_type(name: FactName) -> str:
@@ -150,6 +154,29 @@ class Notice(Shape):
     corrected_at: Instant
     items: tuple[ItemName, ...]
     values: dict[ItemName, str]
+
+
+RecordClass = Literal["contract", "payment", "dispute", "visit", "advertising"]
+"""Clause 2.1: what another law makes the company keep after a member has left."""
+
+
+class StatutoryRecord(Shape):
+    """One statutory record on its way to the retention database (7.2). `change_id` and `seq`: the change that moves it.
+
+    `party` is the identification of the party to the transaction (decree 6(2) of the e-commerce act), `fields` what
+    happened; both hold only what the class allows. `destroy_on` is the first day (KST) it may no longer be kept.
+    """
+
+    record_id: Uuid
+    change_id: Uuid
+    member_ref: Uuid
+    seq: Sequence
+    record_class: RecordClass
+    occurred_at: Instant
+    destroy_on: date
+    rule: str = Field(pattern=r"^[a-z][a-z0-9_.-]{0,62}$")
+    party: dict[ItemName, str]
+    fields: dict[ItemName, str]
 
 
 class Suppression(Shape):

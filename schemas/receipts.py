@@ -10,7 +10,9 @@ from pydantic import Field, StringConstraints, model_validator
 
 from schemas.base import ActorKind, Instant, ItemName, RecipientId, RecipientKind, Role, Sequence, Shape, Uuid
 
-Stage = Literal["accepted", "relayed", "applied", "sealed", "superseded", "skipped_destroyed", "refused", "late"]
+Stage = Literal[
+    "accepted", "relayed", "applied", "sealed", "superseded", "skipped_destroyed", "refused", "late", "retained"
+]
 ANSWERED: frozenset[Stage] = frozenset({"applied", "superseded", "skipped_destroyed", "refused"})
 """The stages that end the wait for a recipient."""
 
@@ -27,18 +29,23 @@ RESTRICTED = "restricted"
 
 
 class Receipt(Shape):
-    """An answer. `recipient` is an affiliate, a third party, or `audit` for `sealed` (with its leaf index)."""
+    """An answer. `recipient` is an affiliate, a third party, or `audit` for `sealed` (with its leaf index).
+
+    `retention` answers for one statutory record (`record_id`): `retained`, `skipped_destroyed` or `refused`; its
+    `change_id` is the change of the member because of which the record moved.
+    """
 
     change_id: Uuid
     member_ref: Uuid
     seq: Sequence
     recipient: RecipientId
-    kind: RecipientKind | Literal["audit"]
+    kind: RecipientKind | Literal["audit", "retention"]
     stage: Stage
     at: Instant
     outcome: Literal["corrected", "not_held", "refused"] | None = None
     reason: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_.-]{0,62}$")
     leaf_index: int | None = None
+    record_id: Uuid | None = None
 
 
 class DisclosureRecord(Shape):

@@ -3,7 +3,17 @@
 from typing import Final, get_args
 
 from schemas.base import Shape
-from schemas.events import Fact, FactName, Notice, Projection, Stop, Suppression, event_type
+from schemas.events import (
+    RECORD_TYPE,
+    Fact,
+    FactName,
+    Notice,
+    Projection,
+    StatutoryRecord,
+    Stop,
+    Suppression,
+    event_type,
+)
 from schemas.receipts import (
     DISCLOSURE_TYPE,
     RECEIPT_TYPE,
@@ -14,7 +24,7 @@ from schemas.receipts import (
 )
 
 ClearShape = Fact | Stop | Receipt | DisclosureRecord | RegisterEntry | Suppression
-SealedShape = Projection | Notice
+SealedShape = Projection | Notice | StatutoryRecord
 
 JSON: Final = "application/json"
 JOSE: Final = "application/jose"
@@ -32,6 +42,7 @@ CLEAR: Final[dict[str, type[ClearShape]]] = {
 SEALED: Final[dict[str, type[SealedShape]]] = {
     "urn:dongui:projection:v1": Projection,
     "urn:dongui:notice:v1": Notice,
+    "urn:dongui:record:v1": StatutoryRecord,
 }
 """`ce_dataschema` to shape, for values under a member's key."""
 
@@ -45,6 +56,7 @@ TYPES: Final[dict[type[Shape], frozenset[str]]] = {
     Receipt: frozenset({RECEIPT_TYPE}),
     DisclosureRecord: frozenset({DISCLOSURE_TYPE}),
     RegisterEntry: frozenset({REGISTER_TYPE}),
+    StatutoryRecord: frozenset({RECORD_TYPE}),
 }
 """The event types each shape may travel under."""
 

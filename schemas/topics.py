@@ -9,6 +9,7 @@ FACTS = "dongui.facts.v1"
 NOTICES = "dongui.notices.v1"
 RECEIPTS = "dongui.receipts.v1"
 SUPPRESSIONS = "dongui.suppressions.v1"
+RETENTION = "dongui.retention.v1"
 
 
 def affiliate_topic(affiliate_id: str) -> str:
@@ -37,6 +38,7 @@ def _main_topics(affiliate_ids: Iterable[str]) -> list[Topic]:
         *affiliates,
         Topic(NOTICES, 8, 30 * DAY_MS),
         Topic(RECEIPTS, 8, 30 * DAY_MS),
+        Topic(RETENTION, 8, 30 * DAY_MS),
     ]
 
 

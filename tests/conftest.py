@@ -4,7 +4,7 @@ All loops are the session's. Names are drawn from `secrets`: pytest-randomly see
 """
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -14,6 +14,7 @@ from services.devstack import topics
 from services.devstack.provision import AFFILIATES
 from services.devstack.system import System
 from tests.support.databases import Databases, Templates
+from tests.support.mail import MailServer, mail_server
 from tests.support.servers import Servers, running_servers
 
 
@@ -35,10 +36,18 @@ async def stack() -> AsyncIterator[Servers]:
         yield servers
 
 
+@pytest.fixture(scope="session")
+def mail() -> Iterator[MailServer]:
+    """A real SMTP server, to which `system` sends."""
+    with mail_server() as server:
+        yield server
+
+
 @pytest_asyncio.fixture(scope="session")
-async def system(stack: Servers) -> AsyncIterator[System]:
+async def system(stack: Servers, mail: MailServer) -> AsyncIterator[System]:
     """Every process of the product on the run's servers, with the real names of databases and topics."""
-    running = System(stack.base_dir, stack=stack.stack)
+    consent = {"DONGUI_SMTP_URL": mail.url, "DONGUI_SMTP_FROM": "no-reply@dongui.example"}
+    running = System(stack.base_dir, stack=stack.stack, extra={"consent": consent})
     await running.start()
     yield running
     await running.stop()

@@ -15,7 +15,6 @@ from services.commands.brokers import KafkaUnreachableError, topics
 from services.commands.config import named_files
 from services.devstack import jars
 from services.devstack.errors import DevstackError
-from services.devstack.provision import WITHOUT_MIGRATIONS
 from services.policy.model import load
 from services.runtime import migrate
 from services.runtime.clock import utc_now
@@ -25,7 +24,7 @@ from services.runtime.settings import DATABASES, MissingSettingsError, Settings
 
 SKEW_S_MAX = 2.0
 TIMEOUT_S = 10
-PUBLIC_FILES = frozenset({"jwks_file", "kafka_ca_file"})
+PUBLIC_FILES = frozenset({"jwks_file", "kafka_ca_file", "vault_ca_file"})
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,8 @@ async def _database(name: str, dsn: str) -> Check:
 
 async def migrations(settings: Settings) -> list[Check]:
     """Compare the applied migrations with the code, where an owner's DSN is known."""
-    owners = {n: d for n, d in settings.owner_dsns.items() if n not in WITHOUT_MIGRATIONS}
-    return list(await asyncio.gather(*(_migrations(name, dsn.get_secret_value()) for name, dsn in owners.items())))
+    owners = settings.owner_dsns.items()
+    return list(await asyncio.gather(*(_migrations(name, dsn.get_secret_value()) for name, dsn in owners)))
 
 
 async def _migrations(name: str, dsn: str) -> Check:

@@ -54,6 +54,7 @@ def _of_dev_system(found: dict[str, Any]) -> dict[str, Any]:
         "consent_url": told["consent_url"],
         "audit_url": told["audit_url"],
         "console_url": told["console_url"],
+        "retention_url": told.get("retention_url"),
         **{f"{name}_dsn": databases[name] for name in DATABASES},
         "affiliate_dsns": databases["affiliates"],
         "owner_dsns": found["owner_dsns"],
@@ -95,6 +96,14 @@ def audit_api(settings: Settings) -> Iterator[Api]:
     url = settings.audit_url or f"http://{settings.audit_host}:{settings.audit_port}"
     with _client(settings, url) as client:
         yield Api(client, "audit")
+
+
+@contextmanager
+def retention_api(settings: Settings) -> Iterator[Api]:
+    """Yield the retention service."""
+    url = settings.retention_url or f"http://{settings.retention_host}:{settings.retention_port}"
+    with _client(settings, url) as client:
+        yield Api(client, "retention")
 
 
 def _client(settings: Settings, url: str) -> httpx.Client:

@@ -16,7 +16,6 @@ from services.commands.context import (
     tell,
     wants_json,
 )
-from services.devstack.provision import WITHOUT_MIGRATIONS
 from services.runtime import migrate as migrations
 from services.runtime.migrate import DriftError, package_of
 
@@ -55,7 +54,7 @@ def validate(names: Names = None) -> None:
 
 def _owners(names: list[str] | None) -> dict[str, str]:
     settings = load_settings().require("owner_dsns")
-    known = {n: d.get_secret_value() for n, d in settings.owner_dsns.items() if n not in WITHOUT_MIGRATIONS}
+    known = {n: d.get_secret_value() for n, d in settings.owner_dsns.items()}
     unknown = sorted(set(names or []) - known.keys())
     if unknown:
         fail(f"unknown database {', '.join(unknown)}; known: {', '.join(known)}")

@@ -1,19 +1,21 @@
 """What is consented to, held against the policy: the notice version cited, and the parties and channels it tells of."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Literal
 
 from services.consent import model
-from services.consent.bodies import ConsentsBody
-from services.consent.model import ConsentRef
+from services.consent.bodies import ConsentBody, ConsentsBody
+from services.consent.model import ConsentRef, Member, Step
 from services.consent.refusals import field
+from services.policy.calendar import is_minor
 from services.policy.model import Rules
 from services.policy.scope import told_parties
 from services.policy.shapes import Locale
 from services.runtime.problem import Problem
 
 ToParties = Literal["sharing", "marketing"]
+StepOf = Callable[[Member], Step]
 
 
 def at_sign_up(rules: Rules, consents: ConsentsBody, version: str) -> tuple[ConsentRef, ...]:
@@ -41,6 +43,58 @@ def at_sign_up(rules: Rules, consents: ConsentsBody, version: str) -> tuple[Cons
     sharing = [ConsentRef("sharing", r) for r in recipients]
     channels = [ConsentRef("marketing", s, c) for s in senders for c, yes in marketing.items() if yes]
     return (ConsentRef("collection"), *sharing, *channels)
+
+
+def step_of(rules: Rules, purpose: str, body: ConsentBody, at: datetime) -> StepOf:
+    """Return what a PUT of a consent makes of the member. Raise Problem 422 for fields that are not this purpose's."""
+    if purpose == "collection":
+        return _collection(body, at)
+    return _sharing(rules, body) if purpose == "sharing" else _marketing(rules, body)
+
+
+def _collection(body: ConsentBody, at: datetime) -> StepOf:
+    if not body.granted:
+        raise field(
+            422,
+            "collection_ends_by_withdrawal",
+            "/granted",
+            "수집·이용 동의는 회원 탈퇴로 철회합니다.",
+            "The consent to collection is taken back by leaving.",
+        )
+    _no_other(body, (), "수집·이용 동의에는 받는 곳이나 채널이 없습니다.", "Collection names no party and no channel.")
+
+    def step(member: Member) -> Step:
+        of_age = member.birth_date is not None and not is_minor(member.birth_date, at)
+        return model.consent_to_collection(member, of_age=of_age)
+
+    return step
+
+
+def _sharing(rules: Rules, body: ConsentBody) -> StepOf:
+    ko, en = "제공(sharing) 동의에는 recipients만 쓸 수 있습니다.", "Sharing takes `recipients` only."
+    _no_other(body, ("recipients",), ko, en)
+    parties = _parties(rules, body, body.recipients, "/recipients", "sharing")
+    return lambda member: model.change_sharing(member, body.granted, parties)
+
+
+def _marketing(rules: Rules, body: ConsentBody) -> StepOf:
+    ko, en = "마케팅 동의에는 senders를 쓰세요.", "Marketing takes `senders`, not `recipients`."
+    _no_other(body, ("senders", "channel"), ko, en)
+    parties = _parties(rules, body, body.senders, "/senders", "marketing")
+    channel = body.channel or "use"
+    return lambda member: model.change_marketing(member, body.granted, parties, channel)
+
+
+def _no_other(body: ConsentBody, mine: tuple[str, ...], ko: str, en: str) -> None:
+    for name in ("channel", "senders", "recipients"):
+        if name not in mine and getattr(body, name) is not None:
+            raise field(422, "field_not_for_purpose", f"/{name}", ko, en)
+
+
+def _parties(rules: Rules, body: ConsentBody, named: list[str] | None, at: str, purpose: ToParties) -> frozenset[str]:
+    if body.granted:
+        return given_to(rules, named, at, body.notice_version, purpose)
+    return taken_from(rules, named, at)
 
 
 def given_to(rules: Rules, named: list[str] | None, pointer: str, version: str, consent: ToParties) -> frozenset[str]:

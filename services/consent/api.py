@@ -8,14 +8,17 @@ from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.consent import api_changes, api_duties, api_import, api_keys, api_members
+from services.consent import api_changes, api_duties, api_import, api_keys, api_members, api_records
 from services.consent.decisions import api as decisions
 from services.consent.dormancy import api as dormancy
+from services.consent.erasure import api as erasure
+from services.consent.erasure.issue import Issuer
 from services.consent.guardians import api as guardians
 from services.consent.handlers import Consent
 from services.consent.messages import api as messages
 from services.consent.registers import api as registers
 from services.consent.rights import api as rights
+from services.keyring.keyring import KeyDestroyedError
 from services.runtime import problems
 from services.runtime.auth import Authenticator
 
@@ -24,6 +27,7 @@ PROBLEM: Final[dict[str, Any]] = {
     "description": "A problem (RFC 9457), in Korean or English; it never repeats the rejected value",
     "content": {"application/problem+json": {"schema": {"type": "object"}}},
 }
+NO_CERTIFICATES: Final = Issuer()
 Ready = Callable[[], Awaitable[dict[str, bool]]]
 ROUTERS: Final = (
     api_members.router,
@@ -31,17 +35,21 @@ ROUTERS: Final = (
     api_changes.router,
     api_keys.router,
     api_duties.router,
+    api_records.router,
     decisions.router,
     guardians.router,
     messages.router,
     rights.router,
     dormancy.router,
     registers.router,
+    erasure.router,
 )
 
 
-def create(consent: Consent, authenticator: Authenticator, ready: Ready) -> FastAPI:
-    """Return the application. `ready` says which dependency answers."""
+def create(
+    consent: Consent, authenticator: Authenticator, ready: Ready, certificates: Issuer = NO_CERTIFICATES
+) -> FastAPI:
+    """Return the application. `ready` says which dependency answers, `certificates` issues those of destructions."""
     app = FastAPI(
         title="Dongui consent service",
         version="1",
@@ -53,13 +61,21 @@ def create(consent: Consent, authenticator: Authenticator, ready: Ready) -> Fast
     )
     app.state.consent = consent
     app.state.authenticator = authenticator
+    app.state.certificates = certificates
     problems.install(app)
+    app.add_exception_handler(KeyDestroyedError, _erased)
     app.add_middleware(BoundedBodies)
     bearer = Depends(HTTPBearer(auto_error=False, description="A token of the issuer; its roles decide"))
     for router in ROUTERS:
         app.include_router(router, dependencies=[bearer])
     _health(app, ready)
     return app
+
+
+async def _erased(request: Request, _: Exception) -> Response:
+    """A member whose key is destroyed takes no command, even while a restored database still shows the member."""
+    erased = problems.Problem(409, "member_erased", "파기된 회원입니다.", "The member is erased.")
+    return problems.response(request, erased)
 
 
 class BoundedBodies:

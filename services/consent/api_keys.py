@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from schemas.codec import RETENTION_PARTY
 from services.consent.access import Ask, Asked
 from services.consent.bodies import KeysBody
 from services.consent.refusals import forbidden
@@ -61,10 +62,15 @@ def _parsed(kid: str) -> tuple[str, str, int] | None:
 
 
 def _authorise(ask: Asked, recipients: set[str]) -> None:
-    """An affiliate gets its own; the notice sender gets third parties', never an affiliate's or our own vault's."""
-    kept = {VAULT, *ask.consent.rules.affiliates}
-    principal = ask.require("affiliate", "notices", "third_party")
-    allowed = recipients - kept if principal.has("notices") else recipients & {principal.sub} - {VAULT}
+    """Each gets its own: an affiliate, the retention process; the notice sender third parties'. Nobody our vault's."""
+    ours = {VAULT, RETENTION_PARTY}
+    principal = ask.require("affiliate", "notices", "third_party", "retention")
+    if principal.has("retention"):
+        allowed = recipients & {RETENTION_PARTY}
+    elif principal.has("notices"):
+        allowed = recipients - ours - ask.consent.rules.affiliates.keys()
+    else:
+        allowed = recipients & {principal.sub} - ours
     if allowed != recipients:
         raise forbidden()
 

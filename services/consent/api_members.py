@@ -87,12 +87,12 @@ async def correct(
 async def change_consent(
     ask: Write,
     ref: str,
-    purpose: Literal["sharing", "marketing"],
+    purpose: Literal["collection", "sharing", "marketing"],
     body: ConsentBody,
     response: Response,
     if_match: IfMatch = None,
 ) -> dict[str, Any]:
-    """Give or take back a consent."""
+    """Give or take back a consent; `collection` can only be given anew."""
     canonical = ask.member(ref)
     key = ask.key(body.model_dump(mode="json"), required=False)
     answer = await handlers.change_consent(ask.consent, canonical, purpose, body, if_match, ask.caller(), key)

@@ -12,14 +12,18 @@ import structlog
 import uvicorn
 from argon2 import PasswordHasher
 
-from schemas.topics import RECEIPTS
+from schemas.topics import RECEIPTS, SUPPRESSIONS
 from services.consent import api, receipts, upkeep
+from services.consent.erasure import saga, suppressions
+from services.consent.erasure.issue import Issuer
 from services.consent.guardians import handlers as guardians
 from services.consent.handlers import Consent
 from services.consent.messages import loop as messages
+from services.consent.rights import retained
 from services.consent.store import SQL
-from services.keyring.kek import FileKek
+from services.keyring.kek import KekProvider
 from services.keyring.keyring import Keyring
+from services.keyring.provider import open_kek, required
 from services.policy.model import load
 from services.runtime import kafka, postgres
 from services.runtime.auth import Authenticator
@@ -29,7 +33,7 @@ from services.runtime.postgres import DATABASE_ERRORS, Connection
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings
 
-REQUIRED = ("kafka", "consent_dsn", "keyring_dsn", "kek_file", "email_index_key_file")
+REQUIRED = ("kafka", "consent_dsn", "keyring_dsn", "email_index_key_file")
 PURGE_S = 3600.0
 POOL_SIZE = 16
 INDEX_KEY_BYTES_MIN = 32
@@ -45,8 +49,14 @@ def password_hasher() -> PasswordHasher:
 
 @contextlib.asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[tuple[Consent, Relay]]:
-    """Open what the handlers need and close it after. Raises MissingSettingsError."""
-    settings.require(*REQUIRED)
+    """Open what the handlers need and close it after. Raises MissingSettingsError, KekError."""
+    settings.require(*REQUIRED, *required(settings))
+    async with open_kek(settings) as kek, _opened(settings, kek) as parts:
+        yield parts
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings, kek: KekProvider) -> AsyncIterator[tuple[Consent, Relay]]:
     pool = await postgres.open_pool(settings.secret("consent_dsn"), size=POOL_SIZE, application="dongui-consent")
     key_pool = await postgres.open_pool(settings.secret("keyring_dsn"), size=4, application="dongui-keyring")
     relay = Relay(
@@ -58,17 +68,16 @@ async def build(settings: Settings) -> AsyncIterator[tuple[Consent, Relay]]:
         application="consent-relay",
     )
     try:
-        yield _consent(settings, pool, key_pool, relay), relay
+        yield _consent(settings, pool, Keyring(key_pool, kek), relay), relay
     finally:
         await asyncio.gather(pool.close(), key_pool.close())
 
 
-def _consent(settings: Settings, pool: asyncpg.Pool, key_pool: asyncpg.Pool, relay: Relay) -> Consent:
-    assert settings.kek_file is not None
+def _consent(settings: Settings, pool: asyncpg.Pool, keyring: Keyring, relay: Relay) -> Consent:
     assert settings.email_index_key_file is not None
     return Consent(
         pool=pool,
-        keyring=Keyring(key_pool, FileKek(settings.kek_file)),
+        keyring=keyring,
         rules=load(),
         clock=utc_now,
         hasher=password_hasher(),
@@ -97,6 +106,8 @@ async def run(settings: Settings) -> None:
         tasks = [
             asyncio.create_task(relay.run(stop)),
             asyncio.create_task(follow_receipts(settings, consent, stop)),
+            asyncio.create_task(follow_suppressions(settings, consent, stop)),
+            asyncio.create_task(saga.run(consent, settings.erasure_interval_s, stop)),
             asyncio.create_task(_purge(consent, stop)),
             asyncio.create_task(messages.run(settings, consent, stop)),
             asyncio.create_task(upkeep.run(consent, stop)),
@@ -125,7 +136,9 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 def server_config(settings: Settings, consent: Consent) -> uvicorn.Config:
     """Return the HTTP server's configuration: the API, its readiness, no access log (URLs name members)."""
     ready = partial(_ready, consent.pool, consent.keyring)
-    app = api.create(consent, Authenticator.from_settings(settings), ready)
+    app = api.create(consent, Authenticator.from_settings(settings), ready, Issuer.from_settings(settings))
+    if settings.retention_url and settings.rights_reader_token:
+        app.state.read_retained = retained.reader(settings.retention_url, settings.secret("rights_reader_token"))
     return uvicorn.Config(
         app,
         host=settings.consent_host,
@@ -148,6 +161,19 @@ async def follow_receipts(settings: Settings, consent: Consent, stop: asyncio.Ev
         handle=receipts.record,
         stop=stop,
         application="consent-receipts",
+    )
+
+
+async def follow_suppressions(settings: Settings, consent: Consent, stop: asyncio.Event) -> None:
+    """Obey the suppressions topic until `stop`: what was erased stays erased when this database is restored."""
+    await follow(
+        settings,
+        topics=[SUPPRESSIONS],
+        pool=consent.pool,
+        offsets=PostgresOffsets(),
+        handle=partial(suppressions.obey, consent),
+        stop=stop,
+        application="consent-suppressions",
     )
 
 

@@ -16,6 +16,7 @@ from uuid_utils import uuid7
 from schemas.base import ActorKind, Channel
 from services.consent import agreed, idempotency, model, profiles, records, store
 from services.consent.bodies import AccountBody, ConsentBody, CorrectionBody, SignUpBody
+from services.consent.erasure import selection
 from services.consent.idempotency import Answer, Key
 from services.consent.messages import wishes
 from services.consent.model import ConsentRef, Member, Profile, Step
@@ -179,46 +180,11 @@ async def change_consent(
     caller: Caller,
     key: Key | None,
 ) -> Answer:
-    """Give or take back sharing or marketing consents."""
+    """Give or take back sharing or marketing consents; give the consent to collection anew."""
     at = consent.clock()
     version = agreed.notice(consent.rules, body.notice_version, at, body.notice_locale, giving=body.granted)
-    step = _sharing(consent, body) if purpose == "sharing" else _marketing(consent, body)
-    return await change(consent, ref, step, if_match, caller, key, version=version)
-
-
-def _sharing(consent: Consent, body: ConsentBody) -> Callable[[Member], Step]:
-    if body.senders is not None or body.channel is not None:
-        raise field(
-            422,
-            "field_not_for_purpose",
-            "/channel" if body.channel else "/senders",
-            "제공(sharing) 동의에는 recipients만 쓸 수 있습니다.",
-            "Sharing takes `recipients` only.",
-        )
-    parties = _parties(consent, body, body.recipients, "/recipients", "sharing")
-    return lambda member: model.change_sharing(member, body.granted, parties)
-
-
-def _parties(
-    consent: Consent, body: ConsentBody, named: list[str] | None, at: str, purpose: agreed.ToParties
-) -> frozenset[str]:
-    if body.granted:
-        return agreed.given_to(consent.rules, named, at, body.notice_version, purpose)
-    return agreed.taken_from(consent.rules, named, at)
-
-
-def _marketing(consent: Consent, body: ConsentBody) -> Callable[[Member], Step]:
-    if body.recipients is not None:
-        raise field(
-            422,
-            "field_not_for_purpose",
-            "/recipients",
-            "마케팅 동의에는 senders를 쓰세요.",
-            "Marketing takes `senders`, not `recipients`.",
-        )
-    parties = _parties(consent, body, body.senders, "/senders", "marketing")
-    channel = body.channel or "use"
-    return lambda member: model.change_marketing(member, body.granted, parties, channel)
+    step_of = agreed.step_of(consent.rules, purpose, body, at)
+    return await change(consent, ref, step_of, if_match, caller, key, version=version)
 
 
 async def request_withdrawal(consent: Consent, ref: str, caller: Caller, key: Key | None) -> Answer:
@@ -271,16 +237,17 @@ async def change_within(
     version: tuple[str, str] | None = None,
 ) -> tuple[Step, Context]:
     """Change a member in the caller's transaction, with all that follows; the caller nudges the relay after it."""
-    context = context_of(consent, caller, version or ("", ""))
     loaded = await store.lock(tx, ref)
     if loaded is None:
         raise not_found()
+    context = context_of(consent, caller, version or ("", ""), not_before=loaded.last_at)
     check_version(if_match, loaded.member.seq - 1)
     step = step_of(loaded.member)
     data_key = await consent.keyring.data_key(ref)
     await _write_account(consent, tx, step)
     await _follow(consent, tx, step, loaded.third_parties, data_key, context)
     await wishes.follow(tx, loaded.member, step, context, data_key)
+    await selection.follow(tx, step, context, caller.name)
     return step, context
 
 
@@ -347,11 +314,17 @@ async def hash_password(consent: Consent, password: str) -> str:
     return await asyncio.to_thread(consent.hasher.hash, password)
 
 
-def context_of(consent: Consent, caller: Caller, version: tuple[str, str]) -> Context:
-    """Return the evidence of one command: who, how, when, under which notice and policy."""
+def context_of(
+    consent: Consent, caller: Caller, version: tuple[str, str], *, not_before: datetime | None = None
+) -> Context:
+    """Return the evidence of one command: who, how, when, under which notice and policy.
+
+    `not_before` is when the member's last change was: a member's times never run against its `seq`.
+    """
+    now = consent.clock()
     return Context(
         change_id=str(uuid7()),
-        at=consent.clock(),
+        at=max(now, not_before) if not_before else now,
         actor=caller.actor,
         channel=caller.channel,
         notice_version=version[0],

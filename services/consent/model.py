@@ -140,6 +140,28 @@ def confirm_guardian(member: Member) -> Step:
     return Step(replace(member, status="active"), "released", note="guardian_confirmed")
 
 
+def consent_to_collection(member: Member, *, of_age: bool) -> Step:
+    """The member's own consent to collection: under a new notice, or of one who turned 14 while waiting (22-2).
+
+    A child's other consents were the guardian's to confirm: they end, and the member may give them anew (A7).
+    Raises Problem 409 for one who still waits for a guardian.
+    """
+    refuse_ended(member)
+    own = ConsentRef("collection")
+    if member.status != "pending_guardian":
+        _refuse_pending(member, True)
+        return _consents(member, {own}, True)
+    if not of_age:
+        raise Problem(
+            409,
+            "guardian_needed",
+            "만 14세 미만이거나 생년월일을 알 수 없어 법정대리인의 동의가 필요합니다.",
+            "Under 14, or of unknown birth date: a guardian must consent.",
+        )
+    after = replace(member, status="active", consents=frozenset({own}))
+    return Step(after, "released", given=(own,), ended=tuple(sorted(member.consents, key=str)), note="came_of_age")
+
+
 def not_pending() -> Problem:
     """The refusal of what only a member who waits for a guardian needs."""
     return Problem(

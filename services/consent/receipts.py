@@ -10,6 +10,7 @@ from schemas import codec
 from schemas.codec import CodecError
 from schemas.envelope import from_headers
 from schemas.receipts import Receipt
+from services.consent import retained
 from services.consent.store import SQL
 from services.runtime.postgres import Connection
 
@@ -20,7 +21,8 @@ async def record(tx: Connection, batch: Sequence[ConsumerRecord[Any, Any]]) -> N
     """Apply a batch of the receipts topic in the caller's transaction; the same batch again changes nothing."""
     receipts = [r for r in map(_receipt, batch) if r is not None]
     seals = [r for r in receipts if r.stage == "sealed"]
-    answers = _last_per_delivery([r for r in receipts if r.stage != "sealed"])
+    await retained.answered(tx, [r for r in receipts if r.kind == "retention"])
+    answers = _last_per_delivery([r for r in receipts if r.stage != "sealed" and r.kind != "retention"])
     if seals:
         await tx.execute(
             SQL["record_seals"],

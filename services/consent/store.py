@@ -22,10 +22,11 @@ SQL = Queries("services.consent")
 
 @dataclass(frozen=True)
 class Loaded:
-    """A member with what third parties hold."""
+    """A member with what third parties hold, and when it last changed."""
 
     member: Member
     third_parties: Holdings
+    last_at: datetime | None = None
 
 
 async def lock(tx: Connection, member_ref: str) -> Loaded | None:
@@ -79,7 +80,7 @@ def _loaded(row: asyncpg.Record, parts: asyncpg.Record) -> Loaded:
         collected_via=row["collected_via"],
         age_declared=row["age_declared"],
     )
-    return Loaded(member, _third_party_holdings(parts["ledger"]))
+    return Loaded(member, _third_party_holdings(parts["ledger"]), parts["last_at"])
 
 
 def _held(h: Mapping[str, Any]) -> HeldState:

@@ -1,4 +1,4 @@
-"""Every hour: unused accounts (2.2), checks and reports ahead (3.3, 4.3), word of changed processors (4)."""
+"""Every hour: unused accounts (2.2), checks and reports (3.3, 4.3), word of changed processors (4) and notices (12)."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,8 @@ from typing import Final
 
 import structlog
 
+from services.consent import retained
+from services.consent.decisions import reconsent
 from services.consent.dormancy.scan import scan
 from services.consent.handlers import Consent
 from services.consent.registers import investigations, processors
@@ -31,12 +33,20 @@ async def run(consent: Consent, stop: asyncio.Event) -> None:
 async def look(consent: Consent, at: datetime) -> None:
     """Do all of it once, as of `at`. Several processes may: each step is repeatable."""
     await scan(consent, at)
+    while await _destroyed(consent, at):
+        consent.nudge()
     async with consent.pool.acquire() as connection, connection.transaction():
         await processors.open_checks(consent, connection, at)
         await investigations.open_report(connection, half_of(at))
         await processors.detect_changes(consent, connection, at)
     while await _told(consent, at):
         consent.nudge()
+    await reconsent.tell(consent, at)
+
+
+async def _destroyed(consent: Consent, at: datetime) -> int:
+    async with consent.pool.acquire() as connection, connection.transaction():
+        return await retained.destroy_expired(connection, at)
 
 
 async def _told(consent: Consent, at: datetime) -> bool:

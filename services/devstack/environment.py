@@ -15,7 +15,8 @@ from services.runtime.settings import DATABASES
 
 PARTNER = "demo-partner"
 NOTICES = "notices"
-CONSENT_OFFSET, AUDIT_OFFSET, PARTNER_OFFSET, HEALTH_OFFSET = 1, 2, 4, 10
+RETENTION = "retention"
+CONSENT_OFFSET, AUDIT_OFFSET, PARTNER_OFFSET, RETENTION_OFFSET, HEALTH_OFFSET = 1, 2, 4, 5, 10
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONWARNINGS")
 
 
@@ -25,7 +26,7 @@ def propagator_of(affiliate: str) -> str:
 
 
 PROPAGATORS = {propagator_of(a): a for a in AFFILIATES}
-ALL = (PARTNER, "consent", "audit", *PROPAGATORS, NOTICES)
+ALL = (PARTNER, "consent", "audit", RETENTION, *PROPAGATORS, NOTICES)
 """Every process, in the order in which they are started."""
 
 
@@ -37,10 +38,15 @@ class ProcessPorts:
 
     @classmethod
     def from_base(cls, base: int) -> "ProcessPorts":
-        """Fixed places above a base: consent +1, audit +2, the demo's third party +4, health servers from +10."""
+        """Fixed places: consent +1, audit +2, the demo's third party +4, retention +5, health servers from +10."""
         health = {name: base + HEALTH_OFFSET + i for i, name in enumerate([*PROPAGATORS, NOTICES])}
-        apis = {"consent": base + CONSENT_OFFSET, "audit": base + AUDIT_OFFSET, PARTNER: base + PARTNER_OFFSET}
-        return cls(apis | health)
+        offsets = {
+            "consent": CONSENT_OFFSET,
+            "audit": AUDIT_OFFSET,
+            RETENTION: RETENTION_OFFSET,
+            PARTNER: PARTNER_OFFSET,
+        }
+        return cls({name: base + offset for name, offset in offsets.items()} | health)
 
     @classmethod
     def free(cls) -> "ProcessPorts":
@@ -71,7 +77,13 @@ class Installation:
     def _own(self, name: str) -> dict[str, str]:
         if name in PROPAGATORS:
             return self._propagator(name, PROPAGATORS[name])
-        parts = {"consent": self._consent, "audit": self._audit, NOTICES: self._notices, PARTNER: self._partner}
+        parts = {
+            "consent": self._consent,
+            "audit": self._audit,
+            RETENTION: self._retention,
+            NOTICES: self._notices,
+            PARTNER: self._partner,
+        }
         return parts[name]()
 
     def _consent(self) -> dict[str, str]:
@@ -80,8 +92,13 @@ class Installation:
             "DONGUI_KEYRING_DSN": self.access.dsn("keyring"),
             "DONGUI_KEK_FILE": str(self.keys.kek),
             "DONGUI_EMAIL_INDEX_KEY_FILE": str(self.keys.email_index_key),
+            "DONGUI_CERTIFICATE_SIGNING_KEY_FILE": str(self.keys.certificate_signing_key),
+            "DONGUI_AUDIT_URL": self.ports.url("audit"),
+            "DONGUI_AUDIT_TOKEN": self.issuer.token("consent", "sre"),
             "DONGUI_JWKS_FILE": str(self.keys.jwks),
             "DONGUI_CONSENT_PORT": str(self.ports.of["consent"]),
+            "DONGUI_RETENTION_URL": self.ports.url(RETENTION),
+            "DONGUI_RIGHTS_READER_TOKEN": self.issuer.token("consent", "rights_reader"),
         }
 
     def _audit(self) -> dict[str, str]:
@@ -90,6 +107,17 @@ class Installation:
             "DONGUI_AUDIT_SIGNING_KEY_FILE": str(self.keys.audit_signing_key),
             "DONGUI_JWKS_FILE": str(self.keys.jwks),
             "DONGUI_AUDIT_PORT": str(self.ports.of["audit"]),
+            "DONGUI_CONSENT_URL": self.ports.url("consent"),
+        }
+
+    def _retention(self) -> dict[str, str]:
+        return {
+            "DONGUI_RETENTION_DSN": self.access.dsn(RETENTION),
+            "DONGUI_RETENTION_KEK_FILE": str(self.keys.retention_kek),
+            "DONGUI_RETENTION_INDEX_KEY_FILE": str(self.keys.retention_index_key),
+            "DONGUI_RETENTION_TOKEN": self.issuer.token(RETENTION, "retention"),
+            "DONGUI_RETENTION_PORT": str(self.ports.of[RETENTION]),
+            "DONGUI_JWKS_FILE": str(self.keys.jwks),
             "DONGUI_CONSENT_URL": self.ports.url("consent"),
         }
 
@@ -141,6 +169,7 @@ class Installation:
             "audit_url": audit,
             "console_url": f"{audit}/",
             "partner_url": self.ports.url(PARTNER),
+            "retention_url": self.ports.url(RETENTION),
             "kafka": self.bootstrap,
             "data_dir": str(self.base_dir),
             "databases": {n: self.access.dsn(n) for n in DATABASES}

@@ -22,10 +22,13 @@ class KeyFiles:
     """Where each secret is. `jwks` is public; it is what the processes verify tokens with."""
 
     kek: Path
+    retention_kek: Path
+    retention_index_key: Path
     email_index_key: Path
     audit_signing_key: Path
     webhook_signing_key: Path
     webhook_public_key: Path
+    certificate_signing_key: Path
     issuer_key: Path
     jwks: Path
     partner_secret: Path
@@ -35,10 +38,13 @@ class KeyFiles:
         """Name the files below a folder of secrets."""
         return cls(
             kek=folder / "kek",
+            retention_kek=folder / "retention_kek",
+            retention_index_key=folder / "retention_index_key",
             email_index_key=folder / "email_index_key",
             audit_signing_key=folder / "audit_signing_key",
             webhook_signing_key=folder / "webhook_signing_key",
             webhook_public_key=folder / "webhook_public_key",
+            certificate_signing_key=folder / "certificate_signing_key",
             issuer_key=folder / "issuer_key.json",
             jwks=folder / "jwks.json",
             partner_secret=folder / "partner_secret",
@@ -49,7 +55,9 @@ def ensure(folder: Path) -> KeyFiles:
     """Make the files that are missing below `folder` (0700) and return where all of them are."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = KeyFiles.below(folder)
-    for path in (files.kek, files.email_index_key, files.audit_signing_key, files.webhook_signing_key):
+    seeds = (files.audit_signing_key, files.webhook_signing_key, files.certificate_signing_key)
+    retention = (files.retention_kek, files.retention_index_key)
+    for path in (files.kek, files.email_index_key, *retention, *seeds):
         write_once(path, secrets.token_bytes(SEED_BYTES))
     write_once(files.webhook_public_key, signatures.public_key(files.webhook_signing_key.read_bytes()).encode())
     write_once(files.partner_secret, signatures.new_secret().encode())

@@ -41,6 +41,7 @@ SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
+    "wal_recycle": "off",  # a recycled segment keeps what was erased until it is overwritten
     "timezone": "UTC",
     "log_timezone": "UTC",
     "password_encryption": "scram-sha-256",

@@ -17,7 +17,6 @@ from services.runtime.migrate import migrate, package_of
 from services.runtime.settings import DATABASES
 
 AFFILIATES = ("tmax-cloud", "tmax-os", "tmax-anc")
-WITHOUT_MIGRATIONS = frozenset({"retention"})
 
 
 class Roles(Protocol):
@@ -120,8 +119,6 @@ async def close_to_public(connection: asyncpg.Connection, name: str, database: s
 
 async def migrate_one(access: Roles, name: str, database: str) -> list[str]:
     """Apply what is pending in one database; return the versions applied."""
-    if name in WITHOUT_MIGRATIONS:
-        return []
     return await migrate(access.owner_dsn(name, database), package_of(name), name)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ REPLICAS_MAX = 3
 class System:
     """All of Dongui below `base_dir`. A `stack` that is given is neither started nor stopped here.
 
-    `port_base` None takes free ports. Start and stop it from the main thread (child.py says why).
+    `port_base` None takes free ports. `extra` are further variables by process, such as a mail server for `consent`.
+    Start and stop it from the main thread (child.py says why).
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class System:
         brokers: int = 1,
         jar_cache: Path | None = None,
         say: Callable[[str], None] = quiet,
+        extra: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.base_dir = base_dir.absolute()
+        self._extra = extra or {}
         self._owns_stack = stack is None
         self.stack = stack or Stack(self.base_dir, port_base, brokers=brokers, jar_cache=jar_cache, say=say)
         self._ports = ProcessPorts.free() if port_base is None else ProcessPorts.from_base(port_base)
@@ -108,7 +111,7 @@ class System:
 
     def environment(self, name: str) -> dict[str, str]:
         """Return the DONGUI_* variables of a process."""
-        return self.installation.variables(name)
+        return self.installation.variables(name) | dict(self._extra.get(name, {}))
 
     def described(self) -> dict[str, Any]:
         """Return what `dongui dev env --format json` prints."""

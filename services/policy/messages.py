@@ -22,7 +22,7 @@ LANGUAGES: tuple[Language, ...] = ("ko", "en")
 FIXED = frozenset({"name", "sender", "contact", "refusal"})
 """Placeholders of every text."""
 FieldType = Literal[
-    "date", "uuid", "text", "party", "parties", "items", "purposes", "wish", "channels", "right", "outcome"
+    "date", "uuid", "text", "party", "parties", "items", "purposes", "wish", "channels", "right", "outcome", "consents"
 ]
 
 

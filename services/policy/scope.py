@@ -65,6 +65,19 @@ def changed(before: NoticePart | None, now: NoticePart, party: str) -> tuple[Asp
     return tuple(aspect for aspect, yes in differing.items() if yes)
 
 
+def outdated(rules: Rules, at: datetime) -> frozenset[str]:
+    """Return the versions from which to the one in force some consent's scope or recipients differ."""
+    now = rules.notice(rules.current_notice(at))
+    parts = now.parts if now else ()
+    return frozenset(
+        n.version for n in rules.notices.values() if any(_tells_otherwise(n.part(p.consent), p) for p in parts)
+    )
+
+
+def _tells_otherwise(before: NoticePart | None, now: NoticePart) -> bool:
+    return before is None or bool(changed(before, now, "")) or before.recipients != now.recipients
+
+
 def reconsents(rules: Rules, live: Iterable[Cited], at: datetime) -> tuple[Reconsent, ...]:
     """Return the consents to ask a member for again under the notice in force at an instant, in a fixed order."""
     consents = sorted(set(live), key=lambda c: (c.purpose, c.party, c.notice_version))

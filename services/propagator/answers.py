@@ -3,25 +3,15 @@
 Ids are derived, so that a record read twice is answered and dead-lettered once.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
 from uuid import UUID, uuid5
 
-from aiokafka import ConsumerRecord
-
-from schemas import codec, envelope
+from schemas import codec
 from schemas.envelope import Envelope, to_headers
 from schemas.receipts import RECEIPT_TYPE, Receipt, Stage
-from schemas.topics import RECEIPTS, dlq_of
+from schemas.topics import RECEIPTS
+from services.runtime.dead_letter import ERROR_HEADER, NAMESPACE, ORIGIN_HEADER, dead_letter
 from services.runtime.outbox import Record
-
-NAMESPACE: Final = UUID("6f0d3b1e-2f53-5c0a-9b7e-6a9f4c1d8e21")
-LETTER_BYTES_MAX: Final = 900_000
-"""Below what the broker takes in one message, headers included."""
-ERROR_HEADER: Final = "dongui-error"
-OMITTED_HEADER: Final = "dongui-value-omitted"
-ORIGIN_HEADER: Final = "dongui-origin"
 
 
 def receipt(
@@ -61,39 +51,4 @@ def receipt(
     return Record(env.id, RECEIPTS, member_ref, env.type, codec.encode_clear(shape, env), to_headers(env))
 
 
-def dead_letter(topic: str, raw: "ConsumerRecord[Any, Any]", code: str) -> Record:
-    """Return the record as it was for the dead-letter topic of `topic` (logical), with `dongui-error: <code>`.
-
-    What cannot be kept is left out and the origin says where it is: headers that are not text, a value too large
-    for another message. The key stays when it is a member reference.
-    """
-    origin = f"{topic}/{raw.partition}/{raw.offset}"
-    headers = _text_headers(raw.headers)
-    value = raw.value or b""
-    if len(value) + sum(len(n) + len(v) for n, v in headers.items()) > LETTER_BYTES_MAX:
-        headers = {n: v for n, v in headers.items() if n in envelope.REQUIRED_HEADERS and len(v) <= 1000}
-        headers[OMITTED_HEADER], value = str(len(value)), b""
-    headers |= {ERROR_HEADER: code, ORIGIN_HEADER: origin}
-    key = _text(raw.key)
-    return Record(
-        id=str(uuid5(NAMESPACE, f"{topic}/{raw.partition}/{raw.offset}")),
-        topic=dlq_of(topic),
-        key=key if key is not None and envelope.UUID.fullmatch(key) else f"{topic}/{raw.partition}",
-        type=headers.get("ce_type", "unknown"),
-        payload=value,
-        headers=headers,
-    )
-
-
-def _text_headers(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
-    texts = [(_text(name.encode("utf-8", "replace")), _text(value)) for name, value in headers]
-    return {name: value for name, value in texts if name is not None and value is not None}
-
-
-def _text(raw: bytes | None) -> str | None:
-    """Return what PostgreSQL can keep as text; None for anything else (NUL included)."""
-    try:
-        text = (raw or b"").decode()
-    except UnicodeDecodeError:
-        return None
-    return None if raw is None or "\x00" in text else text
+__all__ = ["ERROR_HEADER", "NAMESPACE", "ORIGIN_HEADER", "dead_letter", "receipt"]

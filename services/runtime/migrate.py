@@ -13,6 +13,7 @@ PACKAGES = {
     "consent": "services.consent",
     "keyring": "services.keyring",
     "audit": "services.audit",
+    "retention": "services.retention",
     "notices": "services.propagator.notices",
 }
 AFFILIATE_PACKAGE = "services.propagator"

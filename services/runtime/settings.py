@@ -47,9 +47,19 @@ class Settings(BaseSettings):
     admin_dsn: SecretStr | None = None
 
     kek_file: Path | None = None
+    retention_kek_file: Path | None = None
+    retention_kek_old_file: Path | None = None
+    retention_index_key_file: Path | None = None
+    kek_old_file: Path | None = None
+    vault_url: str | None = None
+    vault_token_file: Path | None = None
+    vault_ca_file: Path | None = None
+    vault_transit_mount: str = "transit"
+    vault_transit_key: str | None = None
     email_index_key_file: Path | None = None
     audit_signing_key_file: Path | None = None
     webhook_signing_key_file: Path | None = None
+    certificate_signing_key_file: Path | None = None
 
     issuer: str = "https://issuer.dongui.localhost"
     audience: str = "dongui"
@@ -62,13 +72,20 @@ class Settings(BaseSettings):
     audit_host: str = "127.0.0.1"
     audit_port: int = 8802
     audit_url: str | None = None
+    retention_host: str = "127.0.0.1"
+    retention_port: int = 8803
+    retention_url: str | None = None
     console_url: str | None = None
     health_host: str = "127.0.0.1"
     health_port: int = 0
 
     affiliate_tokens: dict[str, SecretStr] = Field(default_factory=dict)
     notices_token: SecretStr | None = None
+    retention_token: SecretStr | None = None
+    rights_reader_token: SecretStr | None = None
     service_token: SecretStr | None = None
+    audit_token: SecretStr | None = None
+    staff_tokens: dict[str, SecretStr] = Field(default_factory=dict)
     third_parties: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     smtp_url: SecretStr | None = None
@@ -79,6 +96,7 @@ class Settings(BaseSettings):
     relay_shards: int = 16
     checkpoint_interval_s: float = 1.0
     affiliate_batch_max: int = 1000
+    erasure_interval_s: float = 2.0
 
     def require(self, *names: str) -> Self:
         """Return self, or raise MissingSettingsError naming every absent one of `names`."""

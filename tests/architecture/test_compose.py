@@ -21,17 +21,26 @@ from services.devstack.provision import AFFILIATES, database_names
 from services.runtime.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("setup", "consent", "audit", "notices", *(f"propagator-{a}" for a in AFFILIATES))
+OURS = ("setup", "consent", "audit", "retention", "notices", *(f"propagator-{a}" for a in AFFILIATES))
 NEEDED = {
     "consent": {"kafka", "consent_dsn", "keyring_dsn", "kek_file", "email_index_key_file", "jwks_file"},
     "audit": {"kafka", "audit_dsn", "audit_signing_key_file", "jwks_file"},
+    "retention": {
+        "kafka",
+        "retention_dsn",
+        "retention_kek_file",
+        "retention_index_key_file",
+        "retention_token",
+        "consent_url",
+        "jwks_file",
+    },
     "notices": {"kafka", "notices_dsn", "notices_token", "consent_url", "webhook_signing_key_file"},
     "setup": {
         "kafka",
         "admin_dsn",
         "owner_dsns",
         "affiliate_dsns",
-        *(f"{n}_dsn" for n in ("consent", "audit", "notices")),
+        *(f"{n}_dsn" for n in ("consent", "audit", "retention", "notices")),
     },
     **{f"propagator-{a}": {"kafka", "affiliate_dsns", "affiliate_tokens", "consent_url"} for a in AFFILIATES},
 }
@@ -103,6 +112,7 @@ def test_each_process_holds_only_its_own_passwords(compose: dict[str, Any], writ
     allowed = {
         "consent": {"consent", "keyring"},
         "audit": {"audit"},
+        "retention": {"retention"},
         "notices": {"notices"},
         **{f"propagator-{a}": {a} for a in AFFILIATES},
     }
@@ -184,7 +194,7 @@ def _runs(module: str) -> bool:
 
 
 def _port(compose: dict[str, Any], name: str) -> str:
-    default = {"consent": "8801", "audit": "8802"}.get(name)
+    default = {"consent": "8801", "audit": "8802", "retention": "8803"}.get(name)
     return default or compose["services"][name]["environment"]["DONGUI_HEALTH_PORT"]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from services.consent.access import STAFF, Ask, Asked
-from services.consent.decisions import handlers, notices, questions
+from services.consent.decisions import handlers, notices, questions, reconsent
 from services.consent.handlers import Consent
 from services.consent.refusals import forbidden, not_found
 from services.policy.shapes import Locale
@@ -46,6 +46,13 @@ def _may_ask(ask: Asked, ref: str, recipient: str) -> tuple[str, bool]:
 async def reconsents(ask: Ask, ref: str) -> dict[str, Any]:
     """Return the consents to ask for again, because the notice tells something else now."""
     return await handlers.asked_again(ask.consent, ask.member(ref, staff=True))
+
+
+@router.get("/v1/reconsents")
+async def list_reconsents(ask: Ask, cursor: Text = None) -> dict[str, Any]:
+    """Return how many members are to be asked again for what, and who, 200 a page; for staff."""
+    ask.require(*STAFF)
+    return await reconsent.overview(ask.consent, questions.cursor(cursor))
 
 
 @router.get("/v1/affected")

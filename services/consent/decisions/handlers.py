@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 
-from services.consent.decisions import model
+from services.consent.decisions import model, reconsent
 from services.consent.decisions.history import Given, Grant, History, ProfileSpan, StatusSpan
 from services.consent.decisions.model import Answer, Question
 from services.consent.handlers import Consent
@@ -71,15 +71,8 @@ async def asked_again(consent: Consent, ref: str) -> dict[str, Any]:
     cited = [Cited(g.purpose, g.party, g.notice_version) for g in live]
     return {
         "notice_version": consent.rules.current_notice(at),
-        "reconsents": [_shown(again) for again in reconsents(consent.rules, cited, at)],
+        "reconsents": [reconsent.shown(again) for again in reconsents(consent.rules, cited, at)],
     }
-
-
-def _shown(again: Any) -> dict[str, Any]:
-    party = {"sharing": "recipient", "marketing": "sender"}.get(again.purpose)
-    told = {"purpose": again.purpose, "given_under": again.given_under, "notice_version": again.now}
-    named = {party: again.party} if party else {}
-    return {**told, **named, "changed": list(again.changed)}
 
 
 async def affected(

@@ -15,7 +15,7 @@ UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TEXT_MAX: Final = 2000
 CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 ADDRESSING: Final = frozenset({"sender", "medium", "language"})
-LISTS: Final = frozenset({"items", "purposes", "parties", "channels"})
+LISTS: Final = frozenset({"items", "purposes", "parties", "channels", "consents"})
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 DELAYS: Final = (MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 6 * HOUR, 24 * HOUR)
 """The wait after try 1, 2, …; after every later one the last. A duty does not end because a server is away."""

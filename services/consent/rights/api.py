@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from services.consent.access import Ask, Asked, Write
 from services.consent.api_members import send
 from services.consent.refusals import not_found
-from services.consent.rights import answers, evidence, handlers, html, intake, refusals
+from services.consent.rights import answers, evidence, handlers, html, intake, refusals, retained
 from services.consent.rights.access import Who, anyone, handler, person
 from services.consent.rights.bodies import (
     DecideBody,
@@ -112,6 +112,14 @@ async def read_answer(ask: Ask, request_id: str, request: Request, response: Res
         return HTMLResponse(html.page(document), headers=html.HEADERS | UNSTORED)
     response.headers.update(UNSTORED)
     return document
+
+
+@router.get("/v1/rights-requests/{request_id}/retained-records")
+async def read_retained(ask: Ask, request_id: str, request: Request, response: Response) -> dict[str, Any]:
+    """Return what the law makes us keep of somebody who left: to that person, by a granted access."""
+    read = getattr(request.app.state, "read_retained", None)
+    response.headers.update(UNSTORED)
+    return await retained.shown(ask.consent, read, _id(request_id), person(ask))
 
 
 @router.post("/v1/rights-requests/{request_id}/evidence", status_code=201, openapi_extra=BYTES)

@@ -16,6 +16,8 @@ from services.policy.rights import catalogue
 from services.runtime.postgres import Connection
 
 CHANGES_LABEL = "rights-changes"
+DELETION_REQUEST = "deletion_request"
+"""Note of a withdrawal that answers a request to delete everything: its destruction needs a second person (7.3)."""
 
 
 async def apply(
@@ -68,7 +70,7 @@ def _deletion(consent: Consent, request: Request, member: Member) -> list[Callab
     at = consent.clock()
     if request.granted is None:
         ask = [] if members.withdrawal_pending(member) else [lambda m: members.request_withdrawal(m, at)]
-        return [*ask, lambda m: members.confirm_withdrawal(m, at)]
+        return [*ask, lambda m: replace(members.confirm_withdrawal(m, at), note=DELETION_REQUEST)]
     items = request.granted
     if kept := steps.not_deletable(consent.rules, member, items, at):
         raise refusals.not_deletable(kept)

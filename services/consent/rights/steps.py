@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from services.consent.model import DELETION, Member, Profile, Step, refuse_ended, withdrawal_pending
+from services.consent.rights import refusals
 from services.policy.calendar import is_minor
 from services.policy.model import Rules
 from services.runtime.problem import Problem
@@ -29,8 +30,10 @@ def suspend(member: Member) -> Step:
 
 
 def release(member: Member) -> Step:
-    """Lift a suspension: back to what was before it, a pending withdrawal included."""
+    """Lift a suspension: back to what was before it, a pending withdrawal included. 409 where none stands."""
     refuse_ended(member)
+    if not is_suspended(member):  # a child's wait for a guardian ends by the guardian's word only
+        raise refusals.nothing_to_release()
     if member.status == "withdrawal_requested":
         after = replace(member, status_before="active")
     elif withdrawal_pending(member):

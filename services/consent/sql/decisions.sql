@@ -36,6 +36,33 @@ WHERE d.at <= $2 AND d.member_ref > $6
       AND a->'rules' ?| array['3.2-revoke', '4.3-end', '3.2-withdrawn', '7.1-erase'])
 ORDER BY d.member_ref LIMIT $8
 
+-- name: reconsent_counts
+SELECT purpose, party, notice_version, count(DISTINCT member_ref) AS members FROM consent
+WHERE ended_at IS NULL AND notice_version = ANY($1::text[])
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+
+-- name: reconsent_members
+SELECT member_ref, jsonb_agg(jsonb_build_object('purpose', purpose, 'party', party, 'notice_version', notice_version)
+       ORDER BY consent_id) AS consents
+FROM consent
+WHERE ended_at IS NULL AND member_ref IN (
+    SELECT DISTINCT member_ref FROM consent
+    WHERE ended_at IS NULL AND notice_version = ANY($1::text[]) AND member_ref > $2 ORDER BY member_ref LIMIT $3)
+GROUP BY member_ref ORDER BY member_ref
+
+-- name: reconsent_untold
+SELECT member_ref, jsonb_agg(jsonb_build_object('purpose', purpose, 'party', party, 'notice_version', notice_version)
+       ORDER BY consent_id) AS consents
+FROM consent
+WHERE ended_at IS NULL AND member_ref IN (
+    SELECT m.member_ref FROM member m
+    WHERE m.status = 'active' AND m.member_ref > $2
+      AND EXISTS (SELECT FROM consent c WHERE c.member_ref = m.member_ref AND c.ended_at IS NULL
+                                          AND c.notice_version = ANY($1::text[]))
+      AND NOT EXISTS (SELECT FROM message x WHERE x.dedupe_key = concat('reconsent:', m.member_ref, $4::text))
+    ORDER BY m.member_ref LIMIT $3)
+GROUP BY member_ref ORDER BY member_ref
+
 -- name: guardian_record
 INSERT INTO guardian (guardian_id, member_ref, sealed, collected_via, recorded_at, due_on)
 VALUES ($1, $2, $3, $4, $5, $6)

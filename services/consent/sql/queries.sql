@@ -16,7 +16,8 @@ SELECT
      FROM held WHERE member_ref = $1) AS held,
   (SELECT coalesce(jsonb_agg(jsonb_build_object('recipient', recipient, 'kind', kind, 'role', role,
             'items', items) ORDER BY position), '[]')
-     FROM disclosure WHERE member_ref = $1) AS ledger
+     FROM disclosure WHERE member_ref = $1) AS ledger,
+  (SELECT accepted_at FROM change WHERE member_ref = $1 ORDER BY seq DESC LIMIT 1) AS last_at
 
 -- name: insert_member
 INSERT INTO member (member_ref, seq, status, email, name, password_hash, birth_date, collected_via, age_declared,

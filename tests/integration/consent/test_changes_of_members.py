@@ -119,7 +119,8 @@ async def test_marketing_goes_as_an_instruction_to_its_sender_and_stops_with_use
         ("sharing", {"granted": "true"}, "bool_type"),
         ("marketing", {"granted": True, "recipients": ["tmax-os"]}, "field_not_for_purpose"),
         ("marketing", {"granted": True, "notice_version": "1999-01-01"}, "unknown_notice_version"),
-        ("collection", {"granted": False}, "literal_error"),
+        ("collection", {"granted": False}, "collection_ends_by_withdrawal"),
+        ("friendship", {"granted": False}, "literal_error"),
     ],
 )
 async def test_a_consent_that_cannot_stand_is_refused(

@@ -179,8 +179,16 @@ def told(oracle: Oracle, name: str, argument: Any) -> None:
         oracle.leaving = name == "request"
     elif name in {"suspend", "release"}:
         oracle.suspended = name == "suspend"
+    elif name == "of_age":
+        told_of_age(oracle)
     elif name in {"guardian", "confirm"}:
         oracle.status = "active" if name == "guardian" else "withdrawn"
+
+
+def told_of_age(oracle: Oracle) -> None:
+    """A child's own consents at fourteen are to membership alone; for others it changes nothing."""
+    if oracle.status == "pending_guardian":
+        oracle.status, oracle.sharing, oracle.marketing = "active", set(), {}
 
 
 def told_of_marketing(marketing: dict[str, set[str]], given: bool, sender: str, channel: str) -> None:
@@ -221,4 +229,5 @@ STEPS: dict[str, Callable[[Member, Any], Step]] = {
     "suspend": lambda m, _: suspension(m, wanted=True),
     "release": lambda m, _: suspension(m, wanted=False),
     "guardian": lambda m, _: model.confirm_guardian(m),
+    "of_age": lambda m, _: model.consent_to_collection(m, of_age=True),
 }

@@ -31,7 +31,7 @@ commands: st.SearchStrategy[Command] = st.one_of(
     st.tuples(st.just("use"), st.sampled_from(sorted(ITEMS_OF))),
     st.tuples(st.just("leave_service"), st.sampled_from(("hypermeeting", "wapl"))),
     st.tuples(st.just("rename"), st.sampled_from(("김하나", "이둘", "박셋"))),
-    st.tuples(st.sampled_from(("request", "cancel", "suspend", "release", "guardian")), st.none()),
+    st.tuples(st.sampled_from(("request", "cancel", "suspend", "release", "guardian", "of_age")), st.none()),
     st.tuples(st.sampled_from(("request", "cancel", "confirm")), st.none()),
 )
 histories = st.tuples(

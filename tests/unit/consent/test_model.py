@@ -129,3 +129,31 @@ def test_the_steps_of_a_withdrawal_come_in_order() -> None:
     assert refused(model.cancel_withdrawal, a_member()) == "withdrawal_not_requested"
     asked = model.request_withdrawal(a_member(), AT).member
     assert refused(model.request_withdrawal, asked, AT) == "withdrawal_already_requested"
+
+
+COLLECTION = ConsentRef("collection")
+
+
+def test_one_who_turned_fourteen_becomes_active_by_its_own_consent_and_shares_nothing_yet() -> None:
+    child = a_member(status="pending_guardian", consents=frozenset({COLLECTION, OS, USE}))
+    step = model.consent_to_collection(child, of_age=True)
+    assert (step.change, step.note, step.member.status) == ("released", "came_of_age", "active")
+    assert (step.given, set(step.ended)) == ((COLLECTION,), {COLLECTION, OS, USE})
+    assert step.member.consents == {COLLECTION}
+
+
+def test_one_still_under_fourteen_needs_its_guardian() -> None:
+    child = a_member(status="pending_guardian")
+    assert refused(lambda: model.consent_to_collection(child, of_age=False)) == "guardian_needed"
+
+
+@pytest.mark.parametrize("of_age", [True, False])
+def test_a_member_renews_the_consent_to_collection_under_a_new_notice_and_keeps_the_others(of_age: bool) -> None:
+    step = model.consent_to_collection(a_member(consents=frozenset({COLLECTION, OS})), of_age=of_age)
+    assert (step.change, step.given, step.ended) == ("consent_changed", (COLLECTION,), (COLLECTION,))
+    assert step.member.consents == {COLLECTION, OS}
+
+
+@pytest.mark.parametrize("status", ["withdrawal_requested", "suspended"])
+def test_no_consent_to_collection_is_taken_while_leaving_or_suspended(status: Any) -> None:
+    assert refused(lambda: model.consent_to_collection(a_member(status=status), of_age=True)) == "member_not_active"

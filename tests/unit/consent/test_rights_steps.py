@@ -54,6 +54,16 @@ def test_there_is_nothing_to_suspend_of_one_who_left_or_waits_for_a_guardian(sta
     assert refused.value.status == 409
 
 
+@pytest.mark.parametrize("asked_to_leave", [False, True])
+def test_nothing_is_released_where_nothing_is_suspended_least_of_all_a_child_that_waits(asked_to_leave: bool) -> None:
+    child = replace(MEMBER, status="pending_guardian")
+    child = model.request_withdrawal(child, AT).member if asked_to_leave else child
+    for member in (child, MEMBER):
+        with pytest.raises(Problem) as refused:
+            steps.release(member)
+        assert (refused.value.status, refused.value.code) == (409, "nothing_to_release")
+
+
 def test_items_and_whole_services_go_and_nothing_else() -> None:
     step = steps.delete_items(MEMBER, frozenset({"wapl.friends", "hypermeeting", "wapl.photo"}))
     assert step.member == replace(MEMBER, profiles={"wapl": Profile("wapl", "member", {"title": "책임"})})

@@ -8,7 +8,7 @@ import pytest
 from schemas.events import FactName
 from services.policy.decide import Change, Held, Nothing, Project, Situation, decide
 from services.policy.model import FILES, PolicyError, Rules, load, parse
-from services.policy.scope import Cited, Reconsent, part_of, reconsents, told_parties
+from services.policy.scope import Cited, Reconsent, outdated, part_of, reconsents, told_parties
 
 TEXTS = {n: files("services.policy").joinpath(f"rules/{n}.toml").read_text(encoding="utf-8") for n in FILES}
 BEFORE = datetime(2026, 12, 1, tzinfo=UTC)
@@ -63,6 +63,15 @@ def test_a_version_that_tells_something_else_is_asked_for_again_from_its_first_i
         ("sharing", "tmax-os", (aspect,)),
     ]
     assert all((r.given_under, r.now) == (OLD, NEW) for r in found)
+
+
+def test_versions_are_outdated_when_the_one_in_force_tells_otherwise_and_not_for_a_new_name() -> None:
+    assert outdated(load(), AFTER) == frozenset()
+    assert outdated(second(), AFTER) == frozenset()
+    narrower = second('items = ["email", "name"]', 'items = ["email"]')
+    assert outdated(narrower, AFTER) == {OLD}
+    wider = second('recipients = ["tmax-cloud", ', 'recipients = ["tmax-new", "tmax-cloud", ', fourth=True)
+    assert outdated(wider, AFTER) == {OLD}
 
 
 def test_who_consented_under_the_new_version_is_not_asked_again() -> None:

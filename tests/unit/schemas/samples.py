@@ -1,7 +1,7 @@
 """One valid sample of every shape of the contract, and envelopes that fit them."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from schemas.base import Marketing
@@ -14,6 +14,7 @@ from schemas.events import (
     Notice,
     ProcessedPart,
     Projection,
+    StatutoryRecord,
     Stop,
     Suppression,
 )
@@ -89,6 +90,18 @@ REGISTER = RegisterEntry(
     codes={"type": "access", "due_on": "2026-12-04"},
 )
 SUPPRESSION = Suppression(member_ref=MEMBER, at=AT)
+RECORD = StatutoryRecord(
+    record_id=OTHER,
+    change_id=CHANGE,
+    member_ref=MEMBER,
+    seq=3,
+    record_class="payment",
+    occurred_at=AT,
+    destroy_on=date(2031, 11, 25),
+    rule="ecommerce.payment",
+    party={"name": "홍길동"},
+    fields={"amount": "12000"},
+)
 
 _ENVELOPE = Envelope(
     id=OTHER,
@@ -110,6 +123,7 @@ def an_envelope(shape: str, **changes: Any) -> Envelope:
         "fact": {"previous": 2},
         "projection": {"content_type": "application/jose"},
         "notice": {"content_type": "application/jose"},
+        "record": {"type": "kr.dongui.record.v1", "content_type": "application/jose"},
         "stop": {"type": "kr.dongui.member.withdrawn.v1"},
         "receipt": {"type": "kr.dongui.receipt.v1"},
         "disclosure": {"type": "kr.dongui.disclosure.v1", "change_id": None},
@@ -128,5 +142,9 @@ CLEAR = {
     "register": REGISTER,
     "suppression": SUPPRESSION,
 }
-SEALED = {"projection": PROJECTION, "notice": NOTICE}
-KIDS = {"projection": f"tmax-os.{MEMBER}.1", "notice": f"demo-partner.{MEMBER}.1"}
+SEALED = {"projection": PROJECTION, "notice": NOTICE, "record": RECORD}
+KIDS = {
+    "projection": f"tmax-os.{MEMBER}.1",
+    "notice": f"demo-partner.{MEMBER}.1",
+    "record": f"retention.{MEMBER}.1",
+}

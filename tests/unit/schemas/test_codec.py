@@ -71,6 +71,17 @@ def test_a_sealed_shape_comes_back_the_same(name: str) -> None:
     assert codec.unseal(env, value, key=KEY, topic=TOPIC) == SEALED[name]
 
 
+def test_only_the_retention_database_is_sent_statutory_records_and_nothing_else() -> None:
+    for name, kid in (("record", f"tmax-os.{MEMBER}.1"), ("projection", f"retention.{MEMBER}.1")):
+        with pytest.raises(CodecError, match="header_mismatch"):
+            codec.seal(SEALED[name], key=KEY, kid=kid, topic=TOPIC)
+
+
+def test_a_statutory_record_travels_under_its_own_id() -> None:
+    value = sealed(SEALED["record"], "record")
+    assert unsealed(value, an_envelope("record", id=CHANGE)) == "header_mismatch"
+
+
 def test_an_independent_library_opens_what_we_seal() -> None:
     opened = jose.decrypt_compact(sealed(), OctKey.import_key(KEY), registry=LIBRARY)
     assert orjson.loads(opened.plaintext or b"")["member"]["name"] == "홍길동"

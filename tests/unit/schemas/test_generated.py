@@ -121,7 +121,7 @@ def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
 def test_the_asyncapi_document_names_every_topic_once() -> None:
     addresses = sorted(channel["address"] for channel in document()["channels"].values())
     assert addresses == sorted(topic.name for topic in all_topics(asyncapi.AFFILIATES))
-    assert len(addresses) == 13
+    assert len(addresses) == 15
 
 
 @pytest.mark.parametrize("name", SHAPES)

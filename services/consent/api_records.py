@@ -1,0 +1,39 @@
+"""Routes of statutory records (clause 2.1): taken from the services, shown to the person, listed by their end."""
+
+from datetime import date
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from services.consent import statutory
+from services.consent.access import OFFICERS, Ask, Write
+from services.consent.api_members import send
+from services.consent.statutory import RecordBody
+
+router = APIRouter(tags=["records"])
+CURSOR = r"^(\d{4}-\d{2}-\d{2}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$"
+
+
+@router.post("/v1/members/{ref}/records", status_code=201)
+async def take(ask: Write, ref: str, body: RecordBody, response: Response) -> dict[str, Any]:
+    """Keep a record that another law requires; what a class may hold is in the answer to a refused one."""
+    ask.require("service")
+    canonical = ask.member(ref)
+    key = ask.key(body.model_dump(mode="json", by_alias=True), required=True)
+    return send(response, await statutory.take(ask.consent, canonical, body, ask.caller(), key))
+
+
+@router.get("/v1/members/{ref}/records")
+async def list_records(ask: Ask, ref: str, response: Response) -> dict[str, Any]:
+    """Return a member's records with their content while they are here (decree 6 of the e-commerce act)."""
+    response.headers["Cache-Control"] = "no-store"
+    return await statutory.listed(ask.consent, ask.member(ref))
+
+
+@router.get("/v1/records/schedule")
+async def schedule(
+    ask: Ask, until: date, cursor: Annotated[str, Query(pattern=CURSOR, max_length=60)] = ""
+) -> dict[str, Any]:
+    """Return which records are to be destroyed here by the end of a day (KST), earliest first. No content."""
+    ask.require("service", *OFFICERS)
+    return await statutory.schedule(ask.consent, until, cursor)

@@ -1,0 +1,211 @@
+"""Advances every case that is due, one move at a time, each in a transaction of its own, under the case's lock.
+
+Whoever is killed anywhere leaves a case at its last stored state, and the move is made again: the shred too, which
+happens in another database before the transaction that says so, and is as destroyed the second time as the first.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+import structlog
+from prometheus_client import Counter, Gauge
+
+from services.consent import duties, register, retained
+from services.consent.erasure import model, selection, store, suppressions, unsent
+from services.consent.erasure.model import Case, Gate, Move
+from services.consent.handlers import Caller, Consent, change_within
+from services.consent.messages.queue import unsent_for
+from services.consent.sealing import SealError
+from services.consent.store import SQL
+from services.keyring.kek import KekError
+from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
+from services.policy.erasure import DUTY
+from services.runtime import outbox
+from services.runtime.postgres import Connection
+from services.runtime.problem import Problem
+
+SYSTEM: Final = Caller("erasure", "system")
+CONFIRM_DUTY: Final = "destruction_confirm"
+ANSWER_DUTY: Final = "destruction_answer"
+PAGE: Final = 200
+BUSY_S: Final = 0.2
+"""About what the stores take to answer."""
+AT_ONCE: Final = 4
+"""Cases in work side by side: the pool is the API's too."""
+
+MOVES = Counter("dongui_erasure_moves", "Moves made", ["move"])
+FORCED = Counter("dongui_erasure_forced", "Keys shredded at the legal limit with something still owed")
+OPEN = Gauge("dongui_erasure_open", "Cases by state", ["state"])
+LATE = Gauge("dongui_erasure_late", "Cases past the legal limit that are neither erased nor held")
+_PASSING: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+    KekError,
+    KeyDestroyedError,
+    KeyUnknownError,
+    SealError,
+    Problem,
+)
+log = structlog.get_logger("erasure")
+
+
+async def run(consent: Consent, every_s: float, stop: asyncio.Event) -> None:
+    """Look at once and then every `every_s` seconds until `stop`, sooner while there is work; what is away can wait."""
+    while not stop.is_set():
+        pause_s = every_s
+        try:
+            if await look(consent):
+                pause_s = min(every_s, BUSY_S)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            log.warning("erasure_put_off", error=type(error).__name__)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause_s)
+
+
+async def look(consent: Consent) -> int:
+    """Make every move that is due once; return how many. Several processes may look at once."""
+    await _select_forgotten(consent)
+    moved = 0
+    async for page in _due(consent):
+        for start in range(0, len(page), AT_ONCE):
+            found = await asyncio.gather(*(_safely(consent, ref) for ref in page[start : start + AT_ONCE]))
+            moved += sum(move != "wait" for move in found)
+    moved += await _settle_answers(consent)
+    await measure(consent)
+    return moved
+
+
+async def _due(consent: Consent) -> AsyncIterator[list[str]]:
+    at, after = consent.clock(), 0
+    while rows := await consent.pool.fetch(SQL["erasure_due"], at, after, PAGE):
+        yield [row["erasure_id"] for row in rows]
+        after = rows[-1]["position"]
+
+
+async def _safely(consent: Consent, erasure_id: str) -> Move:
+    """One case that cannot be moved now stops no other; it is tried again at the next look."""
+    try:
+        return await advance(consent, erasure_id)
+    except _PASSING as error:
+        log.warning("erasure_not_moved", erasure_id=erasure_id, error=type(error).__name__)
+        return "wait"
+
+
+async def advance(consent: Consent, erasure_id: str) -> Move:
+    """Make the one move that is due for a case; `wait` when there is none, or another process is at it."""
+    at = consent.clock()
+    async with consent.pool.acquire() as tx, tx.transaction():
+        case = await store.lock_free(tx, erasure_id)
+        if case is None:
+            return "wait"
+        gate = await gate_of(tx, case)
+        move = model.next_move(case, gate, at)
+        if move == "start":
+            await _start(consent, tx, case, at)
+        elif move == "shred":
+            await _shred(consent, tx, case, gate, at)
+    if move != "wait":
+        MOVES.labels(move).inc()
+        consent.nudge()
+    return move
+
+
+async def gate_of(tx: Connection, case: Case) -> Gate:
+    """Return what the shred of a case still waits for."""
+    if case.state != "executing":
+        return Gate()
+    return Gate(
+        unanswered=await store.unanswered(tx, case.change_id),
+        retained=await retained.all_retained(tx, case.member_ref),
+        messages=await unsent_for(tx, case.member_ref),
+    )
+
+
+async def _start(consent: Consent, tx: Connection, case: Case, at: datetime) -> None:
+    """The erased fact, a stop for everyone who ever held a row, and the statutory records, all by the outbox."""
+    _, context = await change_within(consent, tx, case.member_ref, model.erase, SYSTEM)
+    records = await retained.hand_over(consent, tx, case.member_ref)
+    started = model.started(case, context.change_id)
+    await store.update(tx, started)
+    await tx.execute(SQL["erasure_started"], case.erasure_id, at, records)
+    await _entry(tx, started, "executing", at, {"change_id": context.change_id, "records": str(records)})
+
+
+async def _shred(consent: Consent, tx: Connection, case: Case, gate: Gate, at: datetime) -> None:
+    """Key first, then the words: a crash between the two repeats both. The member's lock keeps new messages out."""
+    await tx.execute(SQL["erasure_lock_member"], case.member_ref)
+    await consent.keyring.shred(case.member_ref)
+    await unsent.drop(tx, case.member_ref, at)
+    await store.wipe(tx, case.member_ref, at)
+    await outbox.append(tx, [suppressions.record_of(case.member_ref, at)])
+    done = model.shredded(case, gate)
+    await store.finish(tx, done, gate, at)
+    await _close(tx, done, gate, at)
+
+
+async def _close(tx: Connection, case: Case, gate: Gate, at: datetime) -> None:
+    outcome = "forced" if case.forced else "destroyed"
+    await duties.close_duty(tx, DUTY, case.duty_subject, at, outcome)
+    if not case.confirmed:
+        await duties.open_duty(tx, CONFIRM_DUTY, case.erasure_id, at, member_ref=case.member_ref)
+    codes = {"outcome": outcome, "retained": "yes" if gate.retained else "no"}
+    if gate.unanswered:
+        codes["unanswered"] = "+".join(gate.unanswered)
+        await duties.open_duty(tx, ANSWER_DUTY, case.erasure_id, at, member_ref=case.member_ref)
+    if case.forced:
+        FORCED.inc()
+        log.error("erasure_forced", erasure_id=case.erasure_id, unanswered=list(gate.unanswered))
+    await _entry(tx, case, "erased", at, codes)
+
+
+async def _settle_answers(consent: Consent) -> int:
+    """Note that who owed an answer when the key was shredded has answered since: the stop record needs no key."""
+    settled = after = 0
+    while rows := await consent.pool.fetch(SQL["erasure_owing"], after, PAGE):
+        for row in rows:
+            await _answered(consent, row["erasure_id"])
+        settled, after = settled + len(rows), rows[-1]["position"]
+    return settled
+
+
+async def _answered(consent: Consent, erasure_id: str) -> None:
+    at = consent.clock()
+    async with consent.pool.acquire() as tx, tx.transaction():
+        case = await store.lock(tx, erasure_id)
+        assert case is not None  # a case is never deleted
+        await tx.execute(SQL["erasure_answered"], erasure_id)
+        await duties.close_duty(tx, ANSWER_DUTY, erasure_id, at, "answered")
+        await _entry(tx, case, "answered", at, {})
+    consent.nudge()
+
+
+async def _select_forgotten(consent: Consent) -> None:
+    """Members who left before there were cases get theirs, with the law's days from when they left."""
+    while rows := await consent.pool.fetch(SQL["erasure_unselected"], PAGE):
+        for row in rows:
+            async with consent.pool.acquire() as tx, tx.transaction():
+                await selection.select(
+                    tx, row["member_ref"], "withdrawal", SYSTEM.name, row["withdrawn_at"], actor=SYSTEM.actor
+                )
+        consent.nudge()
+
+
+async def _entry(tx: Connection, case: Case, state: str, at: datetime, codes: dict[str, str]) -> None:
+    ref = case.member_ref
+    told = {"class": case.class_id, **codes}
+    await register.append(tx, store.KIND, case.erasure_id, state, at, actor="system", member_ref=ref, codes=told)
+
+
+async def measure(consent: Consent) -> None:
+    """Show how many cases there are by state, and how many are late."""
+    rows = await consent.pool.fetch(SQL["erasure_census"], consent.clock())
+    counts = {row["state"]: row for row in rows}
+    for state in ("selected", "approved", "executing"):
+        OPEN.labels(state).set(counts[state]["cases"] if state in counts else 0)
+    LATE.set(sum(row["late"] for row in rows))

@@ -1,0 +1,110 @@
+"""The rows of a destruction. Every write is in the caller's transaction, under the lock of the case."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+from uuid_utils import uuid7
+
+from services.consent.erasure.model import Case, Gate
+from services.consent.store import SQL
+from services.policy.erasure import Schedule
+from services.runtime.postgres import Connection
+
+KIND: Final = "erasure"
+"""The kind of its register entries."""
+
+
+async def insert(tx: Connection, case: Case) -> bool:
+    """Insert a new case; False when the member has one."""
+    s = case.schedule
+    row = (case.erasure_id, case.member_ref, case.class_id, case.state, case.selected_at, case.selected_by)
+    dates = (case.duty_subject, s.due_on, s.execute_from, s.start_by, s.shred_by)
+    return bool(await tx.execute(SQL["erasure_insert"], *row, *dates, case.standing_version) == "INSERT 0 1")
+
+
+async def lock(tx: Connection, ref: str) -> Case | None:
+    """Return a case by its own id or its member's, locked until the transaction ends; None when there is none."""
+    row = await tx.fetchrow(SQL["erasure_lock"], ref)
+    return case_of(row) if row else None
+
+
+async def lock_free(tx: Connection, erasure_id: str) -> Case | None:
+    """Return a case unless somebody is at work on it: then it is theirs."""
+    row = await tx.fetchrow(SQL["erasure_lock_free"], erasure_id)
+    return case_of(row) if row else None
+
+
+def case_of(row: asyncpg.Record) -> Case:
+    """Return the model's case of a row."""
+    return Case(
+        erasure_id=row["erasure_id"],
+        member_ref=row["member_ref"],
+        class_id=row["class"],
+        state=row["state"],
+        selected_at=row["selected_at"],
+        selected_by=row["selected_by"],
+        duty_subject=row["duty_subject"],
+        schedule=Schedule(row["due_on"], row["execute_from"], row["start_by"], row["shred_by"]),
+        standing_version=row["standing_version"],
+        asked_at=row["asked_at"],
+        approved_at=row["approved_at"],
+        approved_by=row["approved_by"],
+        held=row["held"],
+        change_id=row["change_id"],
+        forced=row["forced"],
+    )
+
+
+async def update(tx: Connection, case: Case) -> None:
+    """Write what a step of the model may change."""
+    s = case.schedule
+    dates = (case.duty_subject, s.due_on, s.execute_from, s.start_by, s.shred_by)
+    told = (case.asked_at, case.approved_at, case.approved_by, case.held, case.change_id, case.forced)
+    await tx.execute(SQL["erasure_update"], case.erasure_id, case.state, *dates, *told)
+
+
+async def unanswered(tx: Connection, change_id: str | None) -> tuple[str, ...]:
+    """Return who has not erased yet: a dead letter is no answer here."""
+    rows = await tx.fetch(SQL["erasure_unanswered"], change_id)
+    return tuple(row["recipient"] for row in rows)
+
+
+async def open_hold(tx: Connection, erasure_id: str, reason: str, at: datetime, by: str) -> None:
+    """Note why and by whom a case is paused."""
+    await tx.execute(SQL["erasure_hold"], str(uuid7()), erasure_id, reason, at, by)
+
+
+async def close_hold(tx: Connection, erasure_id: str, at: datetime, by: str) -> None:
+    """Note by whom the pause was ended."""
+    await tx.execute(SQL["erasure_lift"], erasure_id, at, by)
+
+
+async def wipe(tx: Connection, member_ref: str, at: datetime) -> None:
+    """Take what is left of a member but pseudonymous evidence, free the e-mail, and keep the reference suppressed."""
+    for name in WIPES:
+        await tx.execute(SQL[name], member_ref)
+    await tx.execute(SQL["erasure_suppress"], member_ref, at)
+
+
+async def finish(tx: Connection, case: Case, gate: Gate, at: datetime) -> None:
+    """Note that the key is destroyed, and who still owes an answer then."""
+    await tx.execute(SQL["erasure_finish"], case.erasure_id, at, case.forced, list(gate.unanswered))
+
+
+WIPES: Final[Sequence[str]] = (
+    "erasure_wipe_member",
+    "erasure_wipe_profiles",
+    "erasure_wipe_guardian",
+    "erasure_wipe_evidence",
+    "erasure_wipe_rights",
+    "erasure_wipe_inquiries",
+    "erasure_wipe_refusals",
+    "erasure_wipe_account",
+)
+
+
+async def page(pool: asyncpg.Pool, name: str, *arguments: Any) -> list[asyncpg.Record]:
+    """Return the rows of a listing."""
+    return list(await pool.fetch(SQL[name], *arguments))

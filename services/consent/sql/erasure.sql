@@ -1,0 +1,135 @@
+-- name: erasure_insert
+INSERT INTO erasure (erasure_id, member_ref, class, state, selected_at, selected_by, duty_subject, due_on, execute_from,
+                     start_by, shred_by, standing_version)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+ON CONFLICT (member_ref) DO NOTHING
+
+-- name: erasure_unselected
+SELECT m.member_ref, m.withdrawn_at FROM member m
+WHERE m.status = 'withdrawn' AND NOT EXISTS (SELECT FROM erasure e WHERE e.member_ref = m.member_ref)
+ORDER BY m.member_ref LIMIT $1
+
+-- name: erasure_lock
+SELECT * FROM erasure WHERE erasure_id = $1 OR member_ref = $1 ORDER BY erasure_id = $1 DESC LIMIT 1 FOR UPDATE
+
+-- name: erasure_lock_free
+SELECT * FROM erasure WHERE erasure_id = $1 FOR UPDATE SKIP LOCKED
+
+-- name: erasure_read
+SELECT e.*, h.reason AS hold_reason, h.held_at, h.held_by,
+       c.seq, c.sealed_at, c.leaf_index,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('id', d.recipient, 'kind', d.kind, 'stage', d.stage, 'at', d.at)
+               ORDER BY d.recipient), '[]') FROM delivery d WHERE d.change_id = e.change_id) AS recipients
+FROM erasure e
+LEFT JOIN erasure_hold h ON h.erasure_id = e.erasure_id AND h.lifted_at IS NULL
+LEFT JOIN change c ON c.change_id = e.change_id
+WHERE e.erasure_id = $1 OR e.member_ref = $1 ORDER BY e.erasure_id = $1 DESC LIMIT 1
+
+-- name: erasure_list
+SELECT e.*, h.reason AS hold_reason, h.held_at, h.held_by FROM erasure e
+LEFT JOIN erasure_hold h ON h.erasure_id = e.erasure_id AND h.lifted_at IS NULL
+WHERE e.position > $1
+  AND CASE $2 WHEN 'open' THEN e.state <> 'erased'
+              WHEN 'unconfirmed' THEN e.approved_at IS NULL
+              WHEN 'held' THEN e.held
+              WHEN 'any' THEN true
+              ELSE e.state = $2 END
+ORDER BY e.position LIMIT $3
+
+-- name: erasure_due
+SELECT position, erasure_id FROM erasure e
+WHERE e.state <> 'erased' AND NOT e.held AND e.position > $2 AND CASE e.state
+    WHEN 'selected' THEN e.start_by <= $1
+    WHEN 'approved' THEN e.asked_at IS NOT NULL OR least(e.execute_from, e.start_by) <= $1
+    ELSE e.shred_by <= $1 OR NOT EXISTS (
+        SELECT FROM delivery d WHERE d.change_id = e.change_id
+        AND d.stage NOT IN ('applied', 'superseded', 'skipped_destroyed'))
+    END
+ORDER BY e.position LIMIT $3
+
+-- name: erasure_update
+UPDATE erasure SET state = $2, duty_subject = $3, due_on = $4, execute_from = $5, start_by = $6, shred_by = $7,
+       asked_at = $8, approved_at = $9, approved_by = $10, held = $11, change_id = $12, forced = $13
+WHERE erasure_id = $1
+
+-- name: erasure_reason
+UPDATE erasure SET approval_reason = $2 WHERE erasure_id = $1 AND approval_reason IS NULL
+
+-- name: erasure_asked_by
+UPDATE erasure SET asked_by = $2 WHERE erasure_id = $1
+
+-- name: erasure_started
+UPDATE erasure SET started_at = $2, records = $3 WHERE erasure_id = $1
+
+-- name: erasure_finish
+UPDATE erasure SET state = 'erased', shredded_at = $2, forced = $3, unanswered = $4 WHERE erasure_id = $1
+
+-- name: erasure_unanswered
+SELECT recipient FROM delivery
+WHERE change_id = $1 AND stage NOT IN ('applied', 'superseded', 'skipped_destroyed') ORDER BY recipient
+
+-- name: erasure_owing
+SELECT e.position, e.erasure_id FROM erasure e
+WHERE e.unanswered <> '{}' AND e.position > $1
+  AND NOT EXISTS (SELECT FROM delivery d WHERE d.change_id = e.change_id
+                  AND d.stage NOT IN ('applied', 'superseded', 'skipped_destroyed'))
+ORDER BY e.position LIMIT $2
+
+-- name: erasure_answered
+UPDATE erasure SET unanswered = '{}' WHERE erasure_id = $1
+
+-- name: erasure_hold
+INSERT INTO erasure_hold (hold_id, erasure_id, reason, held_at, held_by) VALUES ($1, $2, $3, $4, $5)
+
+-- name: erasure_lift
+UPDATE erasure_hold SET lifted_at = $2, lifted_by = $3 WHERE erasure_id = $1 AND lifted_at IS NULL
+
+-- name: erasure_lock_member
+SELECT status FROM member WHERE member_ref = $1 FOR UPDATE
+
+-- name: erasure_suppress
+INSERT INTO suppressed (member_ref, at) VALUES ($1, $2) ON CONFLICT DO NOTHING
+
+-- name: erasure_suppressed
+SELECT EXISTS (SELECT FROM suppressed WHERE member_ref = $1)
+
+-- name: erasure_unsuppressed
+SELECT r.ref FROM unnest($1::uuid[]) AS r(ref) WHERE NOT EXISTS (SELECT FROM suppressed s WHERE s.member_ref = r.ref)
+
+-- name: erasure_wipe_member
+UPDATE member SET status = 'erased', status_before = NULL, email = NULL, name = NULL, password_hash = NULL,
+       birth_date = NULL, email_index = NULL, last_active_at = NULL, dormant_notified_at = NULL
+WHERE member_ref = $1
+
+-- name: erasure_wipe_profiles
+DELETE FROM profile WHERE member_ref = $1
+
+-- name: erasure_wipe_guardian
+DELETE FROM guardian WHERE member_ref = $1
+
+-- name: erasure_wipe_evidence
+DELETE FROM rights_evidence WHERE request_id IN (SELECT request_id FROM rights_request WHERE member_ref = $1)
+
+-- name: erasure_wipe_rights
+UPDATE rights_request SET changes_sealed = NULL, agent_name_sealed = NULL WHERE member_ref = $1
+
+-- name: erasure_wipe_inquiries
+UPDATE inquiry SET question = NULL, answer = NULL WHERE member_ref = $1
+
+-- name: erasure_drop_messages
+UPDATE message SET state = 'dropped', reason = $2, closed_at = $3, sealed = NULL, leased_until = NULL, lease = NULL
+WHERE member_ref = $1 AND state = 'queued' RETURNING message_id, kind, sender, medium
+
+-- name: erasure_wipe_refusals
+DELETE FROM message_refusal WHERE member_ref = $1
+
+-- name: erasure_wipe_account
+DELETE FROM account_member WHERE member_ref = $1 OR parent_ref = $1
+
+-- name: erasure_census
+SELECT state, count(*) AS cases,
+       count(*) FILTER (WHERE NOT held AND due_on < ($1::timestamptz AT TIME ZONE 'Asia/Seoul')::date) AS late
+FROM erasure WHERE state <> 'erased' GROUP BY state
+
+-- name: erasure_restored
+UPDATE erasure SET state = 'erased', shredded_at = coalesce(shredded_at, $2) WHERE member_ref = $1 AND state <> 'erased'

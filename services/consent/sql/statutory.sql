@@ -1,0 +1,37 @@
+-- name: record_insert
+INSERT INTO statutory_record (record_id, member_ref, class, occurred_at, destroy_on, rule, sealed, created_by, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+
+-- name: record_list
+SELECT record_id, class, occurred_at, destroy_on, rule, sealed, stage, created_at
+FROM statutory_record WHERE member_ref = $1 ORDER BY occurred_at, record_id
+
+-- name: record_lock_to_hand_over
+SELECT record_id, class, occurred_at, destroy_on, rule, sealed FROM statutory_record
+WHERE member_ref = $1 AND handed_over_at IS NULL AND destroy_on > $2 ORDER BY record_id FOR UPDATE
+
+-- name: record_last_change
+SELECT change_id, seq FROM change WHERE member_ref = $1 ORDER BY seq DESC LIMIT 1
+
+-- name: record_handed_over
+UPDATE statutory_record SET handed_over_at = $2 WHERE record_id = ANY($1::uuid[])
+
+-- name: record_answered
+UPDATE statutory_record r SET stage = a.stage, answered_at = a.at,
+       sealed = CASE a.stage WHEN 'retained' THEN NULL ELSE r.sealed END
+FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS a(record_id, stage, at)
+WHERE r.record_id = a.record_id AND r.stage IS DISTINCT FROM 'retained'
+
+-- name: record_all_retained
+SELECT NOT EXISTS (SELECT 1 FROM statutory_record WHERE member_ref = $1 AND stage IS DISTINCT FROM 'retained')
+
+-- name: record_destroy
+DELETE FROM statutory_record WHERE record_id IN (
+    SELECT record_id FROM statutory_record WHERE destroy_on <= $1 AND ($2::uuid IS NULL OR member_ref = $2)
+    ORDER BY destroy_on, record_id LIMIT $3 FOR UPDATE SKIP LOCKED
+) RETURNING record_id, member_ref, class, rule, destroy_on, stage
+
+-- name: record_schedule
+SELECT record_id, class, occurred_at, destroy_on, rule FROM statutory_record
+WHERE destroy_on <= $1 AND stage IS DISTINCT FROM 'retained' AND (destroy_on, record_id) > ($2, $3)
+ORDER BY destroy_on, record_id LIMIT $4

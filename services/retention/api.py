@@ -1,0 +1,174 @@
+"""The retention service's HTTP application: readings with a reason, holds, the schedule of destructions.
+
+Compliance and the privacy officer read by reference or by e-mail; the consent service reads for a person whose
+identity a rights request has established. Nobody else, and nothing without being recorded.
+"""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import date
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from schemas.base import Uuid
+from schemas.receipts import CodedValue
+from services.keyring.kek import KekError
+from services.retention import readings
+from services.retention.readings import Question, Vault
+from services.runtime import problems
+from services.runtime.auth import Authenticator, AuthError, Principal
+from services.runtime.problem import Problem
+
+OFFICERS: Final = ("compliance", "cpo")
+RIGHTS: Final = "rights_reader"
+"""The role of the consent service here: it reads for the person."""
+CURSOR: Final = r"^(\d{4}-\d{2}-\d{2}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$"
+UNSTORED: Final = {"Cache-Control": "no-store"}
+
+Ready = Callable[[], Awaitable[dict[str, bool]]]
+router = APIRouter(tags=["retention"])
+
+
+class SearchBody(BaseModel):
+    """POST /v1/retention/searches: a body, for an e-mail belongs in no URL."""
+
+    model_config = ConfigDict(extra="forbid")
+    email: Annotated[str, StringConstraints(min_length=3, max_length=254)]
+    reason: CodedValue
+
+
+class HoldBody(BaseModel):
+    """PUT /v1/retention/holds/{member_ref}."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: CodedValue = Field(description="A code or a file number; nobody's name")
+
+
+async def asker(request: Request) -> Principal:
+    """FastAPI dependency: who asks; 401 without a good token."""
+    authenticator: Authenticator = request.app.state.authenticator
+    try:
+        return await authenticator.principal(request.headers.get("authorization"))
+    except AuthError as error:
+        raise Problem(
+            error.status,
+            error.code,
+            "유효한 Bearer 토큰이 필요합니다.",
+            "A valid bearer token is needed.",
+            headers={"WWW-Authenticate": "Bearer"},
+        ) from error
+
+
+def vault_of(request: Request) -> Vault:
+    """FastAPI dependency: the database and its keys."""
+    vault: Vault = request.app.state.vault
+    return vault
+
+
+Asker = Annotated[Principal, Depends(asker)]
+Kept = Annotated[Vault, Depends(vault_of)]
+
+
+def _require(principal: Principal, *roles: str) -> None:
+    if not principal.has(*roles):
+        raise Problem(403, "forbidden", "보존 기록을 볼 권한이 없습니다.", "Your role may not read retained records.")
+
+
+@router.get("/v1/retention/records")
+async def read_records(
+    who: Asker,
+    vault: Kept,
+    request: Request,
+    response: Response,
+    member_ref: Uuid,
+    reason: Annotated[CodedValue, Query()],
+) -> dict[str, Any]:
+    """Return a former member's records. For the consent service `reason` is the id of the rights request."""
+    _require(who, *OFFICERS, RIGHTS)
+    purpose = "compliance" if who.has(*OFFICERS) else "rights"
+    question = Question(purpose, reason, who.sub, member_ref=member_ref)
+    return await _read(vault, question, request, response)
+
+
+@router.post("/v1/retention/searches")
+async def search(who: Asker, vault: Kept, request: Request, response: Response, body: SearchBody) -> dict[str, Any]:
+    """Return the records whose party has this e-mail: how a former member, whose reference is gone, is found."""
+    _require(who, *OFFICERS)
+    question = Question("compliance", body.reason, who.sub, email=body.email)
+    return await _read(vault, question, request, response)
+
+
+async def _read(vault: Vault, question: Question, request: Request, response: Response) -> dict[str, Any]:
+    found = await readings.read(vault, question)
+    request.app.state.nudge()
+    response.headers.update(UNSTORED)
+    return found
+
+
+@router.get("/v1/retention/schedule")
+async def schedule(
+    who: Asker, vault: Kept, until: date, cursor: Annotated[str, Query(pattern=CURSOR, max_length=60)] = ""
+) -> dict[str, Any]:
+    """Return which records are to be destroyed by the end of a day (KST), earliest first. No content."""
+    _require(who, "service", *OFFICERS)
+    return await readings.schedule(vault, until, cursor)
+
+
+@router.put("/v1/retention/holds/{member_ref}", status_code=204)
+async def hold(who: Asker, vault: Kept, request: Request, member_ref: uuid.UUID, body: HoldBody) -> None:
+    """Keep a former member's records beyond their time (a suit, an order to preserve)."""
+    _require(who, *OFFICERS)
+    await readings.hold(vault, str(member_ref), body.reason, who.sub)
+    request.app.state.nudge()
+
+
+@router.delete("/v1/retention/holds/{member_ref}", status_code=204)
+async def lift(who: Asker, vault: Kept, request: Request, member_ref: uuid.UUID) -> None:
+    """Lift a hold; what is over by then is destroyed at the next sweep."""
+    _require(who, *OFFICERS)
+    if not await readings.lift(vault, str(member_ref)):
+        raise Problem(404, "not_held", "보류 중이 아닙니다.", "There is no hold.")
+    request.app.state.nudge()
+
+
+def create(vault: Vault, authenticator: Authenticator, ready: Ready, nudge: Callable[[], None]) -> FastAPI:
+    """Return the application. `ready` says which dependency answers, `nudge` wakes the relay."""
+    app = FastAPI(
+        title="Dongui retention service",
+        version="1",
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        summary="What another law makes the company keep, apart from everything else.",
+    )
+    app.state.vault, app.state.authenticator, app.state.nudge = vault, authenticator, nudge
+    problems.install(app)
+    app.add_exception_handler(KekError, _locked)
+    app.include_router(router)
+    _health(app, ready)
+    return app
+
+
+async def _locked(request: Request, _: Exception) -> JSONResponse:
+    """The KEK is away or another: no content can be had, none is lost."""
+    return problems.response(request, problems.unavailable())
+
+
+def _health(app: FastAPI, ready: Ready) -> None:
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz(response: Response) -> dict[str, bool]:
+        checks = await ready()
+        response.status_code = 200 if all(checks.values()) else 503
+        return checks
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

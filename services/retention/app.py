@@ -1,0 +1,149 @@
+"""Composition root of the retention process: follower, sweep, relay and API on one event loop."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import aiohttp
+import asyncpg
+import uvicorn
+
+from schemas.topics import RETENTION
+from services.keyring.kek import FileKek, Keks
+from services.retention import api, sweep
+from services.retention.handlers import Intake
+from services.retention.keys import RecordKeys
+from services.retention.readings import Vault
+from services.runtime import kafka, postgres
+from services.runtime.auth import Authenticator
+from services.runtime.clock import utc_now
+from services.runtime.consumer import PostgresOffsets, follow
+from services.runtime.postgres import DATABASE_ERRORS
+from services.runtime.relay import Relay
+from services.runtime.settings import Settings
+
+NAME: Final = "dongui-retention"
+REQUIRED: Final = (
+    "kafka",
+    "retention_dsn",
+    "retention_kek_file",
+    "retention_index_key_file",
+    "retention_token",
+    "consent_url",
+)
+POOL_SIZE: Final = 6
+INDEX_KEY_BYTES_MIN: Final = 32
+STOP_TIMEOUT_S: Final = 8.0
+READY_TIMEOUT_S: Final = 2.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the process works with."""
+
+    settings: Settings
+    vault: Vault
+    intake: Intake
+    relay: Relay
+
+
+@contextlib.asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[Parts]:
+    """Open what the process needs and close it after. Raises MissingSettingsError, KekError."""
+    settings.require(*REQUIRED)
+    assert settings.retention_kek_file
+    assert settings.consent_url
+    earlier = [FileKek(path) for path in (settings.retention_kek_old_file,) if path]
+    kek, index_key = Keks(FileKek(settings.retention_kek_file), earlier), _index_key(settings)
+    dsn = settings.secret("retention_dsn")
+    relay = Relay(dsn, partial(kafka.producer, settings), prefix=settings.topic_prefix, application="retention-relay")
+    pool = await postgres.open_pool(dsn, size=POOL_SIZE, application=NAME)
+    try:
+        async with aiohttp.ClientSession() as session:
+            keys = RecordKeys(session, settings.consent_url, settings.secret("retention_token"))
+            intake = Intake(keys, kek, index_key, utc_now)
+            yield Parts(settings, Vault(pool, kek, index_key, utc_now), intake, relay)
+    finally:
+        pool.terminate()  # what is in a transaction now comes again at the next start
+
+
+def _index_key(settings: Settings) -> bytes:
+    """Read the key of the e-mail index; a short one would let anyone with the table try addresses."""
+    assert settings.retention_index_key_file
+    key = settings.retention_index_key_file.read_bytes()
+    if len(key) < INDEX_KEY_BYTES_MIN:
+        raise ValueError(f"the index key needs at least {INDEX_KEY_BYTES_MIN} bytes")
+    return key
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises what `build` raises."""
+    async with build(settings) as parts:
+        stop = asyncio.Event()
+        server = uvicorn.Server(server_config(parts))
+        tasks = [asyncio.create_task(work) for work in works(parts, stop)]
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        serving = asyncio.create_task(server.serve())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([serving, stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        server.should_exit = True
+        await _end([serving, *tasks])
+
+
+def works(parts: Parts, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+    """Return what runs beside the API until `stop`."""
+    pool = parts.vault.pool
+    return [
+        parts.relay.run(stop),
+        sweep.run(parts.vault, stop, parts.relay.nudge),
+        follow(
+            parts.settings,
+            topics=[RETENTION],
+            pool=pool,
+            offsets=PostgresOffsets(),
+            handle=parts.intake.take,
+            stop=stop,
+            application="retention",
+        ),
+    ]
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Let the tasks finish; cut off what still waits for a broker that is away. Raises what ended one."""
+    _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
+def server_config(parts: Parts) -> uvicorn.Config:
+    """Return the HTTP server's configuration; no access log (URLs name members)."""
+    settings = parts.settings
+    ready = partial(_ready, parts.vault.pool)
+    return uvicorn.Config(
+        api.create(parts.vault, Authenticator.from_settings(settings), ready, parts.relay.nudge),
+        host=settings.retention_host,
+        port=settings.retention_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        limit_concurrency=128,
+    )
+
+
+async def _ready(pool: asyncpg.Pool) -> dict[str, bool]:
+    try:
+        await asyncio.wait_for(pool.fetchval("SELECT 1 FROM destroyed_record LIMIT 1"), READY_TIMEOUT_S)
+    except DATABASE_ERRORS:
+        return {"postgres": False}
+    return {"postgres": True}
