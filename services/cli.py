@@ -64,6 +64,8 @@ def main() -> None:
     """Run the command line; expected errors are told in one message, with exit status 1."""
     try:
         build(sys.argv[1:])()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except DevstackError as error:
         _end(str(error))
     except MissingSettingsError as error:

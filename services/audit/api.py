@@ -4,7 +4,7 @@ Read only, for staff and services. Hashes are standard base64, as in C2SP files.
 """
 
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -12,15 +12,15 @@ import asyncpg
 import orjson
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import AwareDatetime
 
 from services.audit import store, sweep, tree
 from services.audit.store import SQL, Filter, StoredCheckpoint
 from services.audit.verify import EXPORT_VERSION
-from services.runtime import problems
+from services.runtime import probes, problems
 from services.runtime.auth import Authenticator, AuthError, Principal
 from services.runtime.clock import Clock
+from services.runtime.probes import Ready
 from services.runtime.problem import Problem
 
 READERS = ("compliance", "cpo", "sre", "service")
@@ -29,7 +29,6 @@ EXPORT_BATCH = 1000
 INDEX_MAX = 2**63 - 1
 UUID_PATTERN = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
-Ready = Callable[[], Awaitable[dict[str, bool]]]
 router = APIRouter(tags=["audit"])
 
 
@@ -245,21 +244,5 @@ def create(pool: asyncpg.Pool, authenticator: Authenticator, *, vkey: str, clock
     app.state.clock = clock
     problems.install(app)
     app.include_router(router)
-    _health(app, ready)
+    probes.install(app, ready)
     return app
-
-
-def _health(app: FastAPI, ready: Ready) -> None:
-    @app.get("/livez", include_in_schema=False)
-    async def livez() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/readyz", include_in_schema=False)
-    async def readyz(response: Response) -> dict[str, bool]:
-        checks = await ready()
-        response.status_code = 200 if all(checks.values()) else 503
-        return checks
-
-    @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

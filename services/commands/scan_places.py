@@ -4,6 +4,7 @@
 of rows in table files (docs/keys.md says for how long). A third party's own store is the outside world.
 """
 
+import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -152,7 +153,9 @@ def _files(data_dir: Path, finder: Finder, report: Report, residue: bool) -> Non
 
 
 def _walked(root: Path, data_dir: Path) -> Iterator[tuple[Path, str]]:
-    for path in sorted(root.rglob("*")):
+    # Not rglob: it raises for a folder that goes while we look, and a broker deletes topics at any time.
+    found = [Path(folder) / name for folder, _, names in os.walk(root, onerror=_unless_gone) for name in names]
+    for path in sorted(found):
         parts = path.relative_to(root).parts
         if path.is_symlink() or not path.is_file() or (root == data_dir and parts[0] in NOT_OURS):
             continue
@@ -160,6 +163,11 @@ def _walked(root: Path, data_dir: Path) -> Iterator[tuple[Path, str]]:
             yield path, "wal" if "pg_wal" in parts else "table files"
         else:
             yield path, f"files {parts[0]}"
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -5,13 +5,13 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Response
 
 from schemas.base import ActorKind
 from schemas.envelope import TRACE
 from services.consent import idempotency
 from services.consent.handlers import Caller, Consent
-from services.consent.idempotency import Key
+from services.consent.idempotency import Answer, Key
 from services.consent.refusals import forbidden, not_found
 from services.runtime.auth import AuthError, Principal
 from services.runtime.problem import Problem
@@ -108,3 +108,11 @@ async def asked_to_write(
 
 Ask = Annotated[Asked, Depends(asked)]
 Write = Annotated[Asked, Depends(asked_to_write)]
+
+
+def send(response: Response, answer: Answer) -> dict[str, Any]:
+    """Put a stored or fresh answer's status and entity tag on the response; return its body."""
+    response.status_code = answer.status
+    if answer.etag:
+        response.headers["ETag"] = answer.etag
+    return answer.body

@@ -1,11 +1,9 @@
 """The consent service's HTTP application: routes parse, ask a handler, answer. Nothing is decided here."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.security import HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.consent import api_changes, api_duties, api_import, api_keys, api_members, api_records
@@ -19,8 +17,9 @@ from services.consent.messages import api as messages
 from services.consent.registers import api as registers
 from services.consent.rights import api as rights
 from services.keyring.keyring import KeyDestroyedError
-from services.runtime import problems
+from services.runtime import probes, problems
 from services.runtime.auth import Authenticator
+from services.runtime.probes import Ready
 
 BODY_BYTES_MAX = 256 * 1024
 PROBLEM: Final[dict[str, Any]] = {
@@ -28,7 +27,6 @@ PROBLEM: Final[dict[str, Any]] = {
     "content": {"application/problem+json": {"schema": {"type": "object"}}},
 }
 NO_CERTIFICATES: Final = Issuer()
-Ready = Callable[[], Awaitable[dict[str, bool]]]
 ROUTERS: Final = (
     api_members.router,
     api_import.router,
@@ -68,7 +66,7 @@ def create(
     bearer = Depends(HTTPBearer(auto_error=False, description="A token of the issuer; its roles decide"))
     for router in ROUTERS:
         app.include_router(router, dependencies=[bearer])
-    _health(app, ready)
+    probes.install(app, ready)
     return app
 
 
@@ -103,19 +101,3 @@ def _bounded(request: Request) -> bool:
     length = request.headers.get("content-length", "0")
     chunked = "transfer-encoding" in request.headers
     return not chunked and length.isdecimal() and int(length) <= BODY_BYTES_MAX
-
-
-def _health(app: FastAPI, ready: Ready) -> None:
-    @app.get("/livez", include_in_schema=False)
-    async def livez() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/readyz", include_in_schema=False)
-    async def readyz(response: Response) -> dict[str, bool]:
-        checks = await ready()
-        response.status_code = 200 if all(checks.values()) else 503
-        return checks
-
-    @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from services.consent import changes, disclosures, notices
-from services.consent.access import STAFF, Ask, Write
-from services.consent.api_members import send
+from services.consent.access import STAFF, Ask, Write, send
 from services.consent.bodies import AcknowledgementBody, DisclosureBody
 from services.runtime.problem import Problem
 

@@ -5,8 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from services.consent import importer
-from services.consent.access import Write
-from services.consent.api_members import send
+from services.consent.access import Write, send
 from services.consent.bodies import ImportBody
 
 router = APIRouter(tags=["import"])

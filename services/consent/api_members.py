@@ -5,21 +5,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Response
 
 from services.consent import handlers, store
-from services.consent.access import Ask, Write
+from services.consent.access import Ask, Write, send
 from services.consent.bodies import ConsentBody, CorrectionBody, SignUpBody
-from services.consent.idempotency import Answer
 from services.policy.model import Rules
 from services.policy.scope import part_of
 
 router = APIRouter(tags=["members"])
 IfMatch = Annotated[str | None, Header(alias="If-Match", description="Required: the member's ETag")]
-
-
-def send(response: Response, answer: Answer) -> dict[str, Any]:
-    response.status_code = answer.status
-    if answer.etag:
-        response.headers["ETag"] = answer.etag
-    return answer.body
 
 
 @router.post("/v1/members", status_code=201)

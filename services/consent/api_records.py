@@ -6,8 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from services.consent import statutory
-from services.consent.access import OFFICERS, Ask, Write
-from services.consent.api_members import send
+from services.consent.access import OFFICERS, Ask, Write, send
 from services.consent.statutory import RecordBody
 
 router = APIRouter(tags=["records"])

@@ -5,13 +5,12 @@ identity a rights request has established. Nobody else, and nothing without bein
 """
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from schemas.base import Uuid
@@ -19,8 +18,9 @@ from schemas.receipts import CodedValue
 from services.keyring.kek import KekError
 from services.retention import readings
 from services.retention.readings import Question, Vault
-from services.runtime import problems
+from services.runtime import probes, problems
 from services.runtime.auth import Authenticator, AuthError, Principal
+from services.runtime.probes import Ready
 from services.runtime.problem import Problem
 
 OFFICERS: Final = ("compliance", "cpo")
@@ -29,7 +29,6 @@ RIGHTS: Final = "rights_reader"
 CURSOR: Final = r"^(\d{4}-\d{2}-\d{2}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$"
 UNSTORED: Final = {"Cache-Control": "no-store"}
 
-Ready = Callable[[], Awaitable[dict[str, bool]]]
 router = APIRouter(tags=["retention"])
 
 
@@ -149,26 +148,10 @@ def create(vault: Vault, authenticator: Authenticator, ready: Ready, nudge: Call
     problems.install(app)
     app.add_exception_handler(KekError, _locked)
     app.include_router(router)
-    _health(app, ready)
+    probes.install(app, ready)
     return app
 
 
 async def _locked(request: Request, _: Exception) -> JSONResponse:
     """The KEK is away or another: no content can be had, none is lost."""
     return problems.response(request, problems.unavailable())
-
-
-def _health(app: FastAPI, ready: Ready) -> None:
-    @app.get("/livez", include_in_schema=False)
-    async def livez() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/readyz", include_in_schema=False)
-    async def readyz(response: Response) -> dict[str, bool]:
-        checks = await ready()
-        response.status_code = 200 if all(checks.values()) else 503
-        return checks
-
-    @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -5,8 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from schemas.base import Uuid
-from services.consent.access import Ask, Write
-from services.consent.api_members import send
+from services.consent.access import Ask, Write, send
 from services.consent.bodies import Body
 from services.consent.dormancy import activity
 from services.consent.registers.bodies import Past

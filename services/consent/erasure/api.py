@@ -7,8 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import Field, StringConstraints
 
-from services.consent.access import OFFICERS, STAFF, Ask, Write
-from services.consent.api_members import send
+from services.consent.access import OFFICERS, STAFF, Ask, Write, send
 from services.consent.bodies import Body
 from services.consent.erasure import certificate, handlers, issue
 from services.consent.erasure.handlers import Command

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Final
 
-import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge
 
@@ -25,7 +24,7 @@ from services.keyring.kek import KekError
 from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
 from services.policy.erasure import DUTY
 from services.runtime import outbox
-from services.runtime.postgres import Connection
+from services.runtime.postgres import DATABASE_ERRORS, Connection
 from services.runtime.problem import Problem
 
 SYSTEM: Final = Caller("erasure", "system")
@@ -42,10 +41,7 @@ FORCED = Counter("dongui_erasure_forced", "Keys shredded at the legal limit with
 OPEN = Gauge("dongui_erasure_open", "Cases by state", ["state"])
 LATE = Gauge("dongui_erasure_late", "Cases past the legal limit that are neither erased nor held")
 _PASSING: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    OSError,
-    TimeoutError,
+    *DATABASE_ERRORS,
     KekError,
     KeyDestroyedError,
     KeyUnknownError,
@@ -62,7 +58,7 @@ async def run(consent: Consent, every_s: float, stop: asyncio.Event) -> None:
         try:
             if await look(consent):
                 pause_s = min(every_s, BUSY_S)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except DATABASE_ERRORS as error:
             log.warning("erasure_put_off", error=type(error).__name__)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause_s)

@@ -4,8 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from services.consent.access import Write
-from services.consent.api_members import send
+from services.consent.access import Write, send
 from services.consent.guardians import handlers
 from services.consent.guardians.bodies import GuardianConfirmBody, NamedGuardianBody
 from services.policy.guardians import methods

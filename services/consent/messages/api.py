@@ -7,8 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import StrictBool, StringConstraints
 
 from schemas.base import RecipientId
-from services.consent.access import STAFF, Ask, Write
-from services.consent.api_members import send
+from services.consent.access import STAFF, Ask, Write, send
 from services.consent.bodies import Body
 from services.consent.messages import handlers
 from services.consent.refusals import not_found

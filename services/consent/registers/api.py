@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from services.consent.access import OFFICERS, Ask, Write
-from services.consent.api_members import send
+from services.consent.access import OFFICERS, Ask, Write, send
 from services.consent.registers import inquiries, investigations, policy_page, processors
 from services.consent.registers.bodies import (
     CheckBody,

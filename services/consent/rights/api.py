@@ -6,8 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
-from services.consent.access import Ask, Asked, Write
-from services.consent.api_members import send
+from services.consent.access import Ask, Asked, Write, send
 from services.consent.refusals import not_found
 from services.consent.rights import answers, evidence, handlers, html, intake, refusals, retained
 from services.consent.rights.access import Who, anyone, handler, person
