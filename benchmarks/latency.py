@@ -52,7 +52,7 @@ async def measure(rate: float, seconds: float) -> dict[str, Any]:
 async def _ours(system: System, rate: float, seconds: float) -> dict[str, Any]:
     described = system.described()
     headers = {"Authorization": f"Bearer {described['tokens']['service']}"}
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+    limits = httpx.Limits(max_connections=100, keepalive_expiry=2.0)  # the server closes idle ones after 5 s
     async with httpx.AsyncClient(
         base_url=described["consent_url"], headers=headers, limits=limits, timeout=30
     ) as client:
