@@ -18,7 +18,8 @@ from services.audit import store, sweep, tree
 from services.audit.store import SQL, Filter, StoredCheckpoint
 from services.audit.verify import EXPORT_VERSION
 from services.runtime import probes, problems
-from services.runtime.auth import Authenticator, AuthError, Principal
+from services.runtime.auth import Authenticator, Principal
+from services.runtime.bearer import principal_of
 from services.runtime.clock import Clock
 from services.runtime.probes import Ready
 from services.runtime.problem import Problem
@@ -34,17 +35,7 @@ router = APIRouter(tags=["audit"])
 
 async def reader(request: Request) -> Principal:
     """FastAPI dependency: who asks; 401 without a good token, 403 without a role that may read the log."""
-    authenticator: Authenticator = request.app.state.authenticator
-    try:
-        principal = await authenticator.principal(request.headers.get("authorization"))
-    except AuthError as error:
-        raise Problem(
-            error.status,
-            error.code,
-            "유효한 Bearer 토큰이 필요합니다.",
-            "A valid bearer token is needed.",
-            headers={"WWW-Authenticate": "Bearer"},
-        ) from error
+    principal = await principal_of(request)
     if not principal.has(*READERS):
         raise Problem(
             403,

@@ -13,7 +13,8 @@ from services.consent import idempotency
 from services.consent.handlers import Caller, Consent
 from services.consent.idempotency import Answer, Key
 from services.consent.refusals import forbidden, not_found
-from services.runtime.auth import AuthError, Principal
+from services.runtime.auth import Principal
+from services.runtime.bearer import principal_of
 from services.runtime.problem import Problem
 
 KEY_PATTERN: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -82,16 +83,7 @@ class Asked:
 
 async def asked(request: Request) -> Asked:
     """FastAPI dependency: authenticate the request. 401 with a challenge when the token is not good."""
-    try:
-        principal = await request.app.state.authenticator.principal(request.headers.get("authorization"))
-    except AuthError as error:
-        raise Problem(
-            error.status,
-            error.code,
-            "유효한 Bearer 토큰이 필요합니다.",
-            "A valid bearer token is needed.",
-            headers={"WWW-Authenticate": "Bearer"},
-        ) from error
+    principal = await principal_of(request)
     return Asked(request.app.state.consent, principal, request)
 
 

@@ -19,7 +19,8 @@ from services.keyring.kek import KekError
 from services.retention import readings
 from services.retention.readings import Question, Vault
 from services.runtime import probes, problems
-from services.runtime.auth import Authenticator, AuthError, Principal
+from services.runtime.auth import Authenticator, Principal
+from services.runtime.bearer import principal_of
 from services.runtime.probes import Ready
 from services.runtime.problem import Problem
 
@@ -47,28 +48,13 @@ class HoldBody(BaseModel):
     reason: CodedValue = Field(description="A code or a file number; nobody's name")
 
 
-async def asker(request: Request) -> Principal:
-    """FastAPI dependency: who asks; 401 without a good token."""
-    authenticator: Authenticator = request.app.state.authenticator
-    try:
-        return await authenticator.principal(request.headers.get("authorization"))
-    except AuthError as error:
-        raise Problem(
-            error.status,
-            error.code,
-            "유효한 Bearer 토큰이 필요합니다.",
-            "A valid bearer token is needed.",
-            headers={"WWW-Authenticate": "Bearer"},
-        ) from error
-
-
 def vault_of(request: Request) -> Vault:
     """FastAPI dependency: the database and its keys."""
     vault: Vault = request.app.state.vault
     return vault
 
 
-Asker = Annotated[Principal, Depends(asker)]
+Asker = Annotated[Principal, Depends(principal_of)]
 Kept = Annotated[Vault, Depends(vault_of)]
 
 
