@@ -5,14 +5,12 @@ from datetime import datetime
 
 from uuid_utils import uuid7
 
-from schemas import codec
 from schemas.base import ActorKind
-from schemas.envelope import Envelope, to_headers
-from schemas.receipts import REGISTER_TYPE, RegisterEntry
-from schemas.topics import RECEIPTS
+from schemas.receipts import RegisterEntry
 from services.consent.records import SOURCE
 from services.runtime import outbox
 from services.runtime.postgres import Connection
+from services.runtime.register_record import carrier
 
 
 async def append(
@@ -41,21 +39,5 @@ async def append(
         actor=actor,
         codes=dict(codes or {}),
     )
-    await outbox.append(tx, [_carrier(entry)])
+    await outbox.append(tx, [carrier(entry, SOURCE)])
     return entry.entry_id
-
-
-def _carrier(entry: RegisterEntry) -> outbox.Record:
-    envelope = Envelope(
-        id=entry.entry_id,
-        type=REGISTER_TYPE,
-        source=SOURCE,
-        subject=entry.key,
-        sequence=1,
-        previous=0,
-        time=entry.at,
-        dataschema="urn:dongui:register:v1",
-        content_type="application/json",
-    )
-    payload = codec.encode_clear(entry, envelope)
-    return outbox.Record(envelope.id, RECEIPTS, envelope.subject, envelope.type, payload, to_headers(envelope))

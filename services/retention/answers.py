@@ -14,9 +14,10 @@ from schemas import codec
 from schemas.base import ActorKind
 from schemas.codec import RETENTION_PARTY
 from schemas.envelope import Envelope, to_headers
-from schemas.receipts import RECEIPT_TYPE, REGISTER_TYPE, Receipt, RegisterEntry, Stage
+from schemas.receipts import RECEIPT_TYPE, Receipt, RegisterEntry, Stage
 from schemas.topics import RECEIPTS
 from services.runtime.outbox import Record
+from services.runtime.register_record import carrier
 
 SOURCE: Final = "/dongui/retention"
 
@@ -72,15 +73,4 @@ def entry(
         actor=actor,
         codes=dict(codes),
     )
-    made = Envelope(
-        id=said.entry_id,
-        type=REGISTER_TYPE,
-        source=SOURCE,
-        subject=said.key,
-        sequence=1,
-        previous=0,
-        time=at,
-        dataschema="urn:dongui:register:v1",
-        content_type="application/json",
-    )
-    return Record(made.id, RECEIPTS, made.subject, made.type, codec.encode_clear(said, made), to_headers(made))
+    return carrier(said, SOURCE)
