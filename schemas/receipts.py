@@ -11,10 +11,20 @@ from pydantic import Field, StringConstraints, model_validator
 from schemas.base import ActorKind, Instant, ItemName, RecipientId, RecipientKind, Role, Sequence, Shape, Uuid
 
 Stage = Literal[
-    "accepted", "relayed", "applied", "sealed", "superseded", "skipped_destroyed", "refused", "late", "retained"
+    "accepted",
+    "relayed",
+    "applied",
+    "sealed",
+    "superseded",
+    "skipped_destroyed",
+    "refused",
+    "late",
+    "retained",
+    "manual",
+    "overtaken",
 ]
 ANSWERED: frozenset[Stage] = frozenset({"applied", "superseded", "skipped_destroyed", "refused"})
-"""The stages that end the wait for a recipient."""
+"""The stages that end the wait for a recipient. `manual` and `overtaken` (notices only) say what it waits for."""
 
 RECEIPT_TYPE = "kr.dongui.receipt.v1"
 DISCLOSURE_TYPE = "kr.dongui.disclosure.v1"
@@ -33,6 +43,9 @@ class Receipt(Shape):
 
     `retention` answers for one statutory record (`record_id`): `retained`, `skipped_destroyed` or `refused`; its
     `change_id` is the change of the member because of which the record moved.
+
+    A notice that a newer correction overtook is `overtaken`, and `superseded` once the newer change `superseded_by`
+    is answered, with that one's outcome. `manual`: staff tell the third party by e-mail or post (`reason`).
     """
 
     change_id: Uuid
@@ -46,6 +59,7 @@ class Receipt(Shape):
     reason: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_.-]{0,62}$")
     leaf_index: int | None = None
     record_id: Uuid | None = None
+    superseded_by: Uuid | None = None
 
 
 class DisclosureRecord(Shape):

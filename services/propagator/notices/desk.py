@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -11,7 +10,7 @@ import structlog
 from prometheus_client import Gauge
 
 from services.propagator.notices import store
-from services.propagator.notices.endpoints import Endpoint
+from services.propagator.notices.endpoints import Directory
 from services.propagator.notices.model import Waiting
 from services.runtime.clock import Clock
 from services.runtime.postgres import DATABASE_ERRORS
@@ -23,30 +22,34 @@ DISABLED = Gauge("dongui_notice_endpoint_disabled", "1 when the endpoint answere
 log = structlog.get_logger("notices")
 
 
-async def watch(pool: asyncpg.Pool, endpoints: Mapping[str, Endpoint], clock: Clock, stop: asyncio.Event) -> None:
+async def watch(pool: asyncpg.Pool, directory: Directory, clock: Clock, stop: asyncio.Event) -> None:
     """Look every few seconds until `stop`; a database that is away is looked at again later."""
     while not stop.is_set():
         try:
-            await look(pool, endpoints, clock())
+            await look(pool, directory, clock())
         except DATABASE_ERRORS as error:
             log.warning("notices_database_unavailable", error=type(error).__name__)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LOOK_S)
 
 
-async def look(pool: asyncpg.Pool, endpoints: Mapping[str, Endpoint], now: datetime) -> None:
+async def look(pool: asyncpg.Pool, directory: Directory, now: datetime) -> None:
     """Write into the rows why they wait, and set the gauges."""
-    disabled = await store.disabled_urls(pool)
-    for endpoint in endpoints.values():
+    disabled, paused = await store.disabled_urls(pool), await store.paused(pool)
+    for endpoint in directory.webhooks.values():
         DISABLED.labels(endpoint.recipient).set((endpoint.recipient, endpoint.url) in disabled)
     for recipient in {row["recipient"] for row in await store.census(pool)}:
-        await store.wait_as(pool, recipient, _why(endpoints.get(recipient), disabled))
+        if recipient not in directory.manual:  # those are left to staff one by one, with a receipt for each
+            await store.wait_as(pool, recipient, _why(recipient, directory, disabled, paused))
     _show(await store.census(pool), now)
 
 
-def _why(endpoint: Endpoint | None, disabled: set[tuple[str, str]]) -> Waiting:
+def _why(recipient: str, directory: Directory, disabled: set[tuple[str, str]], paused: set[str]) -> Waiting:
+    endpoint = directory.webhooks.get(recipient)
     if endpoint is None:
         return "no_endpoint"
+    if recipient in paused:
+        return "paused"
     return "disabled" if (endpoint.recipient, endpoint.url) in disabled else "pending"
 
 

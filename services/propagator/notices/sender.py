@@ -1,192 +1,158 @@
-"""Sends what is due: one worker per endpoint, so that a slow third party keeps nobody else waiting.
+"""Sends what is due: one lane per third party, so that a slow or dead one keeps nobody else waiting.
 
-A job is leased while it is being sent. A process that dies between the POST and the record of it leaves the lease
-to run out: the same notice is then sent again under the same webhook-id.
+One scout asks the database for whom something is due and wakes those lanes; a lane whose sends end with more left
+claims on at once. What one lane may have in flight is its limit, or its circuit's when the third party fails.
 """
 
 import asyncio
-import random
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-import aiohttp
-import asyncpg
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
-from schemas import codec
-from schemas.codec import CodecError
-from schemas.envelope import Envelope, from_headers
-from schemas.events import Notice
-from schemas.receipts import Stage
-from schemas.topics import NOTICES
-from services.propagator.keys import ContentKeys, KeyServiceError
-from services.propagator.notices import model, outgoing, post, store
-from services.propagator.notices.endpoints import Endpoint
-from services.propagator.notices.model import Acknowledged, Outcome, Reply, TooLargeError
-from services.propagator.notices.signing import Signer
+from services.propagator.notices import circuit, store
+from services.propagator.notices.attempt import Attempts
+from services.propagator.notices.circuit import Circuit
+from services.propagator.notices.endpoints import Channel, Directory, Endpoint
+from services.propagator.notices.model import Reply
 from services.propagator.notices.store import Job, Lease
-from services.runtime.clock import Clock
-from services.runtime.outbox import Record
-from services.runtime.postgres import DATABASE_ERRORS, Connection
+from services.runtime.postgres import DATABASE_ERRORS
 
-IN_FLIGHT: Final = 8
-LEASE: Final = timedelta(seconds=60)
-"""Longer than looking up a key and one POST with its time-out together."""
-KEY_RETRY: Final = timedelta(seconds=5)
 CLOSE_TIMEOUT_S: Final = 5.0
 ERROR_PAUSE_S: Final = 1.0
-
-ATTEMPTS = Counter("dongui_notice_attempts", "Attempts to tell a third party", ["recipient", "result"])
-CLOSED = Counter("dongui_notices_closed", "Notices that need nothing more", ["recipient", "state"])
-KEYS_AWAITED = Counter("dongui_notice_keys_unavailable", "Sends put off because the key service gave no answer")
+POLL_S: Final = 0.2
 SEND_ERRORS = Counter("dongui_notice_send_errors", "Sends that ended in an error of our own", ["recipient"])
+CIRCUIT_OPEN = Gauge("dongui_notice_circuit_open", "1 while a third party that fails is left alone", ["recipient"])
 log = structlog.get_logger("notices")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sender:
-    """What sending needs. `nudge` wakes the relay; `jitter` gives 0 to 1; `lease` is for tests that kill a sender."""
+@dataclass(kw_only=True)
+class Lane:
+    """One third party: how its notices are handled, and what its circuit says."""
 
-    pool: asyncpg.Pool
-    keys: ContentKeys
-    client: aiohttp.ClientSession
-    signer: Signer
-    endpoints: Mapping[str, Endpoint]
-    clock: Clock
-    nudge: Callable[[], None]
-    jitter: Callable[[], float] = random.random
-    lease: timedelta = LEASE
-    poll_s: float = 0.2
+    recipient: str
+    url: str
+    limit: int
+    handle: Callable[[Job], Awaitable[Reply | None]]
+    circuit: Circuit = field(default_factory=Circuit)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    running: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    def show(self, now: datetime) -> None:
+        CIRCUIT_OPEN.labels(self.recipient).set(self.circuit.state(now) != "closed")
+
+
+class Sender:
+    """All lanes. `lease` and `poll_s` are for tests that kill a sender or wait for none."""
+
+    def __init__(
+        self, attempts: Attempts, directory: Directory, *, lease: timedelta | None = None, poll_s: float = POLL_S
+    ) -> None:
+        self._attempts = attempts
+        self._lease = lease or attempts.plan.lease
+        self._poll_s = poll_s
+        webhooks = [self._webhook(endpoint) for endpoint in directory.webhooks.values()]
+        manual = [self._manual(name, channel) for name, channel in directory.manual.items()]
+        self.lanes: Mapping[str, Lane] = {lane.recipient: lane for lane in (*webhooks, *manual)}
+
+    def _webhook(self, endpoint: Endpoint) -> Lane:
+        async def tell(job: Job) -> Reply | None:
+            return await self._attempts.tell(endpoint, job)
+
+        limit = endpoint.concurrency or self._attempts.plan.in_flight
+        return Lane(recipient=endpoint.recipient, url=endpoint.url, limit=limit, handle=tell)
+
+    def _manual(self, recipient: str, channel: Channel) -> Lane:
+        async def leave(job: Job) -> None:
+            await self._attempts.leave(channel, job)
+
+        return Lane(recipient=recipient, url=store.NO_URL, limit=self._attempts.plan.in_flight, handle=leave)
+
+    def close_circuit(self, recipient: str) -> None:
+        """Ask a third party again at once: staff know that it is back."""
+        if lane := self.lanes.get(recipient):
+            lane.circuit = Circuit()
+            lane.show(self._attempts.clock())
+            lane.wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Send until `stop`; what is being sent then has five seconds to end."""
-        await asyncio.gather(*(self._serve(endpoint, stop) for endpoint in self.endpoints.values()))
-
-    async def _serve(self, endpoint: Endpoint, stop: asyncio.Event) -> None:
-        running: set[asyncio.Task[None]] = set()
+        """Send until `stop`; what is being sent then has five seconds to end. Raises what ended a lane."""
+        lanes = [asyncio.ensure_future(self._serve(lane, stop)) for lane in self.lanes.values()]
         stopping = asyncio.ensure_future(stop.wait())
         try:
-            while not stop.is_set():
-                running = {task for task in running if not task.done()}
-                jobs = await self._claim(endpoint, IN_FLIGHT - len(running))
-                running |= {asyncio.ensure_future(self._send(endpoint, job)) for job in jobs}
-                await asyncio.wait({stopping, *running}, timeout=self.poll_s, return_when=asyncio.FIRST_COMPLETED)
-            if running:
-                await asyncio.wait(running, timeout=CLOSE_TIMEOUT_S)
+            while not stop.is_set() and not any(lane.done() for lane in lanes):
+                await self._scout()
+                await asyncio.wait({stopping, *lanes}, timeout=self._poll_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in {stopping, *running}:
-                task.cancel()
-            await asyncio.gather(stopping, *running, return_exceptions=True)
+            stop.set()
+            await self._end([stopping, *lanes])
+        for lane in lanes:
+            lane.result()
 
-    async def _claim(self, endpoint: Endpoint, limit: int) -> list[Job]:
-        now = self.clock()
-        lease = Lease(str(uuid.uuid4()), now, now + self.lease)
+    async def _end(self, serving: Sequence["asyncio.Future[Any]"]) -> None:
+        for lane in self.lanes.values():
+            lane.wake.set()
+        await asyncio.wait(serving, timeout=CLOSE_TIMEOUT_S)
+        sending = {task for lane in self.lanes.values() for task in lane.running}
+        if sending:
+            await asyncio.wait(sending, timeout=CLOSE_TIMEOUT_S)
+        for task in (*serving, *sending):
+            task.cancel()
+        await asyncio.gather(*serving, *sending, return_exceptions=True)
+
+    async def _scout(self) -> None:
         try:
-            return await store.claim(self.pool, endpoint, limit, lease) if limit else []
+            found = await store.due(self._attempts.pool, list(self.lanes), self._attempts.clock())
+        except DATABASE_ERRORS as error:
+            log.warning("notices_database_unavailable", error=type(error).__name__)
+            await asyncio.sleep(ERROR_PAUSE_S)
+            return
+        for recipient in found:
+            self.lanes[recipient].wake.set()
+
+    async def _serve(self, lane: Lane, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await lane.wake.wait()
+            lane.wake.clear()
+            if not stop.is_set():
+                await self._claim_and_send(lane)
+
+    async def _claim_and_send(self, lane: Lane) -> None:
+        now = self._attempts.clock()
+        lane.show(now)
+        room = lane.circuit.room(now, len(lane.running), lane.limit)
+        jobs = await self._claim(lane, room) if room else []
+        if len(jobs) > 1:
+            await self._attempts.warm(jobs)
+        for job in jobs:
+            task = asyncio.ensure_future(self._send(lane, job))
+            lane.running.add(task)
+            task.add_done_callback(lane.running.discard)
+            if len(jobs) == room:  # there may be more: claim on as soon as a place is free
+                task.add_done_callback(lambda _: lane.wake.set())
+
+    async def _claim(self, lane: Lane, limit: int) -> list[Job]:
+        now = self._attempts.clock()
+        lease = Lease(str(uuid.uuid4()), now, now + self._lease)
+        try:
+            return await store.claim(self._attempts.pool, lane.recipient, lane.url, limit, lease)
         except DATABASE_ERRORS as error:
             log.warning("notices_database_unavailable", error=type(error).__name__)
             await asyncio.sleep(ERROR_PAUSE_S)
             return []
 
-    async def _send(self, endpoint: Endpoint, job: Job) -> None:
+    async def _send(self, lane: Lane, job: Job) -> None:
         try:
-            await self._handle(endpoint, job)
+            reply = await lane.handle(job)
         except Exception as error:  # noqa: BLE001
             # Whatever went wrong, nothing was recorded: the lease runs out and the same notice is sent again.
-            SEND_ERRORS.labels(endpoint.recipient).inc()
-            log.warning("notice_send_error", error=type(error).__name__, recipient=endpoint.recipient)
-
-    async def _handle(self, endpoint: Endpoint, job: Job) -> None:
-        try:
-            key = (await self.keys.find([job.kid]))[job.kid]
-        except KeyServiceError:
-            KEYS_AWAITED.inc()
-            await store.postpone(self.pool, job, self.clock() + KEY_RETRY * (1 + self.jitter()))
+            SEND_ERRORS.labels(lane.recipient).inc()
+            log.warning("notice_send_error", error=type(error).__name__, recipient=lane.recipient)
             return
-        if key == "key_destroyed":
-            await self._skip(job)
-        elif isinstance(key, str):
-            await self._refuse(job, key)
-        else:
-            await self._tell(endpoint, job, key)
-
-    async def _tell(self, endpoint: Endpoint, job: Job, key: bytes) -> None:
-        envelope = _envelope(job)
-        try:
-            notice = codec.unseal(envelope, job.sealed, key=key, topic=NOTICES)
-            assert isinstance(notice, Notice)
-            body = model.body_of(notice)
-        except (CodecError, TooLargeError) as error:
-            await self._refuse(job, error.code)
-            return
-        headers = self.signer.headers(notice.notice_id, self.clock(), body, endpoint.secret)
-        if envelope.traceparent:
-            headers["traceparent"] = envelope.traceparent
-        await self._record(endpoint, job, await post.post(self.client, endpoint, headers, body))
-
-    async def _record(self, endpoint: Endpoint, job: Job, reply: Reply) -> None:
-        now, delivered = self.clock(), job.delivered_at is not None
-        verdict = model.judge(reply, attempts=job.attempts + 1, delivered=delivered, now=now, jitter=self.jitter())
-        ATTEMPTS.labels(job.recipient, _result(reply, verdict)).inc()
-        async with self.pool.acquire() as connection, connection.transaction():
-            await store.note_attempt(connection, job, reply, now)
-            if isinstance(verdict, Acknowledged):
-                await self._acknowledge(connection, job, verdict)
-                return
-            await store.again(connection, job, verdict, now)
-            if verdict.disable:
-                log.error("notice_endpoint_disabled", recipient=endpoint.recipient)
-                await store.disable(connection, endpoint, now)
-
-    async def _acknowledge(self, tx: Connection, job: Job, said: Acknowledged) -> None:
-        stage: Stage = "refused" if said.outcome == "refused" else "applied"
-        at = self.clock()
-        if await store.close(tx, job, "acknowledged", at, outcome=said.outcome, reason=said.reason, attempted=True):
-            await self._say(tx, job, "acknowledged", [self._receipt(job, stage, said.outcome, said.reason)])
-
-    async def _skip(self, job: Job) -> None:
-        """The member is erased: nobody can read the notice any more, and nobody has to."""
-        async with self.pool.acquire() as connection, connection.transaction():
-            if await store.close(connection, job, "skipped_destroyed", self.clock()):
-                await self._say(connection, job, "skipped_destroyed", [self._receipt(job, "skipped_destroyed")])
-
-    async def _refuse(self, job: Job, code: str) -> None:
-        """A fault that no repetition mends: the record to the dead letters, and whoever waits is told."""
-        log.error("notice_refused", code=code, recipient=job.recipient)
-        letter = outgoing.dead_letter(job, code)
-        async with self.pool.acquire() as connection, connection.transaction():
-            if await store.close(connection, job, "refused", self.clock(), reason=code):
-                await self._say(connection, job, "refused", [letter, self._receipt(job, "refused", None, code)])
-
-    async def _say(self, tx: Connection, job: Job, state: str, records: list[Record]) -> None:
-        await outgoing.append_new(tx, records)
-        CLOSED.labels(job.recipient, state).inc()
-        self.nudge()
-
-    def _receipt(self, job: Job, stage: Stage, outcome: Outcome | None = None, reason: str | None = None) -> Record:
-        return outgoing.receipt(
-            change_id=job.change_id,
-            member_ref=job.member_ref,
-            seq=job.seq,
-            recipient=job.recipient,
-            stage=stage,
-            at=self.clock(),
-            outcome=outcome,
-            reason=reason,
-        )
-
-
-def _envelope(job: Job) -> Envelope:
-    return from_headers((name, text.encode()) for name, text in job.headers.items())
-
-
-def _result(reply: Reply, verdict: Acknowledged | model.Again) -> str:
-    if isinstance(verdict, Acknowledged):
-        return "acknowledged"
-    if verdict.disable:
-        return "gone"
-    return "delivered" if reply.is_success else "failed"
+        if reply is not None:
+            numbers, jitter = self._attempts.plan.circuit, self._attempts.jitter()
+            lane.circuit = circuit.after(lane.circuit, reply, self._attempts.clock(), jitter, numbers)
