@@ -13,6 +13,7 @@ from schemas.base import ActorKind, Instant, ItemName, RecipientId, RecipientKin
 Stage = Literal[
     "accepted",
     "relayed",
+    "manual",
     "applied",
     "sealed",
     "superseded",
@@ -20,11 +21,9 @@ Stage = Literal[
     "refused",
     "late",
     "retained",
-    "manual",
-    "overtaken",
 ]
 ANSWERED: frozenset[Stage] = frozenset({"applied", "superseded", "skipped_destroyed", "refused"})
-"""The stages that end the wait for a recipient. `manual` and `overtaken` (notices only) say what it waits for."""
+"""The stages that end the wait for a recipient."""
 
 RECEIPT_TYPE = "kr.dongui.receipt.v1"
 DISCLOSURE_TYPE = "kr.dongui.disclosure.v1"
@@ -44,8 +43,8 @@ class Receipt(Shape):
     `retention` answers for one statutory record (`record_id`): `retained`, `skipped_destroyed` or `refused`; its
     `change_id` is the change of the member because of which the record moved.
 
-    A notice that a newer correction overtook is `overtaken`, and `superseded` once the newer change `superseded_by`
-    is answered, with that one's outcome. `manual`: staff tell the third party by e-mail or post (`reason`).
+    A notice that failed and was overtaken by a newer correction is `superseded`: `superseded_by` is the newer change,
+    and once that one is answered a second receipt carries its outcome. `manual`: staff tell the third party.
     """
 
     change_id: Uuid

@@ -56,7 +56,7 @@ def _recipient(row: asyncpg.Record) -> dict[str, Any]:
         "at": row["at"],
         "relayed_at": row["relayed_at"],
     }
-    return told | {k: row[k] for k in ("outcome", "reason", "superseded_by") if row[k] is not None}
+    return told | {k: row[k] for k in ("outcome", "reason") if row[k] is not None}
 
 
 def change_not_found() -> Problem:

@@ -44,7 +44,6 @@ async def acknowledge(consent: Consent, notice_id: str, recipient: str | None, b
             [receipt.at],
             [receipt.outcome],
             [receipt.reason],
-            [None],
         )
         await outbox.append(connection, [_carrier(receipt)])
     consent.nudge()

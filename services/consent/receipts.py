@@ -9,7 +9,7 @@ from aiokafka import ConsumerRecord
 from schemas import codec
 from schemas.codec import CodecError
 from schemas.envelope import from_headers
-from schemas.receipts import ANSWERED, Receipt
+from schemas.receipts import Receipt
 from services.consent import retained
 from services.consent.store import SQL
 from services.runtime.postgres import Connection
@@ -39,7 +39,6 @@ async def record(tx: Connection, batch: Sequence[ConsumerRecord[Any, Any]]) -> N
             [r.at for r in answers],
             [r.outcome for r in answers],
             [r.reason for r in answers],
-            [r.superseded_by for r in answers],
         )
 
 
@@ -54,10 +53,10 @@ def _receipt(found: ConsumerRecord[Any, Any]) -> Receipt | None:
 
 
 def _last_per_delivery(receipts: list[Receipt]) -> list[Receipt]:
-    """One row per delivery and statement: what is no answer gives way, `refused` to what a redrive brought later."""
+    """One row per delivery and statement: `refused` gives way to what a redrive brought later."""
     last: dict[tuple[str, str], Receipt] = {}
     for receipt in receipts:
         present = last.get((receipt.change_id, receipt.recipient))
-        if present is None or present.stage == "refused" or present.stage not in ANSWERED:
+        if present is None or present.stage == "refused":
             last[receipt.change_id, receipt.recipient] = receipt
     return list(last.values())

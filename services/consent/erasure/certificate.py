@@ -30,8 +30,6 @@ STAGES: Final = {
     "accepted": "답하지 않음",
     "relayed": "답하지 않음",
     "late": "답하지 않음",
-    "manual": "답하지 않음",
-    "overtaken": "답하지 않음",
     "refused": "처리 오류",
 }
 

@@ -101,7 +101,7 @@ SELECT change_id, member_ref, seq, name, accepted_at, sealed_at, leaf_index FROM
 SELECT change_id, seq, name, accepted_at, sealed_at, leaf_index FROM change WHERE member_ref = $1 ORDER BY seq
 
 -- name: list_deliveries
-SELECT recipient, kind, stage, at, relayed_at, outcome, reason, superseded_by FROM delivery WHERE change_id = $1 ORDER BY kind, recipient
+SELECT recipient, kind, stage, at, relayed_at, outcome, reason FROM delivery WHERE change_id = $1 ORDER BY kind, recipient
 
 -- name: lock_delivery_of_notice
 SELECT 1 FROM delivery WHERE (change_id, recipient) = (SELECT change_id, recipient FROM notice WHERE notice_id = $1)
@@ -127,15 +127,13 @@ WHERE d.change_id = r.change_id AND d.recipient = r.recipient AND d.relayed_at I
 
 -- name: record_answers
 WITH answer AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::uuid[])
-      AS t(change_id, recipient, stage, at, outcome, reason, superseded_by)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[])
+      AS t(change_id, recipient, stage, at, outcome, reason)
 ), answered AS (
-    UPDATE delivery d SET stage = a.stage, at = a.at, outcome = a.outcome, reason = a.reason,
-           superseded_by = a.superseded_by
+    UPDATE delivery d SET stage = a.stage, at = a.at, outcome = a.outcome, reason = a.reason
     FROM answer a
-    WHERE d.change_id = a.change_id AND d.recipient = a.recipient AND d.stage <> a.stage
-      AND d.stage IN ('accepted', 'relayed', 'late', 'manual', 'overtaken', 'refused')
-      AND NOT (d.stage = 'refused' AND a.stage IN ('manual', 'overtaken'))
+    WHERE d.change_id = a.change_id AND d.recipient = a.recipient
+      AND (d.stage IN ('accepted', 'relayed', 'late') OR (d.stage = 'refused' AND a.stage <> 'refused'))
     RETURNING d.change_id, d.recipient, d.stage, d.at, d.outcome
 ), applied AS (
     UPDATE disclosure x SET applied_at = y.at FROM answered y
@@ -143,7 +141,6 @@ WITH answer AS (
 )
 UPDATE notice n SET outcome = coalesce(y.outcome, y.stage), acknowledged_at = y.at FROM answered y
 WHERE n.change_id = y.change_id AND n.recipient = y.recipient AND n.acknowledged_at IS NULL
-  AND y.stage NOT IN ('manual', 'overtaken')
 
 -- name: record_seals
 UPDATE change c SET sealed_at = s.at, leaf_index = s.leaf_index
@@ -155,7 +152,7 @@ SELECT recipient, kind, count(*) AS changes, extract(epoch FROM now() - min(acce
        min(accepted_at) FILTER (WHERE name IN ('withdrawn', 'withdrawal_requested', 'suspended', 'erased'))
          AS oldest_withdrawal_at
 FROM delivery JOIN change USING (change_id)
-WHERE stage IN ('accepted', 'relayed', 'manual', 'overtaken') GROUP BY recipient, kind ORDER BY kind, recipient
+WHERE stage IN ('accepted', 'relayed') GROUP BY recipient, kind ORDER BY kind, recipient
 
 -- name: idempotent_lock
 SELECT pg_try_advisory_xact_lock(hashtextextended($1 || chr(10) || $2, 7318404))

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -18,11 +17,11 @@ from aiokafka import AIOKafkaConsumer
 from schemas.topics import NOTICES, RECEIPTS
 from services.propagator import agents, watchdog
 from services.propagator.keys import ContentKeys
-from services.propagator.notices import answers, desk, endpoints, plan, post, signing
+from services.propagator.notices import answers, by_hand, desk, endpoints, plan, post, signing
 from services.propagator.notices.attempt import Attempts
-from services.propagator.notices.endpoints import Directory
+from services.propagator.notices.by_hand import Channel
+from services.propagator.notices.endpoints import Endpoint
 from services.propagator.notices.ingest import Ingest
-from services.propagator.notices.plan import Plan
 from services.propagator.notices.sender import Sender
 from services.propagator.transport import leave
 from services.propagator.watchdog import Watchdog
@@ -51,10 +50,10 @@ class Parts:
     settings: Settings
     pool: asyncpg.Pool
     relay: Relay
-    attempts: Attempts
     sender: Sender
     ingest: Ingest
-    directory: Directory
+    endpoints: dict[str, Endpoint]
+    by_hand: dict[str, Channel]
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     app: faust.App | None = None
     watchdog: Watchdog | None = None
@@ -70,23 +69,25 @@ class Parts:
 
 
 @contextlib.asynccontextmanager
-async def build(settings: Settings, *, numbers: Plan | None = None) -> AsyncIterator[Parts]:
+async def build(settings: Settings, *, timeout_s: float | None = None) -> AsyncIterator[Parts]:
     """Open what the process needs, close it after. Raises MissingSettingsError, EndpointError, SigningKeyError.
 
-    `numbers` None = those of `delivery.toml`.
+    `timeout_s` None = the one of `delivery.toml`.
     """
     settings.require(*REQUIRED)
     assert settings.consent_url
+    assert settings.webhook_signing_key_file
     production = settings.profile != "dev"
     known = endpoints.parse(settings.third_parties, production=production)
-    chosen = numbers or plan.load()
-    signer = _signer(settings)
+    numbers, channels = plan.load(), by_hand.channels(settings.third_parties)
+    files = (settings.webhook_signing_key_file, settings.webhook_signing_key_old_file)
+    signer = signing.Signer(*(signing.seed_of(path.read_bytes()) for path in files if path))
     dsn = settings.secret("notices_dsn")
     relay = Relay(dsn, partial(kafka.producer, settings), prefix=settings.topic_prefix, application="notices-relay")
     pool = await postgres.open_pool(dsn, size=POOL_SIZE, application=NAME)
     try:
         async with (
-            post.session(production=production, timeout_s=chosen.timeout_s) as outside,
+            post.session(production=production, timeout_s=timeout_s or numbers.timeout_s) as outside,
             aiohttp.ClientSession() as inside,
         ):
             attempts = Attempts(
@@ -94,20 +95,14 @@ async def build(settings: Settings, *, numbers: Plan | None = None) -> AsyncIter
                 keys=ContentKeys(inside, settings.consent_url, settings.secret("notices_token")),
                 client=outside,
                 signer=signer,
-                plan=chosen,
+                plan=numbers,
                 clock=utc_now,
                 nudge=relay.nudge,
-                jitter=random.random,
             )
-            yield Parts(settings, pool, relay, attempts, Sender(attempts, known), Ingest(pool, utc_now), known)
+            sender = Sender(attempts=attempts, endpoints=known)
+            yield Parts(settings, pool, relay, sender, Ingest(pool, utc_now), known, channels)
     finally:
         pool.terminate()  # what is in a transaction now was not recorded: it is done again at the next start
-
-
-def _signer(settings: Settings) -> signing.Signer:
-    """Read the present ed25519 seed, and the one it replaces while both are good."""
-    files = [settings.webhook_signing_key_file, settings.webhook_signing_key_old_file]
-    return signing.Signer(*(signing.seed_of(path.read_bytes()) for path in files if path))
 
 
 async def run(settings: Settings) -> None:
@@ -131,7 +126,8 @@ async def work(parts: Parts) -> None:
         asyncio.create_task(_follow_receipts(parts)),
         asyncio.create_task(_ingest(parts)),
         asyncio.create_task(parts.sender.run(parts.stop)),
-        asyncio.create_task(desk.watch(parts.pool, parts.directory, utc_now, parts.stop)),
+        asyncio.create_task(by_hand.run(parts.sender.attempts, parts.by_hand, parts.stop)),
+        asyncio.create_task(desk.watch(parts.pool, parts.endpoints, utc_now, parts.stop)),
     ]
     stopping = asyncio.create_task(parts.stop.wait())
     await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)

@@ -4,6 +4,7 @@ Nothing is recorded before the answer. A process that dies between the POST and 
 run out: the same notice is then sent again under the same webhook-id.
 """
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from schemas.events import Notice
 from schemas.topics import NOTICES
 from services.propagator.keys import ContentKeys, Found, KeyServiceError
 from services.propagator.notices import endings, model, order, outgoing, post, store
-from services.propagator.notices.endpoints import Channel, Endpoint
+from services.propagator.notices.endpoints import Endpoint
 from services.propagator.notices.model import Acknowledged, Again, Attempted, Reply, TooLargeError
 from services.propagator.notices.order import Waits
 from services.propagator.notices.plan import Plan
@@ -49,7 +50,7 @@ class Attempts:
     plan: Plan
     clock: Clock
     nudge: Callable[[], None]
-    jitter: Callable[[], float]
+    jitter: Callable[[], float] = random.random
 
     async def warm(self, jobs: list[Job]) -> None:
         """Fetch the keys of a batch by one request; what goes wrong here shows when each job asks."""
@@ -73,7 +74,7 @@ class Attempts:
         await self._record(endpoint, job, notice, reply)
         return reply
 
-    async def leave(self, channel: Channel, job: Job) -> None:
+    async def leave(self, channel: str, job: Job) -> None:
         """Leave one notice to staff, who tell the third party by e-mail or post; an erased member's to nobody."""
         if not isinstance(await self._key(job), bytes):
             return
@@ -123,7 +124,7 @@ class Attempts:
 
     async def _post(self, endpoint: Endpoint, job: Job, notice_id: str, body: bytes) -> Reply:
         now = self.clock()
-        headers = self.signer.headers(notice_id, now, body, endpoint.secrets(now))
+        headers = self.signer.headers(notice_id, now, body, *endpoint.secrets)
         if trace := job.headers.get("traceparent"):
             headers["traceparent"] = trace
         return await post.post(self.client, endpoint, headers, body)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -10,7 +11,7 @@ import structlog
 from prometheus_client import Gauge
 
 from services.propagator.notices import store
-from services.propagator.notices.endpoints import Directory
+from services.propagator.notices.endpoints import Endpoint
 from services.propagator.notices.model import Waiting
 from services.runtime.clock import Clock
 from services.runtime.postgres import DATABASE_ERRORS
@@ -22,34 +23,30 @@ DISABLED = Gauge("dongui_notice_endpoint_disabled", "1 when the endpoint answere
 log = structlog.get_logger("notices")
 
 
-async def watch(pool: asyncpg.Pool, directory: Directory, clock: Clock, stop: asyncio.Event) -> None:
+async def watch(pool: asyncpg.Pool, endpoints: Mapping[str, Endpoint], clock: Clock, stop: asyncio.Event) -> None:
     """Look every few seconds until `stop`; a database that is away is looked at again later."""
     while not stop.is_set():
         try:
-            await look(pool, directory, clock())
+            await look(pool, endpoints, clock())
         except DATABASE_ERRORS as error:
             log.warning("notices_database_unavailable", error=type(error).__name__)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LOOK_S)
 
 
-async def look(pool: asyncpg.Pool, directory: Directory, now: datetime) -> None:
+async def look(pool: asyncpg.Pool, endpoints: Mapping[str, Endpoint], now: datetime) -> None:
     """Write into the rows why they wait, and set the gauges."""
-    disabled, paused = await store.disabled_urls(pool), await store.paused(pool)
-    for endpoint in directory.webhooks.values():
+    disabled = await store.disabled_urls(pool)
+    for endpoint in endpoints.values():
         DISABLED.labels(endpoint.recipient).set((endpoint.recipient, endpoint.url) in disabled)
     for recipient in {row["recipient"] for row in await store.census(pool)}:
-        if recipient not in directory.manual:  # those are left to staff one by one, with a receipt for each
-            await store.wait_as(pool, recipient, _why(recipient, directory, disabled, paused))
+        await store.wait_as(pool, recipient, _why(endpoints.get(recipient), disabled))
     _show(await store.census(pool), now)
 
 
-def _why(recipient: str, directory: Directory, disabled: set[tuple[str, str]], paused: set[str]) -> Waiting:
-    endpoint = directory.webhooks.get(recipient)
+def _why(endpoint: Endpoint | None, disabled: set[tuple[str, str]]) -> Waiting:
     if endpoint is None:
         return "no_endpoint"
-    if recipient in paused:
-        return "paused"
     return "disabled" if (endpoint.recipient, endpoint.url) in disabled else "pending"
 
 

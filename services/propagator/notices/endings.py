@@ -28,7 +28,7 @@ async def skipped(tx: Connection, job: Job, end: End) -> bool:
 
 
 async def refused(tx: Connection, job: Job, end: End) -> bool:
-    """A fault that no repetition mends: dead letter and receipt; what it overtook goes again. False as above."""
+    """A fault that no repetition mends: dead letter and receipt. What it overtook waits on. False as above."""
     assert end.reason
     return await _ended(tx, job, end, "refused", extra=[outgoing.dead_letter(job, end.reason)])
 
@@ -45,9 +45,8 @@ async def _ended(
 
 
 async def of_overtaken(tx: Connection, position: int, end: End) -> None:
-    """End what a notice overtook as the notice itself ended: answered with it, moot with it, or sent after all."""
+    """End what a notice overtook as the notice itself ended: answered with it, or moot with it."""
     if end.state == "refused":
-        await store.reopen_overtaken(tx, position, end.at)
         return
     state: Literal["skipped_destroyed", "superseded"] = (
         "skipped_destroyed" if end.state == "skipped_destroyed" else "superseded"
@@ -60,5 +59,5 @@ async def of_overtaken(tx: Connection, position: int, end: End) -> None:
 async def overtaken(tx: Connection, job: Job, positions: tuple[int, ...], at: datetime) -> int:
     """Let a job go in place of older ones; return how many it overtook."""
     gone = await store.overtake(tx, positions, job, at)
-    await outgoing.append_new(tx, [outgoing.receipt(about, "overtaken", at) for about in gone])
+    await outgoing.append_new(tx, [outgoing.receipt(about, "superseded", at) for about in gone])
     return len(gone)

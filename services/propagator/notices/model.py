@@ -15,7 +15,7 @@ BODY_BYTES_MAX: Final = 20_000
 REASON: Final = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 OUTCOMES: Final = frozenset({"corrected", "not_held", "refused"})
 Outcome = Literal["corrected", "not_held", "refused"]
-Waiting = Literal["pending", "no_endpoint", "disabled", "paused", "manual", "delivered"]
+Waiting = Literal["pending", "no_endpoint", "disabled", "manual", "delivered"]
 MASK: Final = "***"
 
 

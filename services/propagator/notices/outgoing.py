@@ -38,10 +38,11 @@ def receipt(
         reason=reason,
         superseded_by=about.superseded_by,
     )
+    statement = f"{about.recipient}/{stage}/{outcome or ''}"
+    if about.superseded_by:
+        statement += f"/{about.superseded_by}"
     envelope = Envelope(
-        id=str(
-            uuid.uuid5(uuid.UUID(about.change_id), f"{about.recipient}/{stage}/{about.superseded_by or outcome or ''}")
-        ),
+        id=str(uuid.uuid5(uuid.UUID(about.change_id), statement)),
         type=RECEIPT_TYPE,
         source=SOURCE,
         subject=about.member_ref,

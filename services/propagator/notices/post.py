@@ -10,7 +10,9 @@ from services.propagator.notices import egress
 from services.propagator.notices.endpoints import Endpoint
 from services.propagator.notices.model import Reply
 
+TIMEOUT_S: Final = 20.0
 ANSWER_BYTES_MAX: Final = 4096
+CONNECTIONS_PER_HOST: Final = 16
 FIXED_HEADERS: Final = {
     "Content-Type": "application/json",
     "User-Agent": "dongui-notices/1",
@@ -19,13 +21,13 @@ FIXED_HEADERS: Final = {
 }
 
 
-def session(*, production: bool, timeout_s: float) -> aiohttp.ClientSession:
-    """Return the client of all endpoints; call it inside the running loop and close it after.
-
-    The connector limits nothing: a limit over all would let the dead take the places of the living. The sender
-    limits each third party instead.
-    """
-    connector = aiohttp.TCPConnector(socket_factory=egress.socket_factory(production=production), limit=0)
+def session(*, production: bool, timeout_s: float = TIMEOUT_S) -> aiohttp.ClientSession:
+    """Return the client of all endpoints; call it inside the running loop and close it after."""
+    connector = aiohttp.TCPConnector(
+        socket_factory=egress.socket_factory(production=production),
+        limit=0,  # over all: else the dead would take the places of the living
+        limit_per_host=CONNECTIONS_PER_HOST,
+    )
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),

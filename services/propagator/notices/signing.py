@@ -1,15 +1,13 @@
 """Pure: the signatures of Standard Webhooks 1.0, over `<id>.<timestamp>.<body>`.
 
 `v1a` (ed25519) proves to anybody who sent it; `v1` (HMAC-SHA256 under the endpoint's secret) suits receivers
-whose library knows nothing else. Both are in the one header, so a receiver checks whichever it can. While keys are
-being rotated there is one signature for each good key, new ones first.
+whose library knows nothing else. Both are in the one header, so a receiver checks whichever it can.
 """
 
 import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -49,31 +47,41 @@ def _base64(text: bytes) -> bytes:
 
 
 class Signer:
-    """Signs for every endpoint with our ed25519 keys, and with the endpoint's own secrets."""
+    """Signs for every endpoint with one ed25519 key, and with the endpoint's own secret.
 
-    def __init__(self, *seeds: bytes) -> None:
-        """Take the present seed first, then the one it replaces."""
-        self._keys = [Ed25519PrivateKey.from_private_bytes(seed) for seed in seeds]
+    While a key is being replaced both sign: each signature stands in the header by itself, and one good one is enough.
+    """
 
-    @property
-    def public_keys(self) -> list[str]:
-        """What third parties verify `v1a` with, the present one first: `whpk_` + base64 of 32 bytes."""
-        raw = [key.public_key().public_bytes_raw() for key in self._keys]
-        return [PUBLIC_PREFIX + base64.b64encode(one).decode() for one in raw]
+    def __init__(self, seed: bytes, *earlier: bytes) -> None:
+        self._keys = [Ed25519PrivateKey.from_private_bytes(one) for one in (seed, *earlier)]
 
     @property
     def public_key(self) -> str:
-        """The present one."""
+        """What third parties verify `v1a` with: `whpk_` + base64 of 32 bytes."""
         return self.public_keys[0]
 
-    def headers(self, message_id: str, at: datetime, body: bytes, secrets: Sequence[bytes]) -> dict[str, str]:
+    @property
+    def public_keys(self) -> list[str]:
+        """The public keys of all that sign now, the one that stays first."""
+        return [PUBLIC_PREFIX + _text(key.public_key().public_bytes_raw()) for key in self._keys]
+
+    def headers(self, message_id: str, at: datetime, body: bytes, *secrets: bytes) -> dict[str, str]:
         """Return the three headers of one attempt made at `at` (aware; whole UTC seconds are sent)."""
         stamp = str(int(at.timestamp()))
         signed = f"{message_id}.{stamp}.".encode() + body
-        mine = [f"v1a,{base64.b64encode(key.sign(signed)).decode()}" for key in self._keys]
-        shared = [f"v1,{base64.b64encode(hmac.digest(s, signed, hashlib.sha256)).decode()}" for s in secrets]
+        mine = [f"v1a,{_text(key.sign(signed))}" for key in self._keys]
+        shared = [f"v1,{_text(hmac.digest(secret, signed, hashlib.sha256))}" for secret in secrets]
         return {
             "webhook-id": message_id,
             "webhook-timestamp": stamp,
-            "webhook-signature": " ".join([*mine, *shared]),
+            "webhook-signature": " ".join(mine + shared),
         }
+
+
+def secret_text(secret: bytes) -> str:
+    """Return an endpoint's secret as its third party is given it."""
+    return SECRET_PREFIX + _text(secret)
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()

@@ -124,12 +124,12 @@ async def answered(tx: Connection, answers: Sequence[Answer]) -> list[tuple[int,
 
 
 async def due(pool: asyncpg.Pool, recipients: Sequence[str], now: datetime) -> list[str]:
-    """Return those of the third parties, not paused, for which a notice is due."""
+    """Return those of the third parties, for whom a notice is due."""
     return [row["recipient"] for row in await pool.fetch(SQL["due_recipients"], recipients, now)]
 
 
 async def claim(pool: asyncpg.Pool, recipient: str, url: str, limit: int, lease: Lease) -> list[Job]:
-    """Lease up to `limit` due notices of a third party that is neither paused nor disabled at this URL.
+    """Lease up to `limit` due notices of a third party that is not disabled at this URL.
 
     One that is behind older ones of the same member only when each of those has failed and none is being sent.
     """
@@ -161,11 +161,6 @@ async def close_overtaken(tx: Connection, position: int, end: End) -> list[Subje
     """End every notice that this one overtook, and those that they had overtaken; return them."""
     rows = await tx.fetch(SQL["close_overtaken"], position, end.state, end.outcome, end.reason, end.at)
     return [Subject(**dict(row)) for row in rows]
-
-
-async def reopen_overtaken(tx: Connection, position: int, due_at: datetime) -> None:
-    """The newer notice can't be sent after all: the older ones are sent again themselves."""
-    await tx.execute(SQL["reopen_overtaken"], position, due_at)
 
 
 async def leave_to_staff(tx: Connection, job: Job, look_at: datetime) -> bool:
@@ -214,8 +209,3 @@ async def wait_as(pool: asyncpg.Pool, recipient: str, state: Waiting) -> None:
 async def census(pool: asyncpg.Pool) -> list[asyncpg.Record]:
     """Return the open notices: rows of (recipient, state, notices, oldest)."""
     return await pool.fetch(SQL["census"])
-
-
-async def paused(pool: asyncpg.Pool) -> set[str]:
-    """Return the third parties to whom nothing is sent, by word of staff."""
-    return {row["recipient"] for row in await pool.fetch(SQL["paused_recipients"])}

@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,8 @@ from schemas.receipts import RECEIPT_TYPE, Receipt
 from schemas.topics import NOTICES, RECEIPTS
 from services.devstack.ports import free_ports
 from services.keyring import derive
-from services.propagator.notices import app, plan
+from services.propagator.notices import app, by_hand
 from services.propagator.notices.app import Parts
-from services.propagator.notices.sender import Sender
 from services.propagator.notices.signing import Signer
 from services.runtime import kafka
 from services.runtime.settings import Settings
@@ -264,14 +263,15 @@ async def until(pool: Any, statement: str, expected: Any, *arguments: Any, timeo
 def taken(*notices: Sealed, first_offset: int = 0) -> list[ConsumerRecord[Any, Any]]:
     """Return notices as a consumer hands them over."""
     return [
-        _record(NOTICES, first_offset + offset, one.notice.member_ref, one.value, one.headers)
+        a_record(NOTICES, first_offset + offset, one.notice.member_ref, one.value, one.headers)
         for offset, one in enumerate(notices)
     ]
 
 
-def _record(
+def a_record(
     topic: str, offset: int, key: str, value: bytes, headers: list[tuple[str, bytes]]
 ) -> ConsumerRecord[Any, Any]:
+    """Return a record as a consumer hands it over."""
     return ConsumerRecord(
         topic=topic,
         partition=0,
@@ -313,22 +313,32 @@ def called_back(one: Sealed) -> ConsumerRecord[Any, Any]:
         change_id=said.change_id,
     )
     headers = [(name, text.encode()) for name, text in to_headers(envelope).items()]
-    return _record(RECEIPTS, 0, said.member_ref, codec.encode_clear(said, envelope), headers)
+    return a_record(RECEIPTS, 0, said.member_ref, codec.encode_clear(said, envelope), headers)
 
 
 @contextlib.asynccontextmanager
-async def sending(settings: Settings, *, timeout_s: float = 20.0, **changes: Any) -> AsyncIterator[Parts]:
-    """Run the sender alone while the block runs, without jitter; `changes` are of the Sender."""
-    numbers = dataclasses.replace(plan.load(), timeout_s=timeout_s)
-    async with app.build(settings, numbers=numbers) as parts:
-        attempts = dataclasses.replace(parts.attempts, jitter=lambda: 0.0)
-        parts.sender = Sender(attempts, parts.directory, **changes)
-        running = asyncio.create_task(parts.sender.run(parts.stop))
+async def sending(
+    settings: Settings, *, timeout_s: float = 20.0, pause: timedelta | None = None, **changes: Any
+) -> AsyncIterator[Parts]:
+    """Run the sender alone while the block runs, without jitter.
+
+    `pause` is the circuit's, `changes` are of the Sender.
+    """
+    async with app.build(settings, timeout_s=timeout_s) as parts:
+        numbers = parts.sender.attempts.plan
+        if pause is not None:
+            numbers = dataclasses.replace(
+                numbers, circuit=dataclasses.replace(numbers.circuit, pause=pause, pause_max=pause)
+            )
+        attempts = dataclasses.replace(parts.sender.attempts, jitter=lambda: 0.0, plan=numbers)
+        sender = dataclasses.replace(parts.sender, attempts=attempts, **changes)
+        running = [sender.run(parts.stop), by_hand.run(attempts, parts.by_hand, parts.stop)]
+        ended = asyncio.gather(*running)
         try:
             yield parts
         finally:
             parts.stop.set()
-            await asyncio.wait_for(running, 15)
+            await asyncio.wait_for(ended, 15)
 
 
 @contextlib.asynccontextmanager

@@ -52,7 +52,7 @@ async def test_after_a_failure_the_newer_one_goes_at_once_and_answers_for_both(
         await due_now(parts)
         told = await partner.until(2)
         assert await _receipts(parts.pool) == [
-            (older.notice.change_id, "overtaken", None, newer.notice.change_id),
+            (older.notice.change_id, "superseded", None, newer.notice.change_id),
             (newer.notice.change_id, "applied", "corrected", None),
             (older.notice.change_id, "superseded", "corrected", newer.notice.change_id),
         ]
@@ -134,7 +134,7 @@ async def test_the_older_ones_of_an_erased_member_end_with_the_newer(
         await due_now(parts)
         await until(parts.pool, STATES, ["skipped_destroyed", "skipped_destroyed"])
         stages = [stage for _, stage, _, _ in await _receipts(parts.pool)]
-    assert stages == ["overtaken", "skipped_destroyed", "skipped_destroyed"]
+    assert stages == ["superseded", "skipped_destroyed", "skipped_destroyed"]
 
 
 @pytest.mark.parametrize("channel", ["email", "post"])

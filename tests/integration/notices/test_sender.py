@@ -143,7 +143,7 @@ async def test_410_stops_the_endpoint_and_staff_are_told(
         await parts.ingest.apply(taken(second, first_offset=1))
         await asyncio.sleep(0.8)
         await partner.until(1)
-        await desk.look(parts.pool, parts.directory, utc_now())
+        await desk.look(parts.pool, parts.endpoints, utc_now())
         assert await parts.pool.fetchval("SELECT count(*) FROM notice WHERE state = 'disabled'") == 2
         assert desk.DISABLED.labels(PARTNER)._value.get() == 1
         await parts.pool.execute("DELETE FROM disabled_endpoint")
@@ -266,7 +266,7 @@ async def test_a_recipient_without_an_endpoint_waits_and_is_told_once_it_has_one
 ) -> None:
     async with sending(settings.model_copy(update={"third_parties": {}})) as parts:
         await parts.ingest.apply(taken(sealed_notice(key_service)))
-        await desk.look(parts.pool, parts.directory, utc_now())
+        await desk.look(parts.pool, parts.endpoints, utc_now())
         assert await parts.pool.fetchval(STATE) == "no_endpoint"
     async with sending(settings) as parts:
         await until(parts.pool, STATE, "acknowledged")

@@ -89,5 +89,5 @@ def test_a_third_party_without_a_url_has_no_endpoint_yet() -> None:
     found = endpoints.parse(
         {"a-partner": {"url": None}, "b-partner": {"url": "https://b.example/", "secret": SECRET}}, production=True
     )
-    assert list(found.webhooks) == ["b-partner"]
-    assert "0123456789" not in repr(found.webhooks["b-partner"])
+    assert list(found) == ["b-partner"]
+    assert "0123456789" not in repr(found["b-partner"])

@@ -23,7 +23,7 @@ BODY = json.dumps({"type": "kr.dongui.member.corrected.v1", "data": {"name": "ê¹
 
 
 def _headers() -> dict[str, str]:
-    return Signer(SEED).headers("6f1c1d0e-0000-4000-8000-000000000001", AT, BODY, [secret_of(SECRET)])
+    return Signer(SEED).headers("6f1c1d0e-0000-4000-8000-000000000001", AT, BODY, secret_of(SECRET))
 
 
 def test_the_hmac_is_the_one_of_the_published_example() -> None:
@@ -32,7 +32,7 @@ def test_the_hmac_is_the_one_of_the_published_example() -> None:
         "msg_p5jXN8AQM9LWM0D4loKWxJek",
         datetime.fromtimestamp(1_614_265_330, UTC),
         b'{"test": 2432232314}',
-        [secret_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")],
+        secret_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
     )
     assert headers["webhook-timestamp"] == "1614265330"
     assert headers["webhook-signature"].split(" ")[1] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -45,7 +45,7 @@ def test_the_independent_library_takes_our_signature() -> None:
 
 def test_the_timestamp_is_in_whole_utc_seconds_whatever_the_zone() -> None:
     kst = AT.astimezone(KST)
-    again = Signer(SEED).headers("6f1c1d0e-0000-4000-8000-000000000001", kst, BODY, [secret_of(SECRET)])
+    again = Signer(SEED).headers("6f1c1d0e-0000-4000-8000-000000000001", kst, BODY, secret_of(SECRET))
     assert again == _headers()
     assert again["webhook-timestamp"] == "1795489230"
 
@@ -70,7 +70,7 @@ NEW_SECRET = "whsec_" + base64.b64encode(b"fedcba9876543210fedcba9876543210").de
 @pytest.mark.parametrize("secret", [SECRET, NEW_SECRET])
 @pytest.mark.parametrize("seed", [SEED, NEW_SEED])
 def test_while_keys_are_rotated_a_receiver_with_the_old_or_the_new_ones_verifies(secret: str, seed: bytes) -> None:
-    headers = Signer(NEW_SEED, SEED).headers("m-1", AT, BODY, [secret_of(NEW_SECRET), secret_of(SECRET)])
+    headers = Signer(NEW_SEED, SEED).headers("m-1", AT, BODY, secret_of(NEW_SECRET), secret_of(SECRET))
     with time_machine.travel(AT, tick=False):
         assert Webhook(secret).verify(BODY, headers) == json.loads(BODY)
     public = Ed25519PublicKey.from_public_bytes(base64.b64decode(Signer(seed).public_key.removeprefix("whpk_")))

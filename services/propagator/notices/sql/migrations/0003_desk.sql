@@ -1,10 +1,9 @@
 -- migrate:up
 
--- paused: by staff. manual: staff tell this third party. overtaken: a newer notice goes in its place; superseded:
--- and was answered.
+-- manual: staff tell this third party. overtaken: a newer notice goes in its place; superseded: and was answered.
 ALTER TABLE notice DROP CONSTRAINT notice_state_check;
 ALTER TABLE notice ADD CONSTRAINT notice_state_check CHECK (state IN (
-    'pending', 'no_endpoint', 'disabled', 'paused', 'manual', 'delivered', 'overtaken',
+    'pending', 'no_endpoint', 'disabled', 'manual', 'delivered', 'overtaken',
     'acknowledged', 'superseded', 'skipped_destroyed', 'refused'));
 
 -- Known once a notice has been opened: its webhook-id, its items, and the body with its values masked.
@@ -19,46 +18,23 @@ CREATE INDEX notice_by_recipient ON notice (recipient, position);
 
 DROP INDEX notice_due;
 CREATE INDEX notice_due ON notice (recipient, due_at, position)
-    WHERE state IN ('pending', 'no_endpoint', 'disabled', 'paused', 'manual', 'delivered');
+    WHERE state IN ('pending', 'no_endpoint', 'disabled', 'manual', 'delivered');
 DROP INDEX notice_undelivered;
 CREATE INDEX notice_undelivered ON notice (recipient, member_ref, seq)
-    WHERE state IN ('pending', 'no_endpoint', 'disabled', 'paused');
+    WHERE state IN ('pending', 'no_endpoint', 'disabled');
 
 -- What may be kept of an answer: its codes, or its size. Never its text.
 ALTER TABLE attempt ADD COLUMN answer jsonb;
 
-CREATE TABLE paused_recipient (
-    recipient text PRIMARY KEY,
-    paused_by text NOT NULL,
-    paused_at timestamptz NOT NULL,
-    reason text NOT NULL
-);
-
--- Notices sent again on somebody's word. The same key asks for the same redelivery.
+-- Notices sent again on somebody's word.
 CREATE TABLE redelivery (
     redelivery_id uuid PRIMARY KEY,
     asked_by text NOT NULL,
-    key text NOT NULL,
     asked_at timestamptz NOT NULL,
     reason text NOT NULL,
     selection jsonb NOT NULL,
     notices int NOT NULL,
-    skipped jsonb NOT NULL,
-    UNIQUE (asked_by, key)
+    skipped jsonb NOT NULL
 );
 
--- Tests of an endpoint: they name no member.
-CREATE TABLE ping (
-    ping_id uuid PRIMARY KEY,
-    recipient text NOT NULL,
-    asked_by text NOT NULL,
-    at timestamptz NOT NULL,
-    status int,
-    milliseconds int NOT NULL,
-    error text,
-    answer jsonb NOT NULL
-);
-CREATE INDEX ping_by_recipient ON ping (recipient, at);
-
-GRANT SELECT, INSERT, DELETE ON paused_recipient TO {role};
-GRANT SELECT, INSERT ON redelivery, ping TO {role};
+GRANT SELECT, INSERT ON redelivery TO {role};
