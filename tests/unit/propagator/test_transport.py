@@ -203,7 +203,7 @@ async def test_a_batch_is_cut_applied_again_after_an_error_and_only_then_marked(
             raise OSError
 
     made: Any = Batch([1, 2, 3, 4, 5])
-    await agents._apply_all(app, apply, made, 2)
+    await agents._apply_all(app, apply, [made], 2)
     assert seen == [[1, 2], [3, 4], [3, 4], [5]]
     assert made.applied
 
@@ -221,6 +221,6 @@ async def test_when_the_budget_is_spent_the_process_is_left_and_nothing_is_marke
     monkeypatch.setattr(agents, "RETRY_BUDGET_S", -1.0)
     made: Any = Batch([1])
     with pytest.raises(LeftError) as left:
-        await agents._apply_all(app, apply, made, 2)
+        await agents._apply_all(app, apply, [made], 2)
     assert left.value.args == (71, "retry_budget_spent")
     assert not made.applied
