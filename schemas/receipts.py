@@ -11,7 +11,16 @@ from pydantic import Field, StringConstraints, model_validator
 from schemas.base import ActorKind, Instant, ItemName, RecipientId, RecipientKind, Role, Sequence, Shape, Uuid
 
 Stage = Literal[
-    "accepted", "relayed", "applied", "sealed", "superseded", "skipped_destroyed", "refused", "late", "retained"
+    "accepted",
+    "relayed",
+    "manual",
+    "applied",
+    "sealed",
+    "superseded",
+    "skipped_destroyed",
+    "refused",
+    "late",
+    "retained",
 ]
 ANSWERED: frozenset[Stage] = frozenset({"applied", "superseded", "skipped_destroyed", "refused"})
 """The stages that end the wait for a recipient."""

@@ -35,7 +35,7 @@ async def lag(consent: Consent) -> list[dict[str, Any]]:
 async def _with_recipients(consent: Consent, row: asyncpg.Record) -> dict[str, Any]:
     found = await consent.pool.fetch(SQL["list_deliveries"], row["change_id"])
     recipients = [_recipient(d) for d in found]
-    answered = all(d["stage"] in ANSWERED for d in found)
+    answered = all(d["stage"] in ANSWERED and not d["overtaken"] for d in found)
     return {
         "change_id": row["change_id"],
         "change": row["name"],
