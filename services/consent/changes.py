@@ -19,6 +19,13 @@ async def shown(consent: Consent, change_id: str) -> tuple[str, dict[str, Any]]:
     return row["member_ref"], await _with_recipients(consent, row)
 
 
+async def refuse_other_member(consent: Consent, change_id: str, member_ref: str) -> None:
+    """Raise Problem 404 unless the change is this member's."""
+    row = await consent.pool.fetchrow(SQL["read_change"], change_id)
+    if row is None or row["member_ref"] != member_ref:
+        raise change_not_found()
+
+
 async def of_member(consent: Consent, member_ref: str) -> list[dict[str, Any]]:
     """Return every change of a member in order, each with its recipients; 404 for an unknown member."""
     rows = await consent.pool.fetch(SQL["list_changes"], member_ref)

@@ -3,13 +3,17 @@
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse
 
+from services.consent import changes
 from services.consent.access import OFFICERS, STAFF, Ask, Write, send
 from services.consent.bodies import AcknowledgementBody
-from services.consent.corrections import manual, register
+from services.consent.corrections import issue, manual, register
 from services.consent.corrections.manual import ManualBody
 from services.consent.corrections.register import Answerer
+from services.consent.erasure.api import UNSTORED
+from services.consent.rights.html import HEADERS
 from services.runtime.problem import Problem
 
 router = APIRouter(tags=["corrections"])
@@ -50,8 +54,21 @@ async def sent_by_hand(ask: Write, notice_id: str, body: ManualBody, response: R
     return send(response, await manual.sent(ask.consent, _uuid(notice_id), body, by, key))
 
 
-def _uuid(text: str) -> str:
+@router.get("/v1/changes/{change_id}/certificate", response_model=None)
+async def read_certificate(ask: Ask, change_id: str, request: Request) -> Response | dict[str, Any]:
+    """Return the certificate of an answered change: JSON with its JWS, or a Korean page for `Accept: text/html`."""
+    principal = ask.require("service", "member", *STAFF)
+    canonical = _uuid(change_id, changes.change_not_found())
+    if not principal.has("service", *STAFF):
+        await changes.refuse_other_member(ask.consent, canonical, principal.sub)
+    issued = await issue.issue(ask.consent, request.app.state.certificates, canonical)
+    if request.headers.get("accept", "").startswith("text/html"):
+        return HTMLResponse(issued.page, headers={**HEADERS, **UNSTORED})
+    return issued.shown()
+
+
+def _uuid(text: str, otherwise: Problem | None = None) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError as error:
-        raise register.notice_not_found() from error
+        raise otherwise or register.notice_not_found() from error

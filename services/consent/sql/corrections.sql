@@ -84,3 +84,22 @@ SELECT position, notice_id, member_ref, created_at FROM notice n
 WHERE acknowledged_at IS NULL AND position > $1 AND created_at < $2
   AND NOT EXISTS (SELECT FROM duty d WHERE d.kind = 'notice_answer' AND d.subject = n.notice_id)
 ORDER BY position LIMIT $3
+
+-- name: certificate_change
+SELECT change_id, member_ref, seq, name, fact, accepted_at, leaf_index FROM change WHERE change_id = $1
+
+-- name: certificate_recipients
+SELECT d.recipient, d.kind, d.stage, d.at, d.outcome, d.reason, n.notice_id, n.answered_via, n.evidence,
+       CASE d.kind WHEN 'third_party' THEN n.acknowledged_at IS NOT NULL
+            ELSE d.stage IN ('applied', 'superseded', 'skipped_destroyed') END AS answered,
+       x.change_id AS newer_change, x.stage AS newer_stage, x.outcome AS newer_outcome, x.reason AS newer_reason
+FROM delivery d
+LEFT JOIN notice n ON n.change_id = d.change_id AND n.recipient = d.recipient
+LEFT JOIN LATERAL (
+    SELECT e.change_id, e.stage, e.outcome, e.reason FROM notice m
+    JOIN delivery e ON e.change_id = m.change_id AND e.recipient = m.recipient
+    WHERE n.outcome = 'superseded' AND m.member_ref = n.member_ref AND m.recipient = n.recipient AND m.seq > n.seq
+      AND m.items @> n.items AND m.acknowledged_at IS NOT NULL AND m.outcome <> 'superseded'
+    ORDER BY m.seq LIMIT 1
+) x ON true
+WHERE d.change_id = $1 ORDER BY d.kind, d.recipient

@@ -12,9 +12,12 @@ from schemas.envelope import Envelope, to_headers
 from schemas.receipts import RECEIPT_TYPE, Receipt, RegisterEntry
 from schemas.topics import RECEIPTS
 from services.consent import receipts
-from services.consent.corrections import escalate
+from services.consent.corrections import escalate, issue
+from services.consent.erasure.certificate import Signer
+from services.consent.erasure.issue import Issuer
 from services.policy.calendar import last_day
 from services.runtime.clock import KST
+from services.runtime.problem import Problem
 from tests.integration.consent.harness import Service, a_token, bearer
 
 PARTNER = bearer(a_token("demo-partner", "third_party"))
@@ -357,3 +360,34 @@ async def test_a_request_that_is_refused_or_only_asked_tells_nobody(silent: Serv
     assert gone.status_code == 200, gone.text
     assert await notices(silent) == []
     assert await stale(silent, ref) == [[]]
+
+
+async def test_no_certificate_while_somebody_has_not_answered(silent: Service) -> None:
+    notice = await a_notice(silent)
+    path = f"/v1/changes/{notice['change_id']}/certificate"
+    keyless = await silent.http.get(path)
+    assert (keyless.status_code, keyless.json()["code"]) == (503, "certificate_key_missing")
+    await silent.pool.execute("UPDATE delivery SET stage = 'applied' WHERE recipient <> 'tmax-os'")
+    await silent.pool.execute("UPDATE delivery SET stage = 'refused' WHERE recipient = 'tmax-os'")
+    issuer = Issuer(Signer(bytes(32)), "http://127.0.0.1:9", "token")
+    with pytest.raises(Problem) as refused:
+        await issue.issue(silent.consent, issuer, notice["change_id"])
+    missing = refused.value.extra["missing"]
+    assert (refused.value.status, refused.value.code) == (409, "change_not_converged")
+    assert [(m["id"], m["stage"]) for m in missing] == [("tmax-os", "refused"), ("demo-partner", "applied")]
+    assert "demo-partner" in refused.value.detail_en
+
+
+async def test_a_certificate_waits_for_the_log_and_says_when_it_is_away(silent: Service) -> None:
+    notice = await a_notice(silent)
+    await answer(silent, notice, PARTNER, outcome="corrected")
+    await silent.pool.execute("UPDATE delivery SET stage = 'applied' WHERE kind = 'affiliate'")
+    issuer = Issuer(Signer(bytes(32)), "http://127.0.0.1:9", "token")
+    for expected, sealed in ((409, None), (503, 7)):
+        await silent.pool.execute("UPDATE change SET leaf_index = $1", sealed)
+        with pytest.raises(Problem) as refused:
+            await issue.issue(silent.consent, issuer, notice["change_id"])
+        assert refused.value.status == expected
+    with pytest.raises(Problem) as unknown:
+        await issue.issue(silent.consent, issuer, str(uuid.uuid4()))
+    assert unknown.value.code == "change_not_found"
