@@ -14,7 +14,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("latency", help="from HTTP 2xx of a sign-up to the last affiliate's COMMIT")
-    one.add_argument("--rate", type=float, default=50, help="sign-ups a second (default 50)")
+    one.add_argument("--rate", type=float, default=50, help="changes a second, one in five a sign-up (default 50)")
     one.add_argument("--seconds", type=float, default=60, help="how long (default 60)")
     chosen = parser.parse_args()
     result = asyncio.run(latency.measure(chosen.rate, chosen.seconds))
