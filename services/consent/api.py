@@ -7,6 +7,7 @@ from fastapi.security import HTTPBearer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.consent import api_changes, api_duties, api_import, api_keys, api_members, api_records
+from services.consent.corrections import api as corrections
 from services.consent.decisions import api as decisions
 from services.consent.dormancy import api as dormancy
 from services.consent.erasure import api as erasure
@@ -34,6 +35,7 @@ ROUTERS: Final = (
     api_keys.router,
     api_duties.router,
     api_records.router,
+    corrections.router,
     decisions.router,
     guardians.router,
     messages.router,

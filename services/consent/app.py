@@ -15,7 +15,7 @@ from argon2 import PasswordHasher
 from schemas.topics import RECEIPTS, SUPPRESSIONS
 from services.consent import api, receipts, upkeep
 from services.consent.erasure import saga, suppressions
-from services.consent.erasure.issue import Issuer
+from services.consent.erasure.issue import KEYS_FILE, Issuer
 from services.consent.guardians import handlers as guardians
 from services.consent.handlers import Consent
 from services.consent.messages import loop as messages
@@ -136,7 +136,9 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 def server_config(settings: Settings, consent: Consent) -> uvicorn.Config:
     """Return the HTTP server's configuration: the API, its readiness, no access log (URLs name members)."""
     ready = partial(_ready, consent.pool, consent.keyring)
-    app = api.create(consent, Authenticator.from_settings(settings), ready, Issuer.from_settings(settings))
+    issuer = Issuer.from_settings(settings)
+    issuer.publish(settings.data_dir / KEYS_FILE)
+    app = api.create(consent, Authenticator.from_settings(settings), ready, issuer)
     if settings.retention_url and settings.rights_reader_token:
         app.state.read_retained = retained.reader(settings.retention_url, settings.secret("rights_reader_token"))
     return uvicorn.Config(

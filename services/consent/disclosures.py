@@ -9,7 +9,7 @@ from schemas import codec
 from schemas.envelope import Envelope, to_headers
 from schemas.receipts import DISCLOSURE_TYPE, DisclosureRecord
 from schemas.topics import RECEIPTS
-from services.consent import idempotency, records, store
+from services.consent import idempotency, ledger, records, store
 from services.consent.bodies import DisclosureBody
 from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
@@ -19,6 +19,9 @@ from services.policy import decide as policy
 from services.runtime.outbox import Record
 from services.runtime.postgres import Connection
 from services.runtime.problem import Problem
+
+FOLDED = frozenset({"given", "told", "answer"})
+"""Columns that the fold of the ledger reads and nobody is shown: commitments, and what came back."""
 
 
 async def disclose(consent: Consent, ref: str, body: DisclosureBody, key: Key | None) -> Answer:
@@ -42,11 +45,16 @@ async def disclose(consent: Consent, ref: str, body: DisclosureBody, key: Key | 
 
 
 async def listed(consent: Consent, ref: str) -> dict[str, Any]:
-    """Return every disclosure of a member, oldest first; 404 for an unknown member."""
+    """Return every disclosure of a member, oldest first; 404 for an unknown member.
+
+    `stale_items` names the items of which the recipient may still hold a value that was corrected since.
+    """
     if await consent.pool.fetchval("SELECT 1 FROM member WHERE member_ref = $1", ref) is None:
         raise not_found()
     rows = await consent.pool.fetch(store.SQL["list_disclosures"], ref)
-    return {"disclosures": [dict(row) for row in rows]}
+    stale = ledger.stale([ledger.given({**row, "items": row["given"]}) for row in rows])
+    shown = [{name: value for name, value in row.items() if name not in FOLDED} for row in rows]
+    return {"disclosures": [one | {"stale_items": items} for one, items in zip(shown, stale, strict=True)]}
 
 
 def _allowed(consent: Consent, body: DisclosureBody) -> None:

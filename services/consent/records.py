@@ -31,8 +31,8 @@ from services.keyring import derive
 from services.policy.decide import Decision, NoticeFor, Project, StopFor
 from services.runtime.outbox import Record
 
-Holdings = Mapping[tuple[str, str], str]
-"""(third party, item) -> commitment of the value it was given last."""
+Holdings = Mapping[tuple[str, str], frozenset[str]]
+"""(third party, item) -> commitments of the values it may hold (`services.consent.ledger`)."""
 
 SOURCE = "/dongui/consent"
 THIRD_PARTY_EPOCH = 1
