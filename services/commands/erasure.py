@@ -21,6 +21,7 @@ from services.commands.context import (
     tell,
     wants_json,
 )
+from services.commands.erasure_certificate import certificate, verify
 from services.commands.purge import WAIT_S, Purged
 from services.commands.scan_forms import Finder, TooShortError
 from services.commands.scan_member import Left
@@ -28,6 +29,8 @@ from services.commands.scan_places import Report
 from services.runtime.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(certificate)
+app.command()(verify)
 
 
 @app.command()
