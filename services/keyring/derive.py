@@ -8,6 +8,7 @@ import hmac
 import unicodedata
 from base64 import urlsafe_b64encode
 from typing import Final
+from uuid import UUID, uuid5
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -32,6 +33,14 @@ def parse_kid(kid: str) -> tuple[str, str, int]:
     if found is None:
         raise ValueError("not a key id")
     return found["recipient"], found["member"], int(found["epoch"])
+
+
+def handover_ref(member_ref: str) -> str:
+    """Return the reference of the key under which a member's statutory records wait and travel (docs/retention.md).
+
+    A key apart from the member's own, so that the one can be destroyed in time while the other's records are owed.
+    """
+    return str(uuid5(UUID(member_ref), "dongui/statutory-records"))
 
 
 def content_key(data_key: bytes, kid: str) -> bytes:

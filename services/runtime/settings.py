@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     retention_kek_file: Path | None = None
     retention_kek_old_file: Path | None = None
     retention_index_key_file: Path | None = None
+    retention_vault_token_file: Path | None = None
+    retention_vault_transit_key: str | None = None
     kek_old_file: Path | None = None
     vault_url: str | None = None
     vault_token_file: Path | None = None

@@ -74,7 +74,8 @@ def document(row: Mapping[str, Any], of: Class, policy_version: str) -> dict[str
         "destroyed_at": time_of(row["shredded_at"]),
         "method": METHOD,
         "forced": row["forced"],
-        "statutory_records_kept": row["records"],
+        "statutory_records_kept": (row["records"] or 0) - row["records_owed"],
+        "statutory_records_owed": row["records_owed"],
         "recipients": [{"id": r["id"], "stage": r["stage"]} for r in row["recipients"]],
         "fact": {"change_id": row["change_id"], "seq": row["seq"], "leaf_index": row["leaf_index"]},
     }
@@ -128,9 +129,15 @@ def _summary(told: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
         ("파기 일시", told["destroyed_at"]),
         ("방법", "회원별 암호화 키 폐기, 각 저장소의 행 삭제 (복구 불가)"),
         ("결과", limit),
-        ("법령에 따라 따로 보존한 기록", f"{told['statutory_records_kept'] or 0}건"),
+        ("법령에 따라 따로 보존한 기록", _records(told)),
         ("감사 기록", told["fact"]["leaf_index"] if told["fact"]["leaf_index"] is not None else "봉인 대기"),
     ]
+
+
+def _records(told: Mapping[str, Any]) -> str:
+    owed = told["statutory_records_owed"]
+    waiting = f" (별도 보관 대기 {owed}건: 회원 키와 분리된 키로 암호화)" if owed else ""
+    return f"{told['statutory_records_kept']}건{waiting}"
 
 
 def _recipients(found: Sequence[Mapping[str, Any]]) -> str:
