@@ -15,6 +15,7 @@ from services.consent.erasure.issue import Issuer
 from services.consent.guardians import api as guardians
 from services.consent.handlers import Consent
 from services.consent.messages import api as messages
+from services.consent.messages import opt_out_api
 from services.consent.registers import api as registers
 from services.consent.rights import api as rights
 from services.keyring.keyring import KeyDestroyedError
@@ -39,6 +40,7 @@ ROUTERS: Final = (
     decisions.router,
     guardians.router,
     messages.router,
+    opt_out_api.router,
     rights.router,
     dormancy.router,
     registers.router,

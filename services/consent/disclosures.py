@@ -1,5 +1,6 @@
 """Disclosures to third parties: by item, with a commitment of the value given, so that a correction finds them."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -91,9 +92,24 @@ async def _locked(connection: Connection, ref: str) -> Member:
 async def _ledger_row(consent: Consent, member: Member, body: DisclosureBody) -> records.LedgerRow:
     values = member.values()
     items = {resolved(values, name, i): "" for i, name in enumerate(body.items)}
+    _refuse_suspended(member, items, body.purpose)
     data_key = await consent.keyring.data_key(member.member_ref)
     given = {item: records.commitment(data_key, item, values[item]) for item in items}
     return records.LedgerRow(body.recipient, "third_party", "recipient", given, body.purpose, body.basis)
+
+
+def _refuse_suspended(member: Member, items: Iterable[str], purpose: str) -> None:
+    """Raise Problem 409 for an item or a purpose whose processing the member had suspended in part (37(2))."""
+    stopped = sorted({*items, purpose.upper()} & member.suspended)
+    if stopped:
+        names = ", ".join(stopped)
+        raise Problem(
+            409,
+            "processing_suspended",
+            f"처리가 정지된 항목이나 목적은 제공할 수 없습니다: {names}",
+            f"Suspended items or purposes may not be given: {names}",
+            suspended=stopped,
+        )
 
 
 def resolved(values: dict[str, Any], name: str, position: int) -> str:

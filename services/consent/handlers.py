@@ -303,6 +303,7 @@ def situation_of(
         held=held,
         ledger=ledger,
         at=at,
+        suspended=member.suspended,
     )
 
 

@@ -79,6 +79,7 @@ def _loaded(row: asyncpg.Record, parts: asyncpg.Record) -> Loaded:
         dormant_notified_at=row["dormant_notified_at"],
         collected_via=row["collected_via"],
         age_declared=row["age_declared"],
+        suspended=frozenset(row["suspended"]),
     )
     return Loaded(member, ledger.holdings(map(ledger.given, parts["ledger"])), parts["last_at"])
 
@@ -121,6 +122,7 @@ async def write_member(tx: Connection, member: Member, email_index: bytes | None
         member.withdrawal_requested_at,
         member.withdrawn_at,
         member.dormant_notified_at,
+        sorted(member.suspended),
     )
 
 

@@ -18,6 +18,7 @@ from schemas.jwe import KID
 KEY_BYTES: Final = 32
 _CONTENT_INFO: Final = b"dongui/content/v1/"
 _COMMITMENT_INFO: Final = b"dongui/commitment/v1"
+_OPT_OUT_INFO: Final = b"dongui/opt-out/v1"
 
 
 def format_kid(recipient: str, member_ref: str, epoch: int) -> str:
@@ -70,6 +71,11 @@ def email_index(index_key: bytes, email: str) -> bytes:
     """
     folded = unicodedata.normalize("NFC", email).strip().casefold()
     return hmac.digest(index_key, unicodedata.normalize("NFC", folded).encode(), hashlib.sha256)
+
+
+def opt_out_key(index_key: bytes) -> bytes:
+    """Return the 32-byte key of opt-out links: of the service's own key, so that a link needs no member's key."""
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=b"", info=_OPT_OUT_INFO).derive(index_key)
 
 
 def _expand(data_key: bytes, info: bytes) -> bytes:

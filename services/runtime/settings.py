@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     smtp_from: str | None = None
     message_gateway_url: str | None = None
     message_gateway_token: SecretStr | None = None
+    public_url: str | None = None
 
     relay_shards: int = 16
     checkpoint_interval_s: float = 1.0

@@ -47,6 +47,7 @@ SELECT email_index FROM member WHERE email_index = ANY($1::bytea[])
 UPDATE member SET status = $2, email = $3, name = $4, password_hash = $5, birth_date = $6,
        email_index = coalesce($7, email_index),
        status_before = $8, withdrawal_requested_at = $9, withdrawn_at = $10, dormant_notified_at = $11,
+       suspended = $12,
        last_active_at = CASE WHEN $10::timestamptz IS NULL THEN last_active_at END
 WHERE member_ref = $1
 
