@@ -311,6 +311,7 @@ def destroyed(**changes: Any) -> Json:
         "started_at": AT,
         "shredded_at": AT,
         "forced": False,
+        "records_owed": 0,
         "records": 0,
         "recipients": [],
         "change_id": CHANGE,
