@@ -16,7 +16,8 @@ import structlog
 from prometheus_client import Gauge
 
 from schemas.topics import FACTS, RECEIPTS
-from services.audit import seals, sweep
+from services.audit import anchors, seals, sweep
+from services.audit.anchors import Anchors
 from services.audit.handlers import Writer
 from services.audit.notary import InconsistentLogError, Notary
 from services.runtime import kafka, postgres
@@ -46,6 +47,7 @@ class Parts:
     settings: Settings
     pool: asyncpg.Pool
     notary: Notary
+    anchors: Anchors
     clock: Clock
 
 
@@ -108,6 +110,7 @@ async def _lead(parts: Parts, connection: asyncpg.Connection, stop: asyncio.Even
     works = [
         asyncio.ensure_future(_follow(parts, lease, over)),
         asyncio.ensure_future(_seal(parts, over)),
+        asyncio.ensure_future(anchors.watch(parts.anchors, parts.settings.anchor_interval_s, over)),
         asyncio.ensure_future(sweep.watch(parts.pool, parts.clock, over)),
         asyncio.ensure_future(lease.watch(over)),
     ]

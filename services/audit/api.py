@@ -98,8 +98,8 @@ async def read_proof(_: Reader, pool: Pool, index: int) -> dict[str, Any]:
     `body_base64` is the exact leaf: SHA-256(0x00 || body) is `leaf_hash`.
     """
     row = await _row(pool, index)
-    latest = await _latest(pool)
-    if latest.size <= index:
+    latest = await store.checkpoint_over(pool, index)
+    if latest is None:
         raise _unsealed()
     path = await store.proof(pool, tree.inclusion_ranges(index, latest.size))
     return {
@@ -109,22 +109,24 @@ async def read_proof(_: Reader, pool: Pool, index: int) -> dict[str, Any]:
         "body_base64": _base64(row["body"]),
         "tree_size": latest.size,
         "path": [_base64(value) for value in path],
-        "checkpoint": latest.note,
+        "checkpoint": await store.cosigned_note(pool, latest),
     }
 
 
 @router.get("/v1/audit/checkpoint", response_model=None)
 async def read_checkpoint(_: Reader, pool: Pool, request: Request) -> Response | dict[str, Any]:
-    """Return the latest checkpoint: JSON, or the signed note itself for `Accept: text/plain`."""
+    """Return the latest checkpoint and where which one is kept; for `Accept: text/plain` the signed note itself."""
     latest = await _latest(pool)
+    note = await store.cosigned_note(pool, latest)
     if request.headers.get("accept", "").startswith("text/plain"):
-        return PlainTextResponse(latest.note)
+        return PlainTextResponse(note)
     return {
         "size": latest.size,
         "root": _base64(latest.root),
         "at": latest.at,
-        "note": latest.note,
+        "note": note,
         "vkey": request.app.state.vkey,
+        "places": [dict(row) for row in await pool.fetch(SQL["list_anchored"])],
     }
 
 

@@ -141,6 +141,18 @@ async def read_checkpoint(tx: Database, leaves: int) -> StoredCheckpoint | None:
     return _checkpoint(await tx.fetchrow(SQL["read_checkpoint"], leaves))
 
 
+async def cosigned_note(tx: Database, found: StoredCheckpoint) -> str:
+    """Return a checkpoint's note with the lines that witnesses have signed to it."""
+    return found.note + str(await tx.fetchval(SQL["cosignatures"], found.size))
+
+
+async def checkpoint_over(tx: Database, index: int) -> StoredCheckpoint | None:
+    """Return the checkpoint to prove a leaf by: the newest cosigned one that covers it, else the newest."""
+    size = await tx.fetchval(SQL["cosigned_size"], index)
+    found = await read_checkpoint(tx, size) if size is not None else await latest_checkpoint(tx)
+    return found if found is not None and found.size > index else None
+
+
 def _checkpoint(row: asyncpg.Record | None) -> StoredCheckpoint | None:
     if row is None:
         return None

@@ -73,3 +73,21 @@ ORDER BY o.at LIMIT $3
 SELECT count(*) FROM owed o
 WHERE o.kind = $1 AND o.at < $2
   AND NOT EXISTS (SELECT FROM answered a WHERE a.change_id = o.change_id AND a.recipient = o.recipient)
+
+-- name: insert_anchored
+INSERT INTO anchored (size, place, cosignatures, token, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING
+
+-- name: anchored_places
+SELECT place FROM anchored WHERE size = $1
+
+-- name: list_anchored
+SELECT DISTINCT ON (place) place, size, at FROM anchored ORDER BY place, size DESC
+
+-- name: cosignatures
+SELECT coalesce(string_agg(cosignatures, '' ORDER BY place), '') FROM anchored WHERE size = $1
+
+-- name: cosigned_size
+SELECT size FROM anchored WHERE cosignatures <> '' AND size > $1 ORDER BY size DESC LIMIT 1
+
+-- name: leaf_hashes
+SELECT leaf_hash FROM entry WHERE index >= $1 AND index < $2 ORDER BY index
