@@ -12,6 +12,7 @@ import uvicorn
 from services.audit import agents, anchors, api
 from services.audit.agents import Parts
 from services.audit.notary import Notary
+from services.audit.patrol import Patrol
 from services.runtime import postgres
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
@@ -37,7 +38,9 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         made = Notary(pool, seed, settings.data_dir, utc_now)
         made.publish_key()
-        yield Parts(settings, pool, made, anchors.of_settings(settings, pool, client, utc_now), utc_now)
+        outside = anchors.of_settings(settings, pool, client, utc_now)
+        walker = Patrol(pool, made.verifier, settings.data_dir, utc_now)
+        yield Parts(settings, pool, made, outside, walker, utc_now)
 
 
 async def run(settings: Settings) -> None:
@@ -64,6 +67,7 @@ def _server_config(parts: Parts) -> uvicorn.Config:
         vkey=parts.notary.verifier.vkey(),
         clock=parts.clock,
         ready=partial(ready, parts),
+        reason_required=_reason_required(settings),
     )
     return uvicorn.Config(
         app,
@@ -77,9 +81,23 @@ def _server_config(parts: Parts) -> uvicorn.Config:
     )
 
 
+def _reason_required(settings: Settings) -> bool:
+    """Whether a look at the log without a reason is refused: as set, else everywhere but in the dev profile."""
+    if settings.audit_reason_required is None:
+        return settings.profile != "dev"
+    return settings.audit_reason_required
+
+
 async def ready(parts: Parts) -> dict[str, bool]:
-    """Return which dependency answers, and whether the log agrees with its checkpoints, here and outside."""
-    checks = {"postgres": True, "log": parts.notary.agrees, "places": parts.anchors.agrees}
+    """Return which dependency answers, and whether the log agrees with its checkpoints, here and outside,
+    and with itself.
+    """
+    checks = {
+        "postgres": True,
+        "log": parts.notary.agrees,
+        "places": parts.anchors.agrees,
+        "verified": parts.patrol.agrees,
+    }
     try:
         await asyncio.wait_for(parts.pool.fetchval("SELECT 1 FROM entry LIMIT 1"), READY_TIMEOUT_S)
     except DATABASE_ERRORS:

@@ -10,4 +10,15 @@ CREATE TABLE anchored (
 );
 CREATE INDEX anchored_cosigned ON anchored (size DESC) WHERE cosignatures <> '';
 
-GRANT SELECT, INSERT ON anchored TO {role};
+-- What each verification of the whole log found.
+CREATE TABLE verification (
+    position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL,
+    size bigint NOT NULL,
+    seconds double precision NOT NULL,
+    ok boolean NOT NULL,
+    first_bad_index bigint,
+    findings jsonb NOT NULL
+);
+
+GRANT SELECT, INSERT ON anchored, verification TO {role};
