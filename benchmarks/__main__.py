@@ -1,4 +1,4 @@
-"""`python -m benchmarks latency [--rate N] [--seconds N]`: measure, print a table, and one JSON line on stdout."""
+"""`python -m benchmarks latency|query`: measure, print a table on stderr, and one JSON line on stdout."""
 
 import argparse
 import asyncio
@@ -6,7 +6,7 @@ import sys
 
 import orjson
 
-from benchmarks import latency
+from benchmarks import latency, query
 
 
 def main() -> int:
@@ -16,9 +16,16 @@ def main() -> int:
     one = commands.add_parser("latency", help="from HTTP 2xx of a sign-up to the last affiliate's COMMIT")
     one.add_argument("--rate", type=float, default=50, help="sign-ups a second (default 50)")
     one.add_argument("--seconds", type=float, default=60, help="how long (default 60)")
+    two = commands.add_parser("query", help="each filter of the audit log over N entries, and the rate of appending")
+    two.add_argument("--entries", type=int, default=100_000, help="how many (default 100000; about 1 kB each)")
+    two.add_argument("--repeats", type=int, default=200, help="questions per filter (default 200)")
     chosen = parser.parse_args()
-    result = asyncio.run(latency.measure(chosen.rate, chosen.seconds))
-    sys.stderr.write(latency.table(result))
+    if chosen.command == "query":
+        result = asyncio.run(query.measure(chosen.entries, chosen.repeats))
+        sys.stderr.write(query.table(result))
+    else:
+        result = asyncio.run(latency.measure(chosen.rate, chosen.seconds))
+        sys.stderr.write(latency.table(result))
     sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE))
     return 0
 

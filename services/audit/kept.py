@@ -10,8 +10,9 @@ NOTES_MAX = 1000
 
 
 def notes(folder: Path) -> list[str]:
-    """Return the newest notes of a folder, the smallest first. Raises OSError, UnicodeDecodeError."""
-    return [path.read_text(encoding="utf-8") for path in _numbered(folder, "txt")[-NOTES_MAX:]]
+    """Return the newest notes of a folder, and those named otherwise. Raises OSError, UnicodeDecodeError."""
+    named = sorted(path for path in folder.glob("*.txt") if not path.stem.isdecimal())
+    return [path.read_text(encoding="utf-8") for path in (*_numbered(folder, "txt")[-NOTES_MAX:], *named)]
 
 
 def leaves(folder: Path) -> Iterator[bytes]:

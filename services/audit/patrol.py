@@ -61,7 +61,7 @@ class Patrol:
         """Return the newest checkpoints, inside and outside. The outside ones are what the owner cannot touch."""
         found = Heads()
         stored = await self.pool.fetch(SQL["newest_notes"], kept.NOTES_MAX)
-        outside = await asyncio.to_thread(self._outside)
+        outside = await asyncio.to_thread(kept.notes, self.data_dir / FOLDER)
         for notes, code in (([row["note"] for row in stored], "bad_checkpoint"), (outside, "bad_outside_checkpoint")):
             for note in notes:
                 try:
@@ -70,11 +70,6 @@ class Patrol:
                     report.add(code)
         report.checkpoints = len(found.by_size)
         return found
-
-    def _outside(self) -> list[str]:
-        folder = self.data_dir / FOLDER
-        latest = folder / "latest.txt"
-        return [*kept.notes(folder), *([latest.read_text(encoding="utf-8")] if latest.exists() else [])]
 
     async def _walk(self, walk: Walk, report: Report, size: int) -> list[tree.Node]:
         """Walk up to the newest checkpoint (the rest is still being written); return the subtrees stored otherwise."""

@@ -128,9 +128,8 @@ def _outside(settings: Settings, given: Path | None, *, use_default: bool) -> li
         path = settings.data_dir / "checkpoints"
     if path is None:
         return []
-    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
     try:
-        return [one.read_text(encoding="utf-8") for one in files]
+        return kept.notes(path) if path.is_dir() else [path.read_text(encoding="utf-8")]
     except (OSError, UnicodeDecodeError):
         _fail(f"cannot read the checkpoint {path}")
 
