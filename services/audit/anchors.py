@@ -64,7 +64,9 @@ class Anchors:
             log.error("audit_place_refused", place=place.name, error=str(error) or type(error).__name__)
         else:
             self.refused.discard(place.name)
-            await self.pool.execute(SQL["insert_anchored"], latest.size, place.name, lines, None, self.clock())
+            if lines is None:
+                return
+            await self.pool.execute(SQL["insert_anchored"], latest.size, place.name, lines, self.clock())
             REFUSED.labels(place.name).set(0)
             ANCHORED_SIZE.labels(place.name).set(latest.size)
             ANCHORED_AT.labels(place.name).set(self.clock().timestamp())
@@ -91,7 +93,19 @@ def of_settings(settings: Settings, pool: asyncpg.Pool, client: httpx.AsyncClien
     witnesses: list[Place] = [Witness(url, key, client) for url, key in keys.items()]
     own: Place = Folder("data-dir", settings.data_dir / "checkpoints")
     copies: list[Place] = [Folder(f"copy-{n}", path) for n, path in enumerate(settings.checkpoint_copies, 1)]
-    return Anchors(pool, witnesses, [own, *copies], clock)
+    return Anchors(pool, witnesses, [own, *copies, *_stamps(settings, client)], clock)
+
+
+def _stamps(settings: Settings, client: httpx.AsyncClient) -> list[Place]:
+    """Return the time-stamping authority, if one is set. Raises OSError, ValueError, ModuleNotFoundError."""
+    if settings.timestamp_url is None:
+        return []
+    settings.require("timestamp_roots_file")
+    from services.audit.timestamp import Timestamp  # noqa: PLC0415 - of the extra `timestamp`
+
+    assert settings.timestamp_roots_file
+    folder, interval_s = settings.data_dir / "checkpoints", settings.timestamp_interval_s
+    return [Timestamp.of_file(settings.timestamp_url, settings.timestamp_roots_file, folder, client, interval_s)]
 
 
 async def watch(anchors: Anchors, interval_s: float, stop: asyncio.Event) -> None:

@@ -51,8 +51,8 @@ class Place(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def put(self, offer: Offer) -> str:
-        """Keep the checkpoint; return the signature lines to be kept with it ("" for none).
+    async def put(self, offer: Offer) -> str | None:
+        """Keep the checkpoint; return the signature lines to be kept with it ("" for none), None when it waits.
 
         Raises PlaceError, PlaceRefusedError.
         """
@@ -88,9 +88,9 @@ class Folder:
         return max((s for s in sizes if s < size), default=0)
 
     def _write(self, offer: Offer, hashes: bytes) -> None:
-        if _write_once(self._path / f"{offer.size}.leaves", hashes) != hashes:
+        if write_once(self._path / f"{offer.size}.leaves", hashes) != hashes:
             raise PlaceRefusedError("differs")
-        kept = _write_once(self._path / f"{offer.size}.txt", offer.note.encode())
+        kept = write_once(self._path / f"{offer.size}.txt", offer.note.encode())
         if text_part(kept.decode(errors="replace")) != text_part(offer.note):
             raise PlaceRefusedError("differs")
 
@@ -146,7 +146,7 @@ def _size_of(answer: httpx.Response) -> int:
     return int(text)
 
 
-def _write_once(path: Path, content: bytes) -> bytes:
+def write_once(path: Path, content: bytes) -> bytes:
     """Make a file that is whole or absent; return what is there, ours or what was there before."""
     if path.exists():
         return path.read_bytes()

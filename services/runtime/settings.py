@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     checkpoint_interval_s: float = Field(default=1.0, gt=0, le=60)
     witnesses: dict[str, str] = Field(default_factory=dict)
     checkpoint_copies: list[Path] = Field(default_factory=list)
+    timestamp_url: str | None = None
+    timestamp_roots_file: Path | None = None
+    timestamp_interval_s: float = Field(default=3600.0, gt=0)
     anchor_interval_s: float = Field(default=2.0, gt=0, le=60)
     verify_interval_s: float = Field(default=3600.0, gt=0)
     audit_reason_required: bool | None = None

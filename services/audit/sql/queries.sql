@@ -131,7 +131,7 @@ WHERE o.kind = $1 AND o.at < $2
   AND NOT EXISTS (SELECT FROM answered a WHERE a.change_id = o.change_id AND a.recipient = o.recipient)
 
 -- name: insert_anchored
-INSERT INTO anchored (size, place, cosignatures, token, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING
+INSERT INTO anchored (size, place, cosignatures, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
 
 -- name: anchored_places
 SELECT place FROM anchored WHERE size = $1

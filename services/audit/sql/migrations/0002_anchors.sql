@@ -4,7 +4,6 @@ CREATE TABLE anchored (
     size bigint NOT NULL,
     place text NOT NULL,
     cosignatures text NOT NULL DEFAULT '',
-    token bytea,
     at timestamptz NOT NULL,
     PRIMARY KEY (place, size)
 );
