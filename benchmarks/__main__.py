@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from benchmarks import erase, latency, notices
+from benchmarks import erase, latency, notices, query
 
 
 class Option(NamedTuple):
@@ -49,6 +49,14 @@ COMMANDS = {
         erase,
         "from the order to destroy members to the last trace of them",
         {"members": Option(100, "how many, at least two")},
+    ),
+    "query": Command(
+        query,
+        "each filter of the audit log over many entries, and the rate of appending",
+        {
+            "entries": Option(100_000, "how many, about 1 kB each"),
+            "repeats": Option(200, "questions per filter"),
+        },
     ),
 }
 

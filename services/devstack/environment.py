@@ -16,7 +16,9 @@ from services.runtime.settings import DATABASES
 PARTNER = "demo-partner"
 NOTICES = "notices"
 RETENTION = "retention"
+WITNESS = "witness"
 CONSENT_OFFSET, AUDIT_OFFSET, PARTNER_OFFSET, RETENTION_OFFSET, HEALTH_OFFSET = 1, 2, 4, 5, 10
+WITNESS_OFFSET = 7
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONWARNINGS")
 
 
@@ -26,7 +28,7 @@ def propagator_of(affiliate: str) -> str:
 
 
 PROPAGATORS = {propagator_of(a): a for a in AFFILIATES}
-ALL = (PARTNER, "consent", "audit", RETENTION, *PROPAGATORS, NOTICES)
+ALL = (PARTNER, WITNESS, "consent", "audit", RETENTION, *PROPAGATORS, NOTICES)
 """Every process, in the order in which they are started."""
 
 
@@ -38,13 +40,14 @@ class ProcessPorts:
 
     @classmethod
     def from_base(cls, base: int) -> "ProcessPorts":
-        """Fixed places: consent +1, audit +2, the demo's third party +4, retention +5, health servers from +10."""
+        """Fixed: consent +1, audit +2, the demo's third party +4, retention +5, witness +7, health servers from +10."""
         health = {name: base + HEALTH_OFFSET + i for i, name in enumerate([*PROPAGATORS, NOTICES])}
         offsets = {
             "consent": CONSENT_OFFSET,
             "audit": AUDIT_OFFSET,
             RETENTION: RETENTION_OFFSET,
             PARTNER: PARTNER_OFFSET,
+            WITNESS: WITNESS_OFFSET,
         }
         return cls({name: base + offset for name, offset in offsets.items()} | health)
 
@@ -83,6 +86,7 @@ class Installation:
             RETENTION: self._retention,
             NOTICES: self._notices,
             PARTNER: self._partner,
+            WITNESS: self._witness,
         }
         return parts[name]()
 
@@ -108,6 +112,15 @@ class Installation:
             "DONGUI_JWKS_FILE": str(self.keys.jwks),
             "DONGUI_AUDIT_PORT": str(self.ports.of["audit"]),
             "DONGUI_CONSENT_URL": self.ports.url("consent"),
+            "DONGUI_WITNESSES": _json({self.ports.url(WITNESS): self.keys.witness_vkey.read_text()}),
+            "DONGUI_CHECKPOINT_COPIES": _json([str(self.base_dir / "checkpoint-copies")]),
+        }
+
+    def _witness(self) -> dict[str, str]:
+        return {
+            "DONGUI_WITNESS_SIGNING_KEY_FILE": str(self.keys.witness_signing_key),
+            "DONGUI_WITNESS_LOGS_FILE": str(self.keys.witness_logs),
+            "DONGUI_WITNESS_PORT": str(self.ports.of[WITNESS]),
         }
 
     def _retention(self) -> dict[str, str]:

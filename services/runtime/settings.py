@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     retention_host: str = "127.0.0.1"
     retention_port: int = 8803
     retention_url: str | None = None
+    witness_host: str = "127.0.0.1"
+    witness_port: int = 8807
+    witness_name: str = "witness.dongui.kr/w1"
+    witness_signing_key_file: Path | None = None
+    witness_logs_file: Path | None = None
     console_url: str | None = None
     health_host: str = "127.0.0.1"
     health_port: int = 0
@@ -98,7 +103,15 @@ class Settings(BaseSettings):
     public_url: str | None = None
 
     relay_shards: int = 16
-    checkpoint_interval_s: float = 1.0
+    checkpoint_interval_s: float = Field(default=1.0, gt=0, le=60)
+    witnesses: dict[str, str] = Field(default_factory=dict)
+    checkpoint_copies: list[Path] = Field(default_factory=list)
+    timestamp_url: str | None = None
+    timestamp_roots_file: Path | None = None
+    timestamp_interval_s: float = Field(default=3600.0, gt=0)
+    anchor_interval_s: float = Field(default=2.0, gt=0, le=60)
+    verify_interval_s: float = Field(default=3600.0, gt=0)
+    audit_reason_required: bool | None = None
     affiliate_batch_max: int = 1000
     erasure_interval_s: float = 2.0
 
