@@ -35,6 +35,8 @@ CodedValue = Annotated[str, StringConstraints(pattern=f"^{CODED_VALUE.pattern}$"
 """A code, an id, a date, a hash, item names joined by `+`: never free text, never a value of a member."""
 
 RESTRICTED = "restricted"
+HOLD_KIND = "legal_hold"
+"""The kind of register entries by which the consent and the retention process know of each other's legal holds."""
 
 
 class Receipt(Shape):

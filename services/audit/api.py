@@ -92,13 +92,16 @@ async def read_entry(_: Reader, pool: Pool, index: int) -> dict[str, Any]:
 
 
 @router.get("/v1/audit/entries/{index}/proof")
-async def read_proof(_: Reader, pool: Pool, index: int) -> dict[str, Any]:
+async def read_proof(
+    _: Reader, pool: Pool, index: int, tree_size: Annotated[int | None, Query(ge=1, le=INDEX_MAX)] = None
+) -> dict[str, Any]:
     """Return the inclusion proof of one entry to the latest checkpoint; 409 until one covers it.
 
-    `body_base64` is the exact leaf: SHA-256(0x00 || body) is `leaf_hash`.
+    `body_base64` is the exact leaf: SHA-256(0x00 || body) is `leaf_hash`. `tree_size` asks for the checkpoint of
+    that size instead, so that several proofs can share one; 404 when there is none.
     """
     row = await _row(pool, index)
-    latest = await _latest(pool)
+    latest = await _latest(pool) if tree_size is None else await _of_size(pool, tree_size)
     if latest.size <= index:
         raise _unsealed()
     path = await store.proof(pool, tree.inclusion_ranges(index, latest.size))
@@ -203,6 +206,14 @@ async def _latest(pool: asyncpg.Pool) -> StoredCheckpoint:
     if latest is None:
         raise _unsealed()
     return latest
+
+
+async def _of_size(pool: asyncpg.Pool, size: int) -> StoredCheckpoint:
+    found = await store.read_checkpoint(pool, size)
+    if found is None:
+        ko, en = "그 크기의 체크포인트가 없습니다.", "There is no checkpoint of this size."
+        raise Problem(404, "checkpoint_unknown", ko, en)
+    return found
 
 
 def _unsealed() -> Problem:

@@ -12,7 +12,9 @@ from typing import Annotated, Any, NoReturn
 import httpx
 import typer
 
+from services.audit import certificates
 from services.audit import verify as verifier
+from services.audit.certificates import BadKeysError, Keys
 from services.audit.checkpoint import CheckpointError, Verifier
 from services.audit.verify import Report
 from services.commands.context import load_settings
@@ -22,6 +24,7 @@ TIMEOUT_S = 30.0
 PAGE_MAX = 1000
 EXIT_FAILED = 1
 EXIT_NOT_VERIFIED = 3
+CERTIFICATE_KEYS = "certificate.jwks"
 
 app = typer.Typer(name="audit", help="The append-only log: query, proofs, verification.", no_args_is_help=True)
 Format = Annotated[str, typer.Option("--format", help="json or text")]
@@ -80,22 +83,29 @@ def prove(
 
 @app.command()
 def verify(
-    file: Annotated[Path | None, typer.Argument(help="A proof or an export; absent: export now")] = None,
+    file: Annotated[Path | None, typer.Argument(help="A proof, an export or a certificate; absent: export now")] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option("--checkpoint", help="A checkpoint kept elsewhere, or a folder of them"),
     ] = None,
     vkey: Key = None,
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="The certificates' public keys (JWKS, GET /v1/erasures/keys)")
+    ] = None,
     output: Format = "text",
 ) -> None:
-    """Recompute every hash of a file, offline. Exit 3 when it does not hold."""
+    """Recompute every hash of a file, offline; of a certificate its signature too. Exit 3 when it does not hold."""
     settings = load_settings()
     # Read before the export, which must then be at least as long.
     outside = _outside(settings, checkpoint, use_default=file is None)
     key = _key(vkey or settings.data_dir / "audit.vkey")
     with _file_or_export(file) as path:
         try:
-            report = verifier.verify_file(path, key, outside)
+            if certificates.is_certificate(path):
+                signed_by = _certificate_keys(keys or settings.data_dir / CERTIFICATE_KEYS)
+                report = certificates.verify_certificate(path.read_bytes(), key, signed_by, outside)
+            else:
+                report = verifier.verify_file(path, key, outside)
         except OSError as error:
             _fail(f"cannot read {path}: {error.strerror}")
     _tell(report, output)
@@ -114,6 +124,15 @@ def _outside(settings: Settings, given: Path | None, *, use_default: bool) -> li
         return [one.read_text(encoding="utf-8") for one in files]
     except (OSError, UnicodeDecodeError):
         _fail(f"cannot read the checkpoint {path}")
+
+
+def _certificate_keys(path: Path) -> Keys:
+    try:
+        return Keys.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        _fail(f"cannot read the certificates' keys {path}; save GET /v1/erasures/keys and name it with --keys")
+    except BadKeysError:
+        _fail(f"{path} is not a set of public keys (JWKS)")
 
 
 def _key(path: Path) -> Verifier:
@@ -142,8 +161,8 @@ def _tell(report: Report, output: str) -> None:
         typer.echo(json.dumps(found))
         return
     if report.ok:
-        what = f"{report.entries} entries" if report.kind == "export" else "the entry"
-        typer.echo(f"verified: {what}, tree size {report.size}")
+        what = {"export": f"{report.entries} entries", "certificate": f"the certificate, {report.entries} entries"}
+        typer.echo(f"verified: {what.get(report.kind, 'the entry')}, tree size {report.size}")
         return
     typer.echo(f"NOT VERIFIED, first bad index: {report.first_bad_index}")
     for finding in report.findings:

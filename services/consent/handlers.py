@@ -290,8 +290,8 @@ def situation_of(
     values = member.values()
     now = {i: records.commitment(data_key, i, values[i]) for i in items if i in values}
     ledger = tuple(
-        policy.LedgerEntry(recipient, "third_party", item, stale=given != now.get(item))
-        for (recipient, item), given in sorted(third_parties.items())
+        policy.LedgerEntry(recipient, "third_party", item, stale=any(value != now.get(item) for value in held))
+        for (recipient, item), held in sorted(third_parties.items())
         if item in items
     )
     held = {r: policy.Held(h.roles, h.marketing, h.prev) for r, h in member.held.items()}
@@ -303,6 +303,7 @@ def situation_of(
         held=held,
         ledger=ledger,
         at=at,
+        suspended=member.suspended,
     )
 
 

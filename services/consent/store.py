@@ -10,6 +10,7 @@ from uuid_utils import uuid7
 
 from schemas.base import Marketing
 from schemas.receipts import DisclosureRecord
+from services.consent import ledger
 from services.consent.model import ConsentRef, HeldState, Member, Profile, Step
 from services.consent.records import Context, Holdings, LedgerRow, Outgoing
 from services.runtime import outbox
@@ -78,22 +79,14 @@ def _loaded(row: asyncpg.Record, parts: asyncpg.Record) -> Loaded:
         dormant_notified_at=row["dormant_notified_at"],
         collected_via=row["collected_via"],
         age_declared=row["age_declared"],
+        suspended=frozenset(row["suspended"]),
     )
-    return Loaded(member, _third_party_holdings(parts["ledger"]), parts["last_at"])
+    return Loaded(member, ledger.holdings(map(ledger.given, parts["ledger"])), parts["last_at"])
 
 
 def _held(h: Mapping[str, Any]) -> HeldState:
     marketing = Marketing(**h["marketing"]) if h["marketing"] else None
     return HeldState(h["prev"], h["epoch"], frozenset(h["roles"]), marketing)
-
-
-def _third_party_holdings(ledger: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
-    """Fold the ledger in order: what each third party was given last, item by item."""
-    held: dict[tuple[str, str], str] = {}
-    for row in ledger:
-        if row["kind"] == "third_party":
-            held |= {(row["recipient"], item): given for item, given in row["items"].items()}
-    return held
 
 
 async def write_new_member(tx: Connection, member: Member, email_index: bytes) -> None:
@@ -129,6 +122,7 @@ async def write_member(tx: Connection, member: Member, email_index: bytes | None
         member.withdrawal_requested_at,
         member.withdrawn_at,
         member.dormant_notified_at,
+        sorted(member.suspended),
     )
 
 

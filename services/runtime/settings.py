@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     retention_kek_file: Path | None = None
     retention_kek_old_file: Path | None = None
     retention_index_key_file: Path | None = None
+    retention_vault_token_file: Path | None = None
+    retention_vault_transit_key: str | None = None
     kek_old_file: Path | None = None
     vault_url: str | None = None
     vault_token_file: Path | None = None
@@ -93,6 +95,7 @@ class Settings(BaseSettings):
     smtp_from: str | None = None
     message_gateway_url: str | None = None
     message_gateway_token: SecretStr | None = None
+    public_url: str | None = None
 
     relay_shards: int = 16
     checkpoint_interval_s: float = 1.0
