@@ -135,8 +135,7 @@ class Attempts:
         verdict = model.judge(reply, made, self.plan.schedule, now=now, jitter=self.jitter())
         ATTEMPTS.labels(job.recipient, _result(reply, verdict)).inc()
         async with self.pool.acquire() as connection, connection.transaction():
-            await store.note_opened(connection, job, notice)
-            await store.note_attempt(connection, job, reply, notice.notice_id, now)
+            await store.note_attempt(connection, job, notice, reply, now)
             if isinstance(verdict, Again):
                 await self._ask_again(connection, endpoint, job, verdict, now)
                 return

@@ -36,11 +36,13 @@ async def refused(tx: Connection, job: Job, end: End) -> bool:
 async def _ended(
     tx: Connection, job: Job, end: End, stage: Stage, *, attempted: bool = False, extra: list[Record] | None = None
 ) -> bool:
-    if not await store.close(tx, job, end, attempted=attempted):
+    overtook = await store.close(tx, job, end, attempted=attempted)
+    if overtook is None:
         return False
     said = outgoing.receipt(subject_of(job), stage, end.at, outcome=end.outcome, reason=end.reason)
     await outgoing.append_new(tx, [*(extra or []), said])
-    await of_overtaken(tx, job.position, end)
+    if overtook:
+        await of_overtaken(tx, job.position, end)
     return True
 
 

@@ -81,15 +81,18 @@ def judge(reply: Reply, attempted: Attempted, waits: Schedule, *, now: datetime,
     return Again("delivered" if arrived else "pending", due_at)
 
 
-def answer_in(body: bytes, notice_id: str) -> Acknowledged | None:
-    """Return the acknowledgement of this notice in a response body, or None. A reason that is no code is dropped."""
+def answer_in(body: bytes, notice_id: str | None = None) -> Acknowledged | None:
+    """Return the acknowledgement in a response body, or None; with an id, only one that names no other notice.
+
+    A reason that is no code is dropped.
+    """
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
     if not isinstance(found, dict) or not isinstance(outcome := found.get("outcome"), str) or outcome not in OUTCOMES:
         return None
-    if found.get("notice_id", notice_id) != notice_id:
+    if notice_id is not None and found.get("notice_id", notice_id) != notice_id:
         return None
     reason = found.get("reason")
     coded = isinstance(reason, str) and REASON.fullmatch(reason) is not None

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 LOOK_AGAIN = timedelta(seconds=1)
+LOOK_AGAIN_MAX = timedelta(minutes=5)
+"""The older one may be answered by another way before it is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +43,4 @@ def decide(items: frozenset[str], older: Sequence[Older], now: datetime) -> Goes
     first = [o for o in older if o.leased or o.attempts == 0 or o.items is None or not o.items <= items]
     if not first:
         return Goes(tuple(o.position for o in older))
-    return Waits(max(now + LOOK_AGAIN, min(o.due_at for o in first)))
+    return Waits(min(max(now + LOOK_AGAIN, min(o.due_at for o in first)), now + LOOK_AGAIN_MAX))

@@ -21,6 +21,7 @@ from services.propagator.notices.endpoints import Endpoint
 from services.propagator.notices.store import Job, Lease
 from services.runtime.postgres import DATABASE_ERRORS
 
+CLAIM_END_S: Final = 1.0
 CLOSE_TIMEOUT_S: Final = 5.0
 ERROR_PAUSE_S: Final = 1.0
 SEND_ERRORS = Counter("dongui_notice_send_errors", "Sends that ended in an error of our own", ["recipient"])
@@ -93,8 +94,13 @@ class Sender:
             task = asyncio.ensure_future(self._send(lane, job))
             lane.running.add(task)
             task.add_done_callback(lane.running.discard)
-            if len(jobs) == room:  # there may be more: claim on as soon as a place is free
-                task.add_done_callback(lambda _: lane.wake.set())
+            if len(jobs) == room:  # there may be more: claim on before the next look
+                task.add_done_callback(lambda _: self._claim_on(lane))
+
+    def _claim_on(self, lane: Lane) -> None:
+        """Claim again once half the places are free: several at a time cost one statement and one look-up of keys."""
+        if len(lane.running) <= self.attempts.plan.in_flight // 2:
+            lane.wake.set()
 
     async def _claim(self, endpoint: Endpoint, limit: int) -> list[Job]:
         now = self.attempts.clock()
@@ -123,7 +129,7 @@ async def _ended(lanes: Collection[Lane], serving: Sequence["asyncio.Future[Any]
     """Claim nothing more, and give what is being sent a moment."""
     for lane in lanes:
         lane.wake.set()
-    await asyncio.wait(serving, timeout=CLOSE_TIMEOUT_S)
+    await asyncio.wait(serving, timeout=CLAIM_END_S)
     sending = {task for lane in lanes for task in lane.running}
     if sending:
         await asyncio.wait(sending, timeout=CLOSE_TIMEOUT_S)

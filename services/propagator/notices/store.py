@@ -145,12 +145,6 @@ async def older(pool: asyncpg.Pool, job: Job, now: datetime) -> list[Older]:
     ]
 
 
-async def note_opened(tx: Connection, job: Job, notice: Notice) -> None:
-    """Keep what the delivery log shows of a notice that was opened: ids and item names, values masked."""
-    masked = model.masked_body(notice)
-    await tx.execute(SQL["open_notice"], job.position, job.lease, notice.notice_id, list(notice.items), masked)
-
-
 async def overtake(tx: Connection, positions: Sequence[int], job: Job, now: datetime) -> list[Subject]:
     """Let a newer notice go in place of older ones that have failed; return those that it really overtook."""
     rows = await tx.fetch(SQL["overtake"], positions, job.position, job.lease, now)
@@ -173,10 +167,15 @@ async def postpone(pool: asyncpg.Pool, job: Job, due_at: datetime) -> None:
     await pool.execute(SQL["postpone"], job.position, job.lease, due_at)
 
 
-async def note_attempt(tx: Connection, job: Job, reply: Reply, notice_id: str, at: datetime) -> None:
-    """Keep the evidence of one attempt: when, status, milliseconds, class of the error, codes of the answer."""
-    answer = model.masked_answer(reply, notice_id)
-    await tx.execute(SQL["insert_attempt"], job.position, at, reply.status, reply.milliseconds, reply.error, answer)
+async def note_attempt(tx: Connection, job: Job, notice: Notice, reply: Reply, at: datetime) -> None:
+    """Keep the evidence of one attempt: when, status, milliseconds, class of the error, codes of the answer.
+
+    With the first, what the delivery log shows of the notice: ids and item names, values masked.
+    """
+    answer = model.masked_answer(reply, notice.notice_id)
+    opened = (notice.notice_id, list(notice.items), model.masked_body(notice))
+    came = (at, reply.status, reply.milliseconds, reply.error, answer)
+    await tx.execute(SQL["insert_attempt"], job.position, *came, *opened)
 
 
 async def again(tx: Connection, job: Job, verdict: Again, now: datetime) -> None:
@@ -185,10 +184,11 @@ async def again(tx: Connection, job: Job, verdict: Again, now: datetime) -> None
     await tx.execute(SQL["again"], job.position, job.lease, verdict.state, verdict.due_at, delivered_at)
 
 
-async def close(tx: Connection, job: Job, end: End, *, attempted: bool = False) -> bool:
-    """End a job; False when it is not ours any more or ended meanwhile: then nothing may be said about it."""
+async def close(tx: Connection, job: Job, end: End, *, attempted: bool = False) -> bool | None:
+    """End a job; say whether it overtook others. None when it is not ours any more or ended meanwhile."""
     ended = (end.state, end.outcome, end.reason, end.at, int(attempted))
-    return await tx.fetchrow(SQL["close"], job.position, job.lease, *ended) is not None
+    overtook: bool | None = await tx.fetchval(SQL["close"], job.position, job.lease, *ended)
+    return overtook
 
 
 async def disable(tx: Connection, endpoint: Endpoint, at: datetime) -> None:

@@ -64,9 +64,6 @@ SELECT position, items, attempts, due_at, coalesce(leased_until > $4, false) AS 
 WHERE recipient = $1 AND member_ref = $2 AND seq < $3 AND state IN ('pending', 'no_endpoint', 'disabled')
 ORDER BY seq
 
--- name: open_notice
-UPDATE notice SET notice_id = $3, items = $4, masked = $5 WHERE position = $1 AND lease = $2 AND notice_id IS NULL
-
 -- name: overtake
 UPDATE notice SET state = 'overtaken', overtaken_by = $2
 WHERE position = ANY($1::bigint[]) AND state IN ('pending', 'no_endpoint', 'disabled') AND attempts > 0
@@ -105,9 +102,12 @@ WHERE position = $1 AND lease = $2 AND state IN ('pending', 'no_endpoint', 'disa
 UPDATE notice SET state = $3, outcome = $4, reason = $5, closed_at = $6, attempts = attempts + $7,
        lease = NULL, leased_until = NULL
 WHERE position = $1 AND lease = $2 AND state IN ('pending', 'no_endpoint', 'disabled', 'manual', 'delivered')
-RETURNING position
+RETURNING EXISTS (SELECT 1 FROM notice o WHERE o.overtaken_by = notice.position AND o.state = 'overtaken')
 
 -- name: insert_attempt
+WITH opened AS (
+    UPDATE notice SET notice_id = $7, items = $8, masked = $9 WHERE position = $1 AND notice_id IS NULL
+)
 INSERT INTO attempt (position, at, status, milliseconds, error, answer) VALUES ($1, $2, $3, $4, $5, $6)
 
 -- name: disable_endpoint
