@@ -123,7 +123,7 @@ class Sender:
         except (CodecError, TooLargeError) as error:
             await self._refuse(job, error.code)
             return
-        headers = self.signer.headers(notice.notice_id, self.clock(), body, endpoint.secret)
+        headers = self.signer.headers(notice.notice_id, self.clock(), body, *endpoint.secrets)
         if envelope.traceparent:
             headers["traceparent"] = envelope.traceparent
         await self._record(endpoint, job, await post.post(self.client, endpoint, headers, body))
