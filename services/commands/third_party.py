@@ -34,6 +34,7 @@ def list_endpoints(output: Format = "text") -> None:
         return
     rows = [(one.endpoint.recipient, one.condition, one.verified_by, one.endpoint.url) for one in found]
     print_table(("THIRD PARTY", "STATE", "VERIFIED BY", "URL"), rows)
+    tell(f"they verify v1a with {' or '.join(public_keys)}")
 
 
 @app.command()
@@ -194,7 +195,8 @@ def _shown(found: Registered) -> dict[str, Any]:
 
 def _to_hand_over(found: Registered, secret: bytes | None, public_keys: Sequence[str]) -> dict[str, Any]:
     """Return what the third party is given: how it verifies, and the file that proves its host."""
-    told: dict[str, Any] = {"public_keys": public_keys, "challenge": {"path": WELL_KNOWN, "content": found.challenge}}
+    file = {"path": WELL_KNOWN, "content": found.challenge}
+    told: dict[str, Any] = {"public_keys": public_keys, "challenge_file": file}
     return told if secret is None else {"secret": signing.secret_text(secret)} | told
 
 
@@ -202,9 +204,15 @@ def _print(told: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(told)
     else:
-        print_table(("WHAT", "VALUE"), [(name, value) for name, value in told.items() if value is not None])
+        print_table(("WHAT", "VALUE"), [(name, _text(value)) for name, value in told.items() if value is not None])
     if "secret" in told:
         tell("the secret is shown this once; hand it over by a safe way, or lose it and rotate-key")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ": ".join(value.values())
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _report(name: str, done: str, why: str | None, *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ An entry of DONGUI_THIRD_PARTIES becomes a row at start, when it is new or names
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -63,6 +63,8 @@ class Registry:
     sealer: Sealer
     clock: Clock
     production: bool
+    said: set[str] = field(default_factory=set)
+    """What the log was told of endpoints that cannot be used; it is told once, not at every look."""
 
     async def declare(self, third_parties: Mapping[str, Mapping[str, Any]]) -> None:
         """Make rows of the settings' entries. Raises EndpointError."""
@@ -142,19 +144,24 @@ class Registry:
         return [self._registered(row) for row in await self.pool.fetch(SQL["registered_endpoints"], None)]
 
     async def active(self) -> dict[str, Endpoint]:
-        """Return those that may be told now, by recipient: proved and not paused.
+        """Return those that may be told now, by recipient: proved, not paused, and by the rules of this profile.
 
         One that answered 410 is among them: its notices wait as `disabled`.
         """
-        found = {}
-        for row in await self.pool.fetch(SQL["registered_endpoints"], None):
-            try:
-                one = self._registered(row)
-            except EndpointError as error:
+        rows = await self.pool.fetch(SQL["registered_endpoints"], None)
+        usable = [one for one in map(self._usable, rows) if one is not None]
+        return {one.endpoint.recipient: one.endpoint for one in usable if one.condition in {"active", "gone"}}
+
+    def _usable(self, row: asyncpg.Record) -> Registered | None:
+        """Hold a row against the rules again: it may be older than they are, or of a dev system."""
+        try:
+            found = self._registered(row)
+            self._check(found.endpoint.recipient, found.endpoint.url)
+        except EndpointError as error:
+            if str(error) not in self.said:
+                self.said.add(str(error))
                 log.error("third_party_unusable", recipient=error.name, why=error.why)
-                continue
-            if one.condition in {"active", "gone"}:
-                found[one.endpoint.recipient] = one.endpoint
+            return None
         return found
 
     async def prove(self, found: Registered, by: Proof) -> None:

@@ -4,6 +4,8 @@ import ipaddress
 import re
 from typing import Final
 
+from yarl import URL
+
 from services.propagator.notices import egress
 
 LENGTH_MAX: Final = 2048
@@ -27,8 +29,8 @@ def refusal(url: str, *, production: bool) -> str | None:
     host, port = authority["host"].strip("[]").lower(), int(authority["port"] or 443)
     if why := _host(host, is_literal=authority["host"].startswith("[")):
         return why
-    if not 0 < port < 65_536:
-        return "no such port"
+    if not 0 < port < 65_536 or not _client_agrees(url, host):
+        return "not a host and a port that exist"
     if not production and egress.is_loopback_name(host):
         return None
     return _place(form["scheme"].lower(), host, port, production)
@@ -51,6 +53,15 @@ def _host(host: str, *, is_literal: bool) -> str | None:
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.split(".")):
         return "not a host name (no empty label, no dot at the end)"
     return None
+
+
+def _client_agrees(url: str, host: str) -> bool:
+    """Whether the HTTP client's parser sees the same host; an `xn--` label may decode to nothing."""
+    try:
+        parsed = URL(url)
+        return parsed.raw_host == host and bool(parsed.host)
+    except ValueError:
+        return False
 
 
 def _is_address(host: str) -> bool:

@@ -120,7 +120,7 @@ async def test_a_file_on_the_host_proves_it_as_well(dongui: Dongui, databases: A
         await _unprove(databases, "their-id")
         files["token"] = "another"
         assert (await dongui("verify", "their-id", "--method", "file", profile="dev")).exit_code == 3
-        files["token"] = told["challenge"]["content"] + "\n"
+        files["token"] = told["challenge_file"]["content"] + "\n"
         assert (await dongui("verify", "their-id", "--method", "file", profile="dev")).exit_code == 0
     assert asked == []
     assert [(row["state"], row["verified_by"]) for row in await _listed(dongui)] == [("active", "file")]
@@ -263,6 +263,13 @@ async def test_a_new_signing_key_opens_what_the_old_one_sealed_and_both_sign(
         Sealer(bytes(32)).unseal(sealed, "another")
     with pytest.raises(SealedError):
         Sealer(SEED).unseal(sealed, PARTNER)
+
+
+async def test_a_row_of_the_dev_profile_is_told_nothing_in_production(settings: Settings) -> None:
+    async with app.build(settings) as parts:
+        assert list(parts.endpoints) == [PARTNER]
+    async with app.build(settings.model_copy(update={"profile": "production", "third_parties": {}})) as parts:
+        assert parts.endpoints == {}
 
 
 async def test_no_secret_stands_in_the_database_in_clear(settings: Settings, dongui: Dongui, databases: Any) -> None:
