@@ -25,6 +25,7 @@ GROUPS = {
     "keyring": "The key that wraps every member's key: status, rotation.",
     "affiliate": "The affiliates and how far each of them is.",
     "third-party": "Who is told of corrections: endpoints, their proof, keys, tests.",
+    "notice": "What third parties were sent and what they said; send notices again.",
     "propagator": "Run the processes that write the affiliates' stores and send notices.",
     "audit": "The append-only log: query, proofs, verification.",
     "db": "Migrations of every database.",

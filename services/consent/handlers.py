@@ -98,11 +98,8 @@ async def create(
 
 
 async def _recalled(consent: Consent, key: Key | None) -> Answer | None:
-    """Look for a stored answer before the slow work of a password; the write looks again under its own lock."""
-    if key is None:
-        return None
-    async with consent.pool.acquire() as connection, connection.transaction():
-        return await idempotency.recall(connection, key)
+    """Look for a stored answer before the slow work of a password; the write looks again, under its lock."""
+    return await idempotency.stored(consent.pool, key) if key else None
 
 
 def check_born(body: AccountBody, at: datetime) -> None:

@@ -49,15 +49,6 @@ UPDATE member SET status = $2, email = $3, name = $4, password_hash = $5, birth_
        last_active_at = CASE WHEN $10::timestamptz IS NULL THEN last_active_at END
 WHERE member_ref = $1
 
--- name: upsert_profile
-INSERT INTO profile (member_ref, service, role, items, collected_via) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (member_ref, service)
-DO UPDATE SET role = excluded.role, items = excluded.items, collected_via = excluded.collected_via
-
--- name: insert_profile_history
-INSERT INTO profile_history (member_ref, service, role, items, collected_via, change_id, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-
 -- name: delete_profiles
 DELETE FROM profile WHERE member_ref = $1 AND NOT (service = ANY($2::text[]))
 
@@ -66,28 +57,52 @@ UPDATE consent SET ended_at = $3, ended_by = $4
 WHERE member_ref = $1 AND ended_at IS NULL
   AND (purpose, party, channel) IN (SELECT * FROM unnest($2::text[], $5::text[], $6::text[]))
 
--- name: insert_consents
-INSERT INTO consent (member_ref, purpose, party, channel, notice_version, notice_hash, collected_via, actor, change_id, given_at)
-SELECT $1, p, q, c, $5, $6, $7, $8, $9, $10 FROM unnest($2::text[], $3::text[], $4::text[]) AS t(p, q, c)
-ON CONFLICT (member_ref, purpose, party, channel) WHERE ended_at IS NULL DO NOTHING
-
--- name: upsert_held
-INSERT INTO held (member_ref, recipient, prev, epoch, roles, marketing) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (member_ref, recipient) DO UPDATE
-SET prev = excluded.prev, epoch = excluded.epoch, roles = excluded.roles, marketing = excluded.marketing
-
--- name: insert_change
-INSERT INTO change (change_id, member_ref, seq, name, fact, accepted_at, status) VALUES ($1, $2, $3, $4, $5, $6, $7)
-
--- name: insert_delivery
-INSERT INTO delivery (change_id, recipient, kind, record_id, at) VALUES ($1, $2, $3, $4, $5)
+-- name: write_changes
+WITH change AS (
+    INSERT INTO change (change_id, member_ref, seq, name, fact, accepted_at, status)
+    SELECT * FROM jsonb_to_recordset($1)
+      AS t(change_id uuid, member_ref uuid, seq bigint, name text, fact jsonb, accepted_at timestamptz, status text)
+), profile AS (
+    INSERT INTO profile (member_ref, service, role, items, collected_via)
+    SELECT * FROM jsonb_to_recordset($2) AS t(member_ref uuid, service text, role text, items jsonb, collected_via text)
+    ON CONFLICT (member_ref, service)
+    DO UPDATE SET role = excluded.role, items = excluded.items, collected_via = excluded.collected_via
+), history AS (
+    INSERT INTO profile_history (member_ref, service, role, items, collected_via, change_id, at)
+    SELECT * FROM jsonb_to_recordset($3)
+      AS t(member_ref uuid, service text, role text, items text[], collected_via text, change_id uuid, at timestamptz)
+), consent AS (
+    INSERT INTO consent (member_ref, purpose, party, channel, notice_version, notice_hash, collected_via, actor,
+                         change_id, given_at)
+    SELECT * FROM jsonb_to_recordset($4)
+      AS t(member_ref uuid, purpose text, party text, channel text, notice_version text, notice_hash text,
+           collected_via text, actor text, change_id uuid, given_at timestamptz)
+    ON CONFLICT (member_ref, purpose, party, channel) WHERE ended_at IS NULL DO NOTHING
+), held AS (
+    INSERT INTO held (member_ref, recipient, prev, epoch, roles, marketing)
+    SELECT * FROM jsonb_to_recordset($5)
+      AS t(member_ref uuid, recipient text, prev bigint, epoch int, roles text[], marketing jsonb)
+    ON CONFLICT (member_ref, recipient) DO UPDATE
+    SET prev = excluded.prev, epoch = excluded.epoch, roles = excluded.roles, marketing = excluded.marketing
+), delivery AS (
+    INSERT INTO delivery (change_id, recipient, kind, record_id, at)
+    SELECT * FROM jsonb_to_recordset($6)
+      AS t(change_id uuid, recipient text, kind text, record_id uuid, at timestamptz)
+), disclosure AS (
+    INSERT INTO disclosure (disclosure_id, member_ref, recipient, kind, role, items, purpose, basis, change_id, at)
+    SELECT * FROM jsonb_to_recordset($7)
+      AS t(disclosure_id uuid, member_ref uuid, recipient text, kind text, role text, items jsonb, purpose text,
+           basis text, change_id uuid, at timestamptz)
+)
+INSERT INTO notice (notice_id, change_id, member_ref, recipient, seq, items, created_at)
+SELECT * FROM jsonb_to_recordset($8)
+  AS t(notice_id uuid, change_id uuid, member_ref uuid, recipient text, seq bigint, items text[], created_at timestamptz)
 
 -- name: insert_disclosure
 INSERT INTO disclosure (disclosure_id, member_ref, recipient, kind, role, items, purpose, basis, change_id, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-
--- name: insert_notice
-INSERT INTO notice (notice_id, change_id, member_ref, recipient, seq, items, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+SELECT * FROM jsonb_to_recordset($1)
+  AS t(disclosure_id uuid, member_ref uuid, recipient text, kind text, role text, items jsonb, purpose text,
+       basis text, change_id uuid, at timestamptz)
 
 -- name: list_disclosures
 SELECT disclosure_id, recipient, kind, role, array(SELECT jsonb_object_keys(items) ORDER BY 1) AS items,
