@@ -16,7 +16,7 @@ import orjson
 from schemas.events import Notice
 from services.propagator.notices import model, onboarding, post
 from services.propagator.notices.endpoints import Endpoint
-from services.propagator.notices.model import Reply
+from services.propagator.notices.model import Acknowledged, Reply
 from services.propagator.notices.signing import Signer
 from services.runtime.clock import Clock
 
@@ -67,9 +67,10 @@ class Trial:
         headers = self.signer.headers(message_id, self.clock() - late, body, *self.endpoint.secrets)
         return Attempt(headers, body)
 
-    async def send(self, attempt: "Attempt") -> Reply:
+    async def send(self, attempt: "Attempt") -> "Answered":
         """Return what the receiver answers."""
-        return await post.post(self.client, self.endpoint, attempt.headers, attempt.body)
+        reply = await post.post(self.client, self.endpoint, attempt.headers, attempt.body)
+        return Answered(reply, model.answer_in(reply.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,14 @@ class Attempt:
         return self.headers["webhook-signature"].split(" ")
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came back, and the outcome in it, if any."""
+
+    reply: Reply
+    outcome: Acknowledged | None
+
+
 Case = Callable[[Trial], Awaitable[str | None]]
 
 
@@ -100,19 +109,21 @@ async def run(trial: Trial) -> list[Result]:
     return results
 
 
-def _taken(reply: Reply) -> str | None:
+def _taken(answered: Answered) -> str | None:
     """A good notice is answered by a 2xx, with an outcome in its body or none yet (202)."""
+    reply = answered.reply
     if reply.status is None:
         return f"no answer ({reply.error})"
     if not reply.is_success:
         return f"a good notice was answered {reply.status}, not 2xx"
-    if reply.status != 202 and model.answer_in(reply.body) is None:
+    if reply.status != 202 and answered.outcome is None:
         return f"answered {reply.status} without an outcome (corrected, not_held, refused); 202 says it follows"
     return None
 
 
-def _refused(reply: Reply) -> str | None:
+def _refused(answered: Answered) -> str | None:
     """A bad notice is answered by a 4xx: neither taken nor a reason to fall over."""
+    reply = answered.reply
     if reply.status is not None and 400 <= reply.status < 500:
         return None
     if reply.status is None:
@@ -120,16 +131,15 @@ def _refused(reply: Reply) -> str | None:
     return f"answered {reply.status}" + (": it was taken" if reply.is_success else "") + "; a 4xx is right"
 
 
-def _same(first: Reply, second: Reply) -> str | None:
+def _same(first: Answered, second: Answered) -> str | None:
     """The same notice again is the same outcome."""
-    said, again = model.answer_in(first.body), model.answer_in(second.body)
-    return None if said == again else "the second answer has another outcome than the first"
+    return None if first.outcome == second.outcome else "the second answer has another outcome than the first"
 
 
-def _holds(reply: Reply, sequence: int) -> str | None:
+def _holds(answered: Answered, sequence: int) -> str | None:
     """What the receiver says it holds, where it says so."""
     try:
-        said = orjson.loads(reply.body)
+        said = orjson.loads(answered.reply.body)
     except orjson.JSONDecodeError:
         return None
     held = said.get("sequence") if isinstance(said, dict) else None

@@ -133,5 +133,6 @@ def connector(
         resolver=VettingResolver(resolver or aiohttp.ThreadedResolver(), production=production),
         socket_factory=socket_factory(production=production),
         use_dns_cache=False,
+        limit=0,  # over all: else the dead would take the places of the living
         limit_per_host=limit_per_host,
     )

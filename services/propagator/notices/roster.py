@@ -1,4 +1,4 @@
-"""Who is served now: one sender per endpoint, started and ended as the rows of `endpoint` change.
+"""Who is served now: the sender is begun anew with the endpoints of the rows whenever these change.
 
 So a third party that is added, moved, paused or given another secret is so within seconds, without a restart.
 """
@@ -21,18 +21,19 @@ log = structlog.get_logger("notices")
 
 async def run(sender: Sender, registry: Registry, known: dict[str, Endpoint], stop: asyncio.Event) -> None:
     """Serve until `stop` what is registered; `known` is kept as what may be told now. A sender's error ends all."""
-    serving: dict[Endpoint, _Post] = {}
+    serving = _Round(sender, known)
     ending: set[asyncio.Task[None]] = set()
     try:
         while not stop.is_set():
-            wanted = set(known.values())
-            ending |= {serving.pop(endpoint).end() for endpoint in serving.keys() - wanted}
-            serving |= {endpoint: _Post(sender, endpoint) for endpoint in wanted - serving.keys()}
-            await _pause(stop, {post.task for post in serving.values()} | ending)
+            await _pause(stop, {serving.task} | ending)
             ending = {task for task in ending if not task.done()}
             await refresh(registry, known)
+            if known != serving.endpoints:
+                # The next begins while what is on its way ends: a leased notice is claimed by nobody else.
+                ending.add(serving.end())
+                serving = _Round(sender, known)
     finally:
-        await asyncio.gather(*ending, *(post.end() for post in serving.values()))
+        await asyncio.gather(*ending, serving.end())
 
 
 async def refresh(registry: Registry, known: dict[str, Endpoint]) -> None:
@@ -47,13 +48,13 @@ async def refresh(registry: Registry, known: dict[str, Endpoint]) -> None:
     known |= found
 
 
-class _Post:
-    """One endpoint's sender at work, with a stop of its own."""
+class _Round:
+    """A sender at work for the endpoints of one moment, with a stop of its own."""
 
-    def __init__(self, sender: Sender, endpoint: Endpoint) -> None:
+    def __init__(self, sender: Sender, endpoints: dict[str, Endpoint]) -> None:
+        self.endpoints = dict(endpoints)
         self._stop = asyncio.Event()
-        alone = dataclasses.replace(sender, endpoints={endpoint.recipient: endpoint})
-        self.task = asyncio.create_task(alone.run(self._stop))
+        self.task = asyncio.create_task(dataclasses.replace(sender, endpoints=self.endpoints).run(self._stop))
 
     def end(self) -> asyncio.Task[None]:
         """Ask it to end; what is being sent has a moment."""
