@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,12 +18,14 @@ import pytest
 from aiohttp import web
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from pydantic import SecretStr
+from typer.testing import CliRunner, Result
 
 from schemas import codec
 from schemas.envelope import Envelope, to_headers
 from schemas.events import Notice
 from schemas.receipts import RECEIPT_TYPE, Receipt
 from schemas.topics import NOTICES, RECEIPTS
+from services import cli
 from services.devstack.ports import free_ports
 from services.keyring import derive
 from services.propagator.notices import app, by_hand
@@ -356,3 +358,23 @@ async def working(settings: Settings) -> AsyncIterator[Parts]:
 async def due_now(parts: Parts) -> None:
     """Bring every open notice's next attempt forward, as if its time had passed."""
     await parts.pool.execute("UPDATE notice SET due_at = now() WHERE closed_at IS NULL")
+
+
+Dongui = Callable[..., Awaitable[Result]]
+
+
+@pytest.fixture
+def dongui(databases: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dongui:
+    """The command line of this test's installation, in the production profile unless told otherwise."""
+    seed = tmp_path / "dongui.key"
+    seed.write_bytes(SEED)
+
+    async def run(*arguments: str, profile: str = "production") -> Result:
+        monkeypatch.setenv("DONGUI_PROFILE", profile)
+        monkeypatch.setenv("DONGUI_DATA_DIR", str(tmp_path / "data"))
+        monkeypatch.setenv("DONGUI_NOTICES_DSN", databases.dsn("notices"))
+        monkeypatch.setenv("DONGUI_WEBHOOK_SIGNING_KEY_FILE", str(seed))
+        words = ["third-party", *arguments]
+        return await asyncio.to_thread(CliRunner().invoke, cli.build(words), words)
+
+    return run

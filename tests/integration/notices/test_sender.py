@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from services.propagator.notices import desk
+from services.propagator.notices import app, desk
 from services.propagator.notices.app import Parts
 from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
@@ -358,15 +358,16 @@ async def test_the_production_profile_connects_to_no_inside_address(
     settings: Settings, key_service: KeyService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that resolves to loopback: what the name says does not count."""
-    port = int(settings.third_parties[PARTNER]["url"].rsplit(":", 1)[1].split("/")[0])
     resolve = socket.getaddrinfo
 
     def inside(host: Any, *rest: Any, **named: Any) -> Any:
         return resolve("127.0.0.1" if host == "partner.example" else host, *rest, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", inside)
-    outside = {PARTNER: {"url": f"https://partner.example:{port}/webhook", "secret": SECRET}}
+    outside = {PARTNER: {"url": "https://partner.example/webhook", "secret": SECRET}}
     production = settings.model_copy(update={"profile": "production", "third_parties": outside})
+    async with app.build(production) as parts:
+        await parts.registry.prove(await parts.registry.find(PARTNER), "file")
     async with sending(production) as parts:
         await parts.ingest.apply(taken(sealed_notice(key_service)))
         await until(parts.pool, "SELECT error FROM attempt", "EgressRefusedError")
