@@ -28,7 +28,7 @@ COUNT = 20
 LONG_COUNT = 100
 AWAY = "propagator-tmax-os"
 TABLES = ("member", "processed_member", "suppressed")
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @dataclass
