@@ -70,6 +70,7 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter per option
     held: Annotated[Many, typer.Option("--held", help="affiliate:recipient+processor+use+email; repeatable")] = None,
     holds: Annotated[Many, typer.Option("--holds", help="third-party:item+item, the old values; repeatable")] = None,
     items: Annotated[str, typer.Option("--items", help="Items whose value changed: email,hypermeeting.phone")] = "",
+    suspended: Annotated[str, typer.Option("--suspended", help="Items and purposes suspended in part: P1.5,name")] = "",
     output: Format = "text",
 ) -> None:
     """Say what a change would send to each affiliate and third party, and by which rule and clause."""
@@ -82,6 +83,7 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter per option
                 "marketing": _pairs(marketing, "--marketing"),
                 "held": _pairs(held, "--held"),
                 "third_parties": _pairs(holds, "--holds"),
+                "suspended": _listed(suspended),
             }
         )
         when = When.model_validate({"change": change, "items": _listed(items)})
@@ -216,7 +218,11 @@ def _explained(rules: Rules, recipient: str, outcome: Outcome) -> dict[str, Any]
 
 def _explained_text(rules: Rules, recipient: str, outcome: Outcome) -> str:
     shown = _explained(rules, recipient, outcome)
-    details = [f"  {key}: {_joined(shown[key])}" for key in ("stop", "roles", "marketing", "items") if key in shown]
+    details = [
+        f"  {key}: {_joined(shown[key])}"
+        for key in ("stop", "roles", "marketing", "items", "suspended")
+        if shown.get(key)
+    ]
     because = [_because(rules.rules[i]) for i in sorted(outcome.because or ())]
     return "\n".join([f"{recipient}: {outcome.does}", *details, *because])
 

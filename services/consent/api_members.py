@@ -41,6 +41,7 @@ async def read(ask: Ask, ref: str, response: Response) -> dict[str, Any]:
         "profiles": [{"service": p.service, "role": p.role, **p.items} for p in member.profiles.values()],
         "collected_via": member.collected_via,
         "grants": [_grant(ask.consent.rules, c) for c in consents],
+        **({"suspended": sorted(member.suspended)} if member.suspended else {}),
     }
 
 

@@ -51,6 +51,8 @@ class Allowed:
     operator: bool = False
     uncontracted: bool = False
     """It runs a service the member uses, but no contract with it is in force."""
+    held_back: bool = False
+    """A suspension in part keeps a row or marketing from it that it would have otherwise."""
 
     @property
     def service(self) -> str | None:
@@ -80,7 +82,7 @@ def _for_affiliate(rules: Rules, recipient: str, situation: Situation, change: C
         or _lost_role(recipient, held, allowed, situation.status)
         or _lost_marketing(recipient, held, allowed)
         or _state(rules, recipient, held, allowed, change, situation.suspended)
-        or Nothing(recipient, _why_nothing(allowed, situation))
+        or Nothing(recipient, _why_nothing(allowed, situation.status))
     )
 
 
@@ -125,7 +127,13 @@ def _without_parts(rules: Rules, allowed: Allowed, held: Held, suspended: frozen
     bases = _bases(rules, allowed)
     roles = frozenset(r for r in allowed.roles if r in held.roles or _can_open(rules, r, bases[r][1], suspended))
     marketing = None if MARKETING_PURPOSE in suspended or "recipient" not in roles else allowed.marketing
-    return replace(allowed, roles=roles, marketing=marketing, profile=allowed.profile if "processor" in roles else None)
+    return replace(
+        allowed,
+        roles=roles,
+        marketing=marketing,
+        profile=allowed.profile if "processor" in roles else None,
+        held_back=(roles, marketing) != (allowed.roles, allowed.marketing),
+    )
 
 
 def _can_open(rules: Rules, role: str, rule: str, suspended: frozenset[str]) -> bool:
@@ -236,17 +244,17 @@ def _bases(rules: Rules, allowed: Allowed) -> dict[str, tuple[str, str]]:
     return {role: (rules.rules[rule].purposes[0], rule) for role, rule in named.items() if role in allowed.roles}
 
 
-def _why_nothing(allowed: Allowed, situation: Situation) -> tuple[str, ...]:
-    status = situation.status
+def _why_nothing(allowed: Allowed, status: MemberStatus) -> tuple[str, ...]:
     if status == "pending_guardian":
         return (ids.GUARDIAN,)
+    held_back = (ids.SUSPEND_PART,) if allowed.held_back else ()
     if allowed.roles:
-        return (ids.MINIMUM,)
+        return (ids.MINIMUM, *held_back)
     if allowed.uncontracted:
         return (ids.CONTRACT,)
     if status in FROZEN:
         return (FROZEN[status],)
-    return (ids.CONSENT, ids.SUSPEND_PART) if situation.suspended else (ids.CONSENT,)
+    return held_back or (ids.CONSENT,)
 
 
 def channels(marketing: Marketing | None) -> frozenset[str]:

@@ -84,6 +84,13 @@ GROUP BY c.consent_id
 -- name: message_persons_held
 SELECT recipient, count(*) AS persons FROM held WHERE cardinality(roles) > 0 GROUP BY recipient
 
+-- name: message_source_of
+SELECT min(d.at) AS first_at, max(d.at) AS last_at, array_agg(DISTINCT k.item ORDER BY k.item) AS items,
+       array_agg(DISTINCT d.purpose) AS purposes
+FROM disclosure d CROSS JOIN LATERAL jsonb_object_keys(d.items) AS k(item)
+WHERE d.member_ref = $1 AND d.recipient = $2 AND d.kind = 'affiliate' AND d.role = 'recipient'
+HAVING count(*) > 0
+
 -- name: message_sources
 WITH told AS (
     SELECT member_ref, max(queued_at) - make_interval(mins => 5) AS until
