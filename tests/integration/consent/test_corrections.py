@@ -24,6 +24,7 @@ PARTNER = bearer(a_token("demo-partner", "third_party"))
 OFFICER = bearer(a_token("officer-a", "compliance"))
 SRE = bearer(a_token("sre-a", "sre"))
 EVIDENCE = "mail:2026-1124"
+HOST = {"service": "hypermeeting", "role": "host", "phone": "010-1234-5678", "department": "연구1팀", "title": "책임"}
 
 
 async def a_notice(service: Service, **signed_up: Any) -> dict[str, Any]:
@@ -62,7 +63,7 @@ async def receive(service: Service, notice: dict[str, Any], stage: str, **said: 
         change_id=notice["change_id"],
         member_ref=notice["member_ref"],
         seq=notice["seq"],
-        recipient="demo-partner",
+        recipient=notice.get("recipient", "demo-partner"),
         kind="third_party",
         stage=stage,
         at=datetime.now(UTC),
@@ -285,6 +286,21 @@ async def test_an_overtaken_notice_is_answered_with_the_newer_one(silent: Servic
     assert await stage_of(silent, older) == ("superseded", True)
     assert await open_duties(silent, older) == {} == await open_duties(silent, newer)
     assert await stale(silent, older["member_ref"]) == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    ("stage", "outcome", "shown"), [("superseded", "corrected", "superseded"), ("skipped_destroyed", None, None)]
+)
+async def test_the_senders_second_word_on_an_overtaken_notice_ends_it(
+    silent: Service, stage: str, outcome: str | None, shown: str | None
+) -> None:
+    older = await a_notice(silent)
+    await receive(silent, older, "superseded")
+    await receive(silent, older, stage, outcome=outcome)
+    await receive(silent, older, "superseded")
+    (listed,) = await notices(silent)
+    assert listed["outcome"] == (shown or "skipped_destroyed")
+    assert listed["acknowledged_at"] is not None
 
 
 async def test_an_older_notice_is_answered_when_its_end_comes_after_the_newer_answer(silent: Service) -> None:
