@@ -15,6 +15,7 @@ from services.consent import receipts
 from services.consent.corrections import escalate, issue
 from services.consent.erasure.certificate import Signer
 from services.consent.erasure.issue import Issuer
+from services.consent.store import SQL
 from services.policy.calendar import last_day
 from services.runtime.clock import KST
 from services.runtime.problem import Problem
@@ -147,8 +148,11 @@ async def test_staff_confirm_a_refusal_with_evidence(silent: Service) -> None:
     notice = await a_notice(silent)
     await answer(silent, notice, PARTNER, outcome="refused", reason="law.keeps_it")
     body = {"outcome": "refused", "reason": "law.keeps_it", "evidence": EVIDENCE}
-    assert (await answer(silent, notice, OFFICER, **body)).json() == {"outcome": "refused"}
+    for _ in range(2):
+        assert (await answer(silent, notice, OFFICER, **body)).json() == {"outcome": "refused"}
     assert await open_duties(silent, notice) == {}
+    entries = "SELECT count(*) FROM outbox WHERE type = 'kr.dongui.register.v1'"
+    assert await silent.pool.fetchval(entries) == 1, "what changes nothing is no entry"
     await receive(silent, notice, "refused", outcome="refused", reason="law.keeps_it")
     assert await open_duties(silent, notice) == {}, "our own receipt, come back by the topic, opens nothing"
 
@@ -284,6 +288,13 @@ async def test_an_overtaken_notice_is_answered_with_the_newer_one(silent: Servic
     assert await escalate.look(silent.consent, datetime.now(UTC) + timedelta(9)) == 2
     await answer(silent, newer, PARTNER, outcome="corrected")
     assert await stage_of(silent, older) == ("superseded", True)
+    (certified,) = await silent.pool.fetch(
+        f"SELECT * FROM ({SQL['certificate_recipients'].rpartition('ORDER BY')[0]}) AS x WHERE recipient = $2",
+        older["change_id"],
+        "demo-partner",
+    )
+    assert (certified["answered"], certified["newer_change"]) == (True, newer["change_id"])
+    assert (certified["newer_stage"], certified["newer_outcome"]) == ("applied", "corrected")
     assert await open_duties(silent, older) == {} == await open_duties(silent, newer)
     assert await stale(silent, older["member_ref"]) == [[], [], []]
 
