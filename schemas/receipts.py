@@ -42,6 +42,9 @@ class Receipt(Shape):
 
     `retention` answers for one statutory record (`record_id`): `retained`, `skipped_destroyed` or `refused`; its
     `change_id` is the change of the member because of which the record moved.
+
+    A notice that failed and was overtaken by a newer correction is `superseded`: `superseded_by` is the newer change,
+    and once that one is answered a second receipt carries its outcome. `manual`: staff tell the third party.
     """
 
     change_id: Uuid
@@ -55,6 +58,7 @@ class Receipt(Shape):
     reason: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_.-]{0,62}$")
     leaf_index: int | None = None
     record_id: Uuid | None = None
+    superseded_by: Uuid | None = None
 
 
 class DisclosureRecord(Shape):

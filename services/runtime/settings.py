@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     email_index_key_file: Path | None = None
     audit_signing_key_file: Path | None = None
     webhook_signing_key_file: Path | None = None
+    webhook_signing_key_old_file: Path | None = None
     certificate_signing_key_file: Path | None = None
 
     issuer: str = "https://issuer.dongui.localhost"
