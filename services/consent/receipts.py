@@ -45,10 +45,16 @@ def _receipt(found: ConsumerRecord[Any, Any]) -> Receipt | None:
 
 
 def _last_per_delivery(receipts: list[Receipt]) -> list[Receipt]:
-    """One row per delivery and statement: `refused` gives way to what a redrive brought, `manual` to an answer."""
+    """One row per delivery and statement: the first answer stands, what is none gives way to a later one."""
     last: dict[tuple[str, str], Receipt] = {}
     for receipt in receipts:
         present = last.get((receipt.change_id, receipt.recipient))
-        if present is None or (present.stage in {"refused", "manual"} and receipt.stage != "manual"):
+        if present is None or (_gives_way(present) and receipt.stage != "manual"):
             last[receipt.change_id, receipt.recipient] = receipt
     return list(last.values())
+
+
+def _gives_way(present: Receipt) -> bool:
+    """`refused` to what a redrive brought, `manual` to an answer, an overtaken notice to the newer one's answer."""
+    overtaken = present.stage == "superseded" and present.kind == "third_party" and present.outcome is None
+    return overtaken or present.stage in {"refused", "manual"}

@@ -73,3 +73,44 @@ async def test_a_correction_ends_with_a_certificate_that_verifies_offline(
     assert (other.status_code, other.json()["code"]) == (404, "change_not_found")
     assert (await dongui("change", "certificate", change["change_id"], "--output", tmp_path / "c.pdf")).exit_code == 2
     assert (as_operator / "certificate.jwks").is_file()
+
+
+async def test_an_answer_that_staff_entered_is_in_the_certificate_with_its_proof(
+    client: Client, as_operator: Path, tmp_path: Path
+) -> None:
+    """The third party takes the notice and says nothing: staff ask, and enter what they were told."""
+    assert as_operator
+    ref = (await client.sign_up())["member_ref"]
+    given = {"recipient": PARTNER, "items": ["name"], "purpose": "P1.1", "basis": "consent"}
+    await client.ask("POST", f"/v1/members/{ref}/disclosures", given)
+    silence = [{"status": 202, "answer": None, "times": 1}]
+    await client.ask("PUT", "/admin/behaviour", silence, service="partner_url")
+    change_id = (await client.ask("PATCH", f"/v1/members/{ref}", {"name": "김하나"}, seq=1))["change_id"]
+
+    async def told() -> Any:
+        return await client.told(change_id)
+
+    await until(told)
+    file = tmp_path / "certificate.json"
+
+    async def refused() -> Any:
+        """Until the affiliates have answered: then the third party alone is named."""
+        done = await dongui("change", "certificate", change_id, "--output", file)
+        assert done.exit_code == 1
+        return done.output if "tmax" not in done.output else None
+
+    words = await until(refused)
+    assert "change_not_converged" in words
+    assert PARTNER in words
+    notice_id = await (await client.pool("consent")).fetchval(
+        "SELECT notice_id FROM notice WHERE change_id = $1", change_id
+    )
+    path = f"/v1/notices/{notice_id}/acknowledgement"
+    body = {"outcome": "not_held", "evidence": "letter:2026-17"}
+    await client.ask("POST", path, body, role="compliance", sub="officer-a")
+    assert (await certified(change_id, file)).exit_code == 0
+    (partner,) = (r for r in json.loads(file.read_text())["certificate"]["recipients"] if r["id"] == PARTNER)
+    assert (partner["result"], partner["answered_via"], partner["evidence"]) == ("not_held", "staff", "letter:2026-17")
+    entry = json.loads(partner["staff_entry"]["body"])["data"]
+    assert (entry["actor"], entry["codes"]["by"]) == ("staff", "officer-a")
+    assert (await dongui("audit", "verify", file)).exit_code == 0

@@ -14,7 +14,6 @@ from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
 from services.consent.refusals import field
 from services.consent.store import SQL
-from services.runtime.problem import Problem
 
 SENT: Final = "sent"
 
@@ -54,12 +53,7 @@ async def sent(consent: Consent, notice_id: str, body: ManualBody, by: str, key:
 
 def _check(row: asyncpg.Record, body: ManualBody, at: datetime) -> None:
     if row["outcome"] is not None and row["outcome"] != "refused":
-        raise Problem(
-            409,
-            "notice_answered",
-            f"이미 끝난 통지입니다({row['outcome']}). 보낼 필요가 없습니다.",
-            f"This notice has ended ({row['outcome']}); it needs no sending.",
-        )
+        raise register.already_ended(row["outcome"])
     if body.sent_at > at:
         ko, en = "보낸 시각은 지금보다 늦을 수 없습니다.", "It cannot have been sent in the future."
         raise field(422, "sent_in_future", "/sent_at", ko, en)

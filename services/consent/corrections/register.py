@@ -61,16 +61,43 @@ async def acknowledge(consent: Consent, notice_id: str, who: Answerer, body: Ack
     _check(who, body)
     async with consent.pool.acquire() as connection, connection.transaction():
         row = await locked(connection, notice_id, who.recipient)
-        standing = await _standing(connection, row, who, body)
-        if standing is None:
-            receipt = _receipt(consent, row, body)
-            await answers.record(connection, [receipt], who.via, body.evidence)
-            await outbox.append(connection, [_carrier(receipt)])
-        if who.staff is not None:
-            codes = {"outcome": body.outcome, "reason": body.reason, "evidence": body.evidence, "by": who.staff}
-            await note(consent, connection, row, "answered", codes)
+        standing: str | None = row["outcome"]
+        if standing is None or (standing == "refused" and body.outcome != "refused"):
+            await _take(consent, connection, row, who, body)
+        elif who.staff is not None and standing != body.outcome:
+            raise already_ended(standing)
+        elif who.staff is not None and standing == "refused" and row["answered_via"] != "staff":
+            await _confirm_refusal(consent, connection, row, who, body)
+        else:
+            return standing
     consent.nudge()
-    return standing or body.outcome
+    return body.outcome
+
+
+async def _take(
+    consent: Consent, tx: Connection, row: asyncpg.Record, who: Answerer, body: AcknowledgementBody
+) -> None:
+    receipt = _receipt(consent, row, body)
+    await answers.record(tx, [receipt], who.via, body.evidence)
+    await outbox.append(tx, [_carrier(receipt)])
+    await _note_answer(consent, tx, row, who, body)
+
+
+async def _confirm_refusal(
+    consent: Consent, tx: Connection, row: asyncpg.Record, who: Answerer, body: AcknowledgementBody
+) -> None:
+    """The receipt of the refusal is there already; what is new is that staff have seen it, and its end as a duty."""
+    await tx.execute(SQL["confirm_refusal"], row["notice_id"], body.evidence)
+    await tx.execute(SQL["close_notice_duties"], [row["change_id"]], [row["recipient"]], list(answers.KINDS))
+    await _note_answer(consent, tx, row, who, body)
+
+
+async def _note_answer(
+    consent: Consent, tx: Connection, row: asyncpg.Record, who: Answerer, body: AcknowledgementBody
+) -> None:
+    if who.staff is not None:
+        codes = {"outcome": body.outcome, "reason": body.reason, "evidence": body.evidence, "by": who.staff}
+        await note(consent, tx, row, "answered", codes)
 
 
 async def locked(tx: Connection, notice_id: str, recipient: str | None = None) -> asyncpg.Record:
@@ -88,6 +115,12 @@ async def locked(tx: Connection, notice_id: str, recipient: str | None = None) -
 def notice_not_found() -> Problem:
     """The answer for a notice there is not, and for one of somebody else's."""
     return Problem(404, "notice_not_found", "통지를 찾을 수 없습니다.", "There is no such notice.")
+
+
+def already_ended(outcome: str) -> Problem:
+    """The refusal of what staff want to do about a notice that has ended."""
+    ko, en = f"이미 끝난 통지입니다({outcome}).", f"This notice has ended already ({outcome})."
+    return Problem(409, "notice_answered", ko, en)
 
 
 async def note(consent: Consent, tx: Connection, row: asyncpg.Record, state: str, codes: dict[str, str | None]) -> None:
@@ -109,24 +142,6 @@ def _check(who: Answerer, body: AcknowledgementBody) -> None:
         raise field(
             422, "reason_required", "/reason", "거절 사유 코드가 필요합니다.", "A refusal needs its reason's code."
         )
-
-
-async def _standing(tx: Connection, row: asyncpg.Record, who: Answerer, body: AcknowledgementBody) -> str | None:
-    """Return the outcome that stands and is not changed; None when this answer is to be taken."""
-    present: str | None = row["outcome"]
-    if present is None or (present == "refused" and body.outcome != "refused"):
-        return None
-    if who.staff is not None and present != body.outcome:
-        raise Problem(
-            409,
-            "notice_answered",
-            f"이미 끝난 통지입니다({present}).",
-            f"This notice has ended already ({present}).",
-        )
-    if who.staff is not None and present == "refused":
-        await tx.execute(SQL["confirm_refusal"], row["notice_id"], body.evidence)
-        await tx.execute(SQL["close_notice_duties"], [row["change_id"]], [row["recipient"]], list(answers.KINDS))
-    return present
 
 
 def _receipt(consent: Consent, row: asyncpg.Record, body: AcknowledgementBody) -> Receipt:

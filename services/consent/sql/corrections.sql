@@ -35,14 +35,17 @@ WITH answer AS (
     FROM answer a
     WHERE d.change_id = a.change_id AND d.recipient = a.recipient
       AND (d.stage IN ('accepted', 'relayed', 'manual', 'late')
-           OR (d.stage = 'refused' AND (a.stage <> 'refused' OR (d.outcome IS NULL AND a.outcome IS NOT NULL))))
+           OR (d.stage = 'refused' AND (a.stage <> 'refused' OR (d.outcome IS NULL AND a.outcome IS NOT NULL)))
+           OR (d.stage = 'superseded' AND d.kind = 'third_party' AND d.outcome IS NULL
+               AND (a.stage = 'skipped_destroyed' OR (a.stage = 'superseded' AND a.outcome IS NOT NULL))))
     RETURNING d.change_id, d.recipient, d.stage, d.at, d.outcome
 ), applied AS (
     UPDATE disclosure x SET applied_at = y.at FROM answered y
     WHERE x.change_id = y.change_id AND x.recipient = y.recipient AND y.stage = 'applied'
 )
-UPDATE notice n SET outcome = coalesce(y.outcome, y.stage), answered_via = $7, evidence = $8,
-       acknowledged_at = CASE y.stage WHEN 'superseded' THEN NULL ELSE y.at END
+UPDATE notice n SET answered_via = $7, evidence = $8,
+       outcome = CASE y.stage WHEN 'superseded' THEN y.stage ELSE coalesce(y.outcome, y.stage) END,
+       acknowledged_at = CASE WHEN y.stage = 'superseded' AND y.outcome IS NULL THEN NULL ELSE y.at END
 FROM answered y
 WHERE n.change_id = y.change_id AND n.recipient = y.recipient
   AND (y.outcome IS NOT NULL OR y.stage IN ('superseded', 'skipped_destroyed'))

@@ -15,6 +15,7 @@ from services.consent import receipts
 from services.consent.corrections import escalate, issue
 from services.consent.erasure.certificate import Signer
 from services.consent.erasure.issue import Issuer
+from services.consent.store import SQL
 from services.policy.calendar import last_day
 from services.runtime.clock import KST
 from services.runtime.problem import Problem
@@ -24,6 +25,7 @@ PARTNER = bearer(a_token("demo-partner", "third_party"))
 OFFICER = bearer(a_token("officer-a", "compliance"))
 SRE = bearer(a_token("sre-a", "sre"))
 EVIDENCE = "mail:2026-1124"
+HOST = {"service": "hypermeeting", "role": "host", "phone": "010-1234-5678", "department": "연구1팀", "title": "책임"}
 
 
 async def a_notice(service: Service, **signed_up: Any) -> dict[str, Any]:
@@ -62,7 +64,7 @@ async def receive(service: Service, notice: dict[str, Any], stage: str, **said: 
         change_id=notice["change_id"],
         member_ref=notice["member_ref"],
         seq=notice["seq"],
-        recipient="demo-partner",
+        recipient=notice.get("recipient", "demo-partner"),
         kind="third_party",
         stage=stage,
         at=datetime.now(UTC),
@@ -146,8 +148,11 @@ async def test_staff_confirm_a_refusal_with_evidence(silent: Service) -> None:
     notice = await a_notice(silent)
     await answer(silent, notice, PARTNER, outcome="refused", reason="law.keeps_it")
     body = {"outcome": "refused", "reason": "law.keeps_it", "evidence": EVIDENCE}
-    assert (await answer(silent, notice, OFFICER, **body)).json() == {"outcome": "refused"}
+    for _ in range(2):
+        assert (await answer(silent, notice, OFFICER, **body)).json() == {"outcome": "refused"}
     assert await open_duties(silent, notice) == {}
+    entries = "SELECT count(*) FROM outbox WHERE type = 'kr.dongui.register.v1'"
+    assert await silent.pool.fetchval(entries) == 1, "what changes nothing is no entry"
     await receive(silent, notice, "refused", outcome="refused", reason="law.keeps_it")
     assert await open_duties(silent, notice) == {}, "our own receipt, come back by the topic, opens nothing"
 
@@ -283,8 +288,30 @@ async def test_an_overtaken_notice_is_answered_with_the_newer_one(silent: Servic
     assert await escalate.look(silent.consent, datetime.now(UTC) + timedelta(9)) == 2
     await answer(silent, newer, PARTNER, outcome="corrected")
     assert await stage_of(silent, older) == ("superseded", True)
+    (certified,) = await silent.pool.fetch(
+        f"SELECT * FROM ({SQL['certificate_recipients'].rpartition('ORDER BY')[0]}) AS x WHERE recipient = $2",
+        older["change_id"],
+        "demo-partner",
+    )
+    assert (certified["answered"], certified["newer_change"]) == (True, newer["change_id"])
+    assert (certified["newer_stage"], certified["newer_outcome"]) == ("applied", "corrected")
     assert await open_duties(silent, older) == {} == await open_duties(silent, newer)
     assert await stale(silent, older["member_ref"]) == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    ("stage", "outcome", "shown"), [("superseded", "corrected", "superseded"), ("skipped_destroyed", None, None)]
+)
+async def test_the_senders_second_word_on_an_overtaken_notice_ends_it(
+    silent: Service, stage: str, outcome: str | None, shown: str | None
+) -> None:
+    older = await a_notice(silent)
+    await receive(silent, older, "superseded")
+    await receive(silent, older, stage, outcome=outcome)
+    await receive(silent, older, "superseded")
+    (listed,) = await notices(silent)
+    assert listed["outcome"] == (shown or "skipped_destroyed")
+    assert listed["acknowledged_at"] is not None
 
 
 async def test_an_older_notice_is_answered_when_its_end_comes_after_the_newer_answer(silent: Service) -> None:

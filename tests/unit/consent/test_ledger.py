@@ -23,7 +23,7 @@ THIRD_PARTIES = ("post-office", "printer", "courier")
 VALUES = ("one", "two", "three")
 ITEMS = ("email", "name", "hypermeeting.phone", "hypermeeting.title")
 SHORT = settings(max_examples=60, deadline=None)
-LONG = settings(max_examples=10_000, deadline=None)
+LONG = settings(max_examples=5000, deadline=None)
 Command = tuple[str, Any]
 
 someone = st.sampled_from(THIRD_PARTIES)
@@ -39,7 +39,8 @@ commands: st.SearchStrategy[Command] = st.one_of(
     ),
     st.tuples(st.just("suspend"), st.none()),
 )
-histories = st.lists(commands, max_size=25)
+beginnings = st.lists(st.tuples(st.just("disclose"), st.tuples(someone, st.sets(st.sampled_from(ITEMS), min_size=1))))
+histories = st.tuples(beginnings, st.lists(commands, min_size=8, max_size=25)).map(lambda two: two[0] + two[1])
 
 
 @dataclass
@@ -144,8 +145,8 @@ def test_exactly_those_are_told_who_may_hold_another_value(history: list[Command
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_exactly_those_are_told_in_ten_thousand_histories() -> None:
+@pytest.mark.timeout(2400)
+def test_exactly_those_are_told_in_five_thousand_histories() -> None:
     told = 0
 
     @drawn_from(histories)
@@ -155,7 +156,8 @@ def test_exactly_those_are_told_in_ten_thousand_histories() -> None:
         told += check(history)
 
     each()
-    assert told > 10_000, "the histories owe notices, or the check says nothing"
+    print(f"5,000 histories, {told} notices owed and told")
+    assert told > 5000, "the histories owe notices, or the check says nothing"
 
 
 def told_of(life: Lived, *command: Any) -> set[str]:
