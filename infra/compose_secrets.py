@@ -86,6 +86,7 @@ def environments(passwords: Mapping[str, str], issuer: Issuer) -> dict[str, Vari
         "retention": own["retention"] | {"DONGUI_RETENTION_TOKEN": issuer.token("retention", "retention")},
         **propagators,
         "notices": notices,
+        "console": own["console"],
         "tokens": tokens,
     }
 

@@ -16,7 +16,7 @@ from pydantic import AwareDatetime
 
 from services.audit import store, sweep, tree
 from services.audit.store import SQL, Filter, StoredCheckpoint
-from services.audit.verify import EXPORT_VERSION
+from services.audit.verify import EXPORT_VERSION, format_proof
 from services.runtime import probes, problems
 from services.runtime.auth import Authenticator, Principal
 from services.runtime.bearer import principal_of
@@ -24,7 +24,7 @@ from services.runtime.clock import Clock
 from services.runtime.probes import Ready
 from services.runtime.problem import Problem
 
-READERS = ("compliance", "cpo", "sre", "service")
+READERS = ("compliance", "cpo", "sre", "auditor", "service")
 LIMIT_MAX = 1000
 EXPORT_BATCH = 1000
 INDEX_MAX = 2**63 - 1
@@ -91,17 +91,20 @@ async def read_entry(_: Reader, pool: Pool, index: int) -> dict[str, Any]:
     return _entry(await _row(pool, index))
 
 
-@router.get("/v1/audit/entries/{index}/proof")
-async def read_proof(_: Reader, pool: Pool, index: int) -> dict[str, Any]:
+@router.get("/v1/audit/entries/{index}/proof", response_model=None)
+async def read_proof(_: Reader, pool: Pool, index: int, request: Request) -> Response | dict[str, Any]:
     """Return the inclusion proof of one entry to the latest checkpoint; 409 until one covers it.
 
-    `body_base64` is the exact leaf: SHA-256(0x00 || body) is `leaf_hash`.
+    `body_base64` is the exact leaf: SHA-256(0x00 || body) is `leaf_hash`. `Accept: text/plain` gives the proof as a
+    C2SP tlog-proof file, which `dongui audit verify` reads offline.
     """
     row = await _row(pool, index)
     latest = await _latest(pool)
     if latest.size <= index:
         raise _unsealed()
     path = await store.proof(pool, tree.inclusion_ranges(index, latest.size))
+    if request.headers.get("accept", "").startswith("text/plain"):
+        return PlainTextResponse(format_proof(index, bytes(row["body"]), path, latest.note))
     return {
         "index": index,
         "leaf_hash": _base64(row["leaf_hash"]),

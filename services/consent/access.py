@@ -18,7 +18,8 @@ from services.runtime.bearer import principal_of
 from services.runtime.problem import Problem
 
 KEY_PATTERN: Final = re.compile(r"[\x21-\x7e]{1,255}")
-STAFF: Final = ("compliance", "cpo", "sre")
+STAFF: Final = ("compliance", "cpo", "sre", "auditor")
+"""Who may read what names nobody; an `auditor` does nothing else."""
 OFFICERS: Final = ("compliance", "cpo")
 """Staff who answer for personal data; an `sre` runs the system and sees no register of clause 3.3."""
 

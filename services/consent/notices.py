@@ -25,6 +25,13 @@ async def listed(consent: Consent, recipient: str, after: int) -> dict[str, Any]
     return {"notices": notices, "next": following}
 
 
+async def listed_all(consent: Consent, after: int) -> dict[str, Any]:
+    """Return the same for every recipient, each notice with whom it is for: what staff look at."""
+    rows = await consent.pool.fetch(SQL["list_all_notices"], after, PAGE)
+    following = str(rows[-1]["cursor"]) if len(rows) == PAGE else None
+    return {"notices": [dict(row) for row in rows], "next": following}
+
+
 async def acknowledge(consent: Consent, notice_id: str, recipient: str | None, body: AcknowledgementBody) -> None:
     """Take a third party's answer; a repeated one changes nothing. 404 for a notice that is not the caller's."""
     async with consent.pool.acquire() as connection, connection.transaction():

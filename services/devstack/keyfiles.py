@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-from joserfc.jwk import KeySet, OKPKey
+from joserfc.jwk import OKPKey
 
 from services.devstack import signatures
 
 SEED_BYTES = 32
+PASSWORD_BYTES = 12
+CONSOLE_ROLES = ("compliance", "cpo", "sre", "auditor", "affiliate")
+"""What a token that the console signs may say; `service` and `member` are not among them."""
+AFFILIATE_ACCOUNTS = {"tmax-os-staff": "affiliate:tmax-os"}
 PRIVATE = 0o600
 
 
@@ -30,6 +34,8 @@ class KeyFiles:
     webhook_public_key: Path
     certificate_signing_key: Path
     issuer_key: Path
+    console_key: Path
+    console_accounts: Path
     jwks: Path
     partner_secret: Path
 
@@ -46,6 +52,8 @@ class KeyFiles:
             webhook_public_key=folder / "webhook_public_key",
             certificate_signing_key=folder / "certificate_signing_key",
             issuer_key=folder / "issuer_key.json",
+            console_key=folder / "console_key.json",
+            console_accounts=folder / "console_accounts.json",
             jwks=folder / "jwks.json",
             partner_secret=folder / "partner_secret",
         )
@@ -61,9 +69,17 @@ def ensure(folder: Path) -> KeyFiles:
         write_once(path, secrets.token_bytes(SEED_BYTES))
     write_once(files.webhook_public_key, signatures.public_key(files.webhook_signing_key.read_bytes()).encode())
     write_once(files.partner_secret, signatures.new_secret().encode())
-    write_once(files.issuer_key, orjson.dumps(OKPKey.generate_key("Ed25519", auto_kid=True).as_dict(private=True)))
-    write_once(files.jwks, orjson.dumps(_public_set(files.issuer_key)))
+    for path in (files.issuer_key, files.console_key):
+        write_once(path, orjson.dumps(OKPKey.generate_key("Ed25519", auto_kid=True).as_dict(private=True)))
+    write_once(files.console_accounts, orjson.dumps(first_accounts()))
+    _publish(files)
     return files
+
+
+def first_accounts() -> dict[str, dict[str, str]]:
+    """Return an account of each role with a random one-time password: who may sign in to a new console."""
+    roles = {**{role: role for role in CONSOLE_ROLES if role != "affiliate"}, **AFFILIATE_ACCOUNTS}
+    return {name: {"role": role, "password": secrets.token_urlsafe(PASSWORD_BYTES)} for name, role in roles.items()}
 
 
 def write_once(path: Path, content: bytes) -> bool:
@@ -93,6 +109,12 @@ def _partial(path: Path, content: bytes) -> Path:
     return partial
 
 
-def _public_set(issuer_key: Path) -> dict[str, object]:
-    key = OKPKey.import_key(orjson.loads(issuer_key.read_bytes()))
-    return dict(KeySet([key]).as_dict(private=False))
+def _publish(files: KeyFiles) -> None:
+    """Write the public halves of both token keys; they hold no secret and follow the keys, also those made later."""
+    issuer, console = (
+        dict(OKPKey.import_key(orjson.loads(path.read_bytes())).as_dict(private=False))
+        for path in (files.issuer_key, files.console_key)
+    )
+    content = orjson.dumps({"keys": [issuer, {**console, "roles": list(CONSOLE_ROLES)}]})
+    if not files.jwks.exists() or files.jwks.read_bytes() != content:
+        write_private(files.jwks, content)

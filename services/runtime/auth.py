@@ -31,10 +31,14 @@ class AuthError(Exception):
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks: `sub` is a member_ref, an affiliate id, a third-party id or a staff id; roles decide what it may."""
+    """Who asks: `sub` is a member_ref, an affiliate id, a third-party id or a staff id; roles decide what it may.
+
+    `access_point` is the network address of a person at the console, as the console's token says it.
+    """
 
     sub: str
     roles: frozenset[str]
+    access_point: str | None = None
 
     def has(self, *roles: str) -> bool:
         return not self.roles.isdisjoint(roles)
@@ -77,7 +81,7 @@ class Authenticator:
             self._claims.validate(decoded.claims)
         except (JoseError, ValueError, TypeError) as error:
             raise AuthError(401, "token_invalid") from error
-        return _principal(decoded.claims)
+        return _principal(decoded.claims, _roles_of_key(keys, decoded.header.get("kid")))
 
     async def _current_keys(self) -> KeySet:
         async with self._lock:
@@ -101,11 +105,27 @@ class Authenticator:
             self._fetched_at, self._next_fetch_at = now, now + JWKS_TTL_S
 
 
-def _principal(claims: dict[str, object]) -> Principal:
-    roles = claims.get("roles")
+def _principal(claims: dict[str, object], allowed: list[str] | None) -> Principal:
+    roles, place = claims.get("roles"), claims.get("access_point")
     if not isinstance(roles, list) or not all(isinstance(r, str) for r in roles):
         raise AuthError(401, "token_invalid")
-    return Principal(str(claims["sub"]), frozenset(roles))
+    if allowed is not None and not set(roles) <= set(allowed):
+        raise AuthError(401, "token_invalid")
+    return Principal(str(claims["sub"]), frozenset(roles), place if isinstance(place, str) else None)
+
+
+def _roles_of_key(keys: KeySet, kid: object) -> list[str] | None:
+    """Return the roles that tokens of this key may say: its member `roles` in the JWKS; None where it names none.
+
+    So that the console's key cannot be used to speak as a service. A set with such a key needs a `kid` in each token.
+    """
+    limits = {key.kid: key.as_dict(private=False).get("roles") for key in keys.keys}
+    if not any(limits.values()):
+        return None
+    if kid not in limits:
+        raise AuthError(401, "token_invalid")
+    found = limits[str(kid)]
+    return list(found) if isinstance(found, list) else None
 
 
 async def _fetch(url: str) -> KeySet:

@@ -42,6 +42,13 @@ def _may_ask(ask: Asked, ref: str, recipient: str) -> tuple[str, bool]:
     return ask.member(ref, staff=True), False
 
 
+@router.get("/v1/members/{ref}/as-of")
+async def as_of(ask: Ask, ref: str, at: Text = None) -> dict[str, Any]:
+    """Return how a member was at an instant: status, live consents, services, what had been given to whom. No value."""
+    asked_at = questions.instant(at, "at", ask.consent.clock())
+    return await handlers.looked(ask.consent, ask.member(ref, staff=True), asked_at)
+
+
 @router.get("/v1/members/{ref}/reconsents")
 async def reconsents(ask: Ask, ref: str) -> dict[str, Any]:
     """Return the consents to ask for again, because the notice tells something else now."""

@@ -60,6 +60,21 @@ def _given(row: asyncpg.Record) -> Given:
     return Given(**{**row, "items": frozenset(row["items"])})
 
 
+async def looked(consent: Consent, ref: str, at: datetime) -> dict[str, Any]:
+    """Return what the append-only tables say of a member at an instant; 404 for an unknown member."""
+    async with consent.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        history = await _history(connection, ref, "")
+        ledger = await connection.fetch(SQL["list_disclosures"], ref)
+    status = history.status_at(at)
+    return {
+        "at": at,
+        "status": status.status if status else None,
+        "consents": [g.evidence() for g in history.grants if g.live_at(at)],
+        "services": [p.evidence() for p in history.profiles_at(at)],
+        "disclosures": [dict(row) for row in ledger if row["at"] <= at],
+    }
+
+
 async def asked_again(consent: Consent, ref: str) -> dict[str, Any]:
     """Return the consents to ask a member for again: `{"notice_version", "reconsents": [...]}`; 404 for nobody."""
     at = consent.clock()

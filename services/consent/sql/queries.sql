@@ -114,6 +114,10 @@ SELECT * FROM notice WHERE notice_id = $1
 SELECT position AS cursor, notice_id, change_id, member_ref, seq, items, created_at, outcome, acknowledged_at
 FROM notice WHERE recipient = $1 AND position > $2 ORDER BY position LIMIT $3
 
+-- name: list_all_notices
+SELECT position AS cursor, notice_id, change_id, member_ref, recipient, seq, items, created_at, outcome, acknowledged_at
+FROM notice WHERE position > $1 ORDER BY position LIMIT $2
+
 -- name: mark_relayed
 WITH relayed AS (
     UPDATE delivery SET relayed_at = now(),

@@ -7,7 +7,7 @@ import pytest
 from tests.architecture.test_http_docs import rows
 from tests.integration.consent.harness import Service, a_token, bearer
 
-STAFF, OFFICERS = {"compliance", "cpo", "sre"}, {"compliance", "cpo"}
+STAFF, OFFICERS = {"compliance", "cpo", "sre", "auditor"}, {"compliance", "cpo"}
 WORDS = {
     "service": {"service"},
     "staff": STAFF,
@@ -17,6 +17,7 @@ WORDS = {
     "affiliate": {"affiliate"},
     "third party": {"third_party"},
     "notices": {"notices"},
+    "auditor": {"auditor"},
     "as the request itself": {"service", "member", "affiliate"} | OFFICERS,
 }
 ROLES = ("service", *sorted(STAFF), "member", "affiliate", "third_party", "notices")
