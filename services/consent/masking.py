@@ -6,7 +6,7 @@ from typing import Any, Final
 
 HIDDEN: Final = "***"
 MASKED: Final = "*"
-PHONE: Final = re.compile(r"^(\+?\d{2,4}[- ]?)(.*?)(\d{4})$")
+PHONE: Final = re.compile(r"^(0\d{2}|\+\d{1,3}|0\d)([- ]?\d{3,4}[- ]?)(\d{4})$")
 
 
 def name(value: str) -> str:

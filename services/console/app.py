@@ -10,6 +10,7 @@ from typing import Final
 
 import asyncpg
 import uvicorn
+from argon2 import PasswordHasher
 
 from services.console import admin, desk, signin, web
 from services.console.apis import Apis
@@ -50,7 +51,9 @@ class Parts:
 
 
 @contextlib.asynccontextmanager
-async def build(settings: Settings, clock: Clock = utc_now) -> AsyncIterator[Parts]:
+async def build(
+    settings: Settings, clock: Clock = utc_now, hasher: PasswordHasher | None = None
+) -> AsyncIterator[Parts]:
     """Open what the process needs and close it after. Raises MissingSettingsError, InsecureConsoleError, ValueError."""
     settings.require(*REQUIRED)
     cookies = Cookies.of_url(settings.console_url or "", settings.profile)
@@ -60,7 +63,7 @@ async def build(settings: Settings, clock: Clock = utc_now) -> AsyncIterator[Par
     pool = await postgres.open_pool(dsn, size=POOL_SIZE, application=NAME)
     apis = Apis.of_settings(settings)
     try:
-        gate = _gate(settings, pool, relay, clock)
+        gate = _gate(settings, pool, relay, clock, hasher or signin.password_hasher())
         if settings.console_first_accounts_file:
             await admin.ensure_first(gate, settings.console_first_accounts_file)
         yield Parts(settings, Desk(gate, apis, cookies, provider, desk.environment()), relay)
@@ -71,9 +74,8 @@ async def build(settings: Settings, clock: Clock = utc_now) -> AsyncIterator[Par
         pool.terminate()
 
 
-def _gate(settings: Settings, pool: asyncpg.Pool, relay: Relay, clock: Clock) -> Gate:
+def _gate(settings: Settings, pool: asyncpg.Pool, relay: Relay, clock: Clock, hasher: PasswordHasher) -> Gate:
     assert settings.console_key_file
-    hasher = signin.password_hasher()
     key = ConsoleKey(settings.console_key_file, settings.issuer, settings.audience)
     return Gate(pool, key, hasher, clock, relay.nudge, hasher.hash(DUMMY_PASSWORD))
 

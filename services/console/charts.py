@@ -1,6 +1,6 @@
 """Pure: where the lines and bars of the pictures stand. The templates draw them as SVG, with a table beside them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -19,6 +19,7 @@ class Holder:
     roles: tuple[str, ...]
     items: tuple[str, ...]
     since: str
+    live: bool
     y: int
 
     @property
@@ -27,15 +28,28 @@ class Holder:
         return self.y + ROW // 2 - 6
 
 
-def holders(disclosures: Sequence[Mapping[str, Any]]) -> list[Holder]:
-    """Return who was given what, one box per recipient: affiliates first, then third parties, each by name."""
+def holders(disclosures: Sequence[Mapping[str, Any]], live: Collection[str]) -> list[Holder]:
+    """Return who was given what, one box per recipient: affiliates first, then third parties, each by name.
+
+    An affiliate that is not in `live` was given it and holds it no more; what a third party did with it we don't know.
+    """
     names = sorted({(d["kind"], d["recipient"]) for d in disclosures})
     found = []
     for position, (kind, name) in enumerate(names):
         rows = [d for d in disclosures if d["recipient"] == name]
         items = sorted({item for d in rows for item in d["items"]})
         roles = tuple(sorted({d["role"] for d in rows}))
-        found.append(Holder(name, kind, roles, tuple(items), min(d["at"] for d in rows), position * ROW + 8))
+        found.append(
+            Holder(
+                name,
+                kind,
+                roles,
+                tuple(items),
+                min(d["at"] for d in rows),
+                kind != "affiliate" or name in live,
+                position * ROW + 8,
+            )
+        )
     return found
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -144,8 +144,6 @@ def _explain(app: FastAPI) -> None:
 
 def _error(request: Request, status: int, code: str, detail: str = "") -> Response:
     desk: Desk = request.app.state.desk
-    if "text/html" not in request.headers.get("accept", "text/html"):
-        return JSONResponse({"status": status, "code": code}, status_code=status)
     visit = Visit(desk, request, Words(language_of(request)))
     body = visit.render("error.html", status=status, code=code, detail=detail)
     return HTMLResponse(body, status_code=status)

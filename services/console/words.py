@@ -1,7 +1,7 @@
 """What the screens say, in Korean and English, as data (`texts/*.toml`); and instants, days and durations in words."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
@@ -35,6 +35,14 @@ class Words:
     def word(self, group: str, code: object) -> str:
         """Return what a code of an API means; the code itself when we have no word for it."""
         return texts(self.language)[group].get(str(code), str(code))
+
+    def items(self, names: Iterable[str]) -> str:
+        """Return item names in words; those of a service keep its name before them."""
+        said = []
+        for name in names:
+            service, dot, plain = name.rpartition(".")
+            said.append(f"{service}{dot}{self.word('item', plain)}")
+        return ", ".join(said)
 
     def duration(self, seconds: float) -> str:
         """Return a duration in its two largest units: 2일 3시간, 5분 10초, 0.4초."""

@@ -66,7 +66,7 @@ async def _member(visit: Visit, ref: uuid.UUID, on: str) -> dict[str, Any]:
         api.get("consent", f"/v1/members/{ref}/as-of", at=at.isoformat()),
     )
     requests = await _requests(visit, ref)
-    found = charts.holders(then["disclosures"])
+    found = charts.holders(then["disclosures"], then["holding"])
     return {
         "member": member,
         "timeline": _timeline(changes["changes"], ledger["disclosures"], messages, requests),
