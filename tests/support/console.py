@@ -58,7 +58,7 @@ class Person:
 
     async def submit(self, page: httpx.Response, action: str, status: int = 200, **fields: str) -> httpx.Response:
         """Fill the form of a page that goes to `action` and send it, following redirects."""
-        form = next(f for f in forms(page) if f.action == action)
+        form = next(f for f in forms(page) if f.action == action and f.method == "post")
         assert set(fields) <= set(form.names), (fields.keys(), form.names)
         answer = await self.http.post(action, data={**form.hidden, **fields}, follow_redirects=True)
         assert answer.status_code == status, (answer.status_code, answer.text[-2000:])

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import asyncpg
 import pytest_asyncio
+from playwright.async_api import Browser
 from pydantic import SecretStr
 
+from services.devstack.system import System
 from tests.integration.console import harness
 from tests.integration.console.harness import Console, IdentityProvider
+from tests.integration.console.people import People, arrive
+from tests.support.browser import chromium
 from tests.support.databases import Databases, Templates
 
 
@@ -64,3 +68,18 @@ async def federated(emptied: Databases, tmp_path: Path, provider: IdentityProvid
     }
     async with harness.running(harness.settings_in(tmp_path, emptied, **told)) as made:
         yield made
+
+
+@pytest_asyncio.fixture(scope="session")
+async def people(system: System) -> AsyncIterator[People]:
+    """Everybody at the console of the whole system, with something to look at."""
+    made = await arrive(system)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium."""
+    async with chromium() as running:
+        yield running
