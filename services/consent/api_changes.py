@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from services.consent import changes, disclosures, notices
-from services.consent.access import STAFF, Ask, Write, send
+from services.consent.access import READERS, Ask, Write, send
 from services.consent.bodies import AcknowledgementBody, DisclosureBody
 from services.runtime.problem import Problem
 
@@ -16,9 +16,9 @@ router = APIRouter(tags=["changes"])
 @router.get("/v1/changes/{change_id}")
 async def read_change(ask: Ask, change_id: str) -> dict[str, Any]:
     """Say where a change is now, per affiliate and third party."""
-    principal = ask.require("service", "member", *STAFF)
+    principal = ask.require("service", "member", *READERS)
     member_ref, shown = await changes.shown(ask.consent, _uuid(change_id, changes.change_not_found()))
-    if principal.has("service", *STAFF) or principal.sub == member_ref:
+    if principal.has("service", *READERS) or principal.sub == member_ref:
         return shown
     raise changes.change_not_found()
 
@@ -32,9 +32,9 @@ async def list_changes(ask: Ask, ref: str) -> dict[str, Any]:
 @router.get("/v1/status")
 async def status(ask: Ask) -> dict[str, Any]:
     """Return what is not answered yet, per recipient, in changes and seconds; an affiliate sees its own."""
-    principal = ask.require("service", "affiliate", *STAFF)
+    principal = ask.require("service", "affiliate", *READERS)
     found = await changes.lag(ask.consent)
-    everything = principal.has("service", *STAFF)
+    everything = principal.has("service", *READERS)
     return {"recipients": [one for one in found if everything or one["recipient"] == principal.sub]}
 
 
@@ -63,9 +63,9 @@ async def list_notices(
     ask: Ask, recipient: str | None = None, after: Annotated[int, Query(ge=0)] = 0
 ) -> dict[str, Any]:
     """Pull the correction notices of a third party behind a cursor: missed ones included."""
-    principal = ask.require("third_party", "service", *STAFF)
+    principal = ask.require("third_party", "service", *READERS)
     mine = principal.sub if principal.has("third_party") else recipient
-    if mine is None and principal.has(*STAFF):
+    if mine is None and principal.has(*READERS):
         return await notices.listed_all(ask.consent, after)
     if mine is None or (recipient is not None and recipient != mine):
         raise Problem(

@@ -91,6 +91,8 @@ class Asker:
     apis: Apis
     token: str
     language: str
+    reason: str = ""
+    """Why the person looks, as a code: the audit service writes it down."""
 
     async def get(self, service: Service, path: str, **params: object) -> Any:
         """Return the JSON of a GET."""
@@ -133,6 +135,7 @@ class Asker:
             "Accept": accept,
             "Accept-Language": self.language,
             **({"Idempotency-Key": key} if key else {}),
+            **({"X-Reason": self.reason} if self.reason else {}),
         }
         given = {name.rstrip("_"): str(value) for name, value in params.items() if value not in {None, ""}}
         return Asked(method, path, given, headers, body)

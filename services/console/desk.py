@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final
 
 import jinja2
@@ -76,6 +76,10 @@ class Visit:
         """The APIs, asked as this person."""
         token = self.desk.gate.key.token(self.known, self.place, self.desk.gate.clock())
         return Asker(self.desk.apis, token, self.words.language)
+
+    def asking(self, reason: str) -> Asker:
+        """The same, saying why the person looks."""
+        return replace(self.api, reason=reason)
 
     def require(self, *roles: str) -> Account:
         """Return the account when its role is one of these; raise NotForYouError otherwise."""

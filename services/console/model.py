@@ -36,6 +36,9 @@ PAGES: Final[Mapping[str, tuple[Role, ...]]] = {
 }
 """The pages in the order of the menu, and to whom each is shown. What may be done there the APIs decide."""
 
+REASONS: Final = ("rights_request", "inquiry", "investigation", "incident", "internal_audit")
+"""Why somebody looks at values or at the log: what the log keeps beside who and when."""
+ROUTINE: Final = "internal_audit"
 Refusal = Literal["wrong", "locked"]
 
 

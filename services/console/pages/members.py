@@ -10,12 +10,10 @@ from fastapi import APIRouter, Response
 from services.console import charts, words
 from services.console.apis import RefusedError
 from services.console.desk import Form, Sent, Somebody, Visit, to
-from services.console.model import OFFICERS, STAFF
+from services.console.model import OFFICERS, REASONS, ROUTINE, STAFF
 from services.runtime.clock import KST
 
 router = APIRouter()
-REASONS = ("rights_request", "inquiry", "investigation", "incident", "internal_audit")
-"""Why an officer looks at values (the codes of POST /v1/members/{ref}/reveals)."""
 
 
 @router.get("/members")
@@ -52,7 +50,18 @@ async def search(visit: Somebody, form: Sent) -> Response:
 async def show(visit: Somebody, ref: uuid.UUID, on: str = "") -> Response:
     """Show a member; `on` is a day in Korea or an instant there, as of which consents and holders are shown."""
     visit.require(*STAFF)
-    return visit.page("member.html", **await _member(visit, ref, on))
+    context = await _member(visit, ref, on)
+    await _note(visit, ref)
+    return visit.page("member.html", **context)
+
+
+async def _note(visit: Visit, ref: uuid.UUID) -> None:
+    """Have it written down that this person looked at this member, before the page goes out."""
+    try:
+        await visit.asking(ROUTINE).post("audit", "/v1/audit/accesses", {"action": "member", "member_ref": str(ref)})
+    except RefusedError as error:
+        if error.status not in {404, 405}:  # an audit service that takes no such notes
+            raise
 
 
 async def _member(visit: Visit, ref: uuid.UUID, on: str) -> dict[str, Any]:

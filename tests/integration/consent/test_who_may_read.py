@@ -7,7 +7,7 @@ import pytest
 from tests.architecture.test_http_docs import rows
 from tests.integration.consent.harness import Service, a_token, bearer
 
-STAFF, OFFICERS = {"compliance", "cpo", "sre", "auditor"}, {"compliance", "cpo"}
+STAFF, OFFICERS = {"compliance", "cpo", "sre"}, {"compliance", "cpo"}
 WORDS = {
     "service": {"service"},
     "staff": STAFF,
@@ -20,7 +20,7 @@ WORDS = {
     "auditor": {"auditor"},
     "as the request itself": {"service", "member", "affiliate"} | OFFICERS,
 }
-ROLES = ("service", *sorted(STAFF), "member", "affiliate", "third_party", "notices")
+ROLES = ("service", *sorted(STAFF), "auditor", "member", "affiliate", "third_party", "notices")
 REF = str(uuid.uuid4())
 SUBJECTS = {"member": REF, "affiliate": "tmax-os", "third_party": "demo-partner"}
 QUERIES = {

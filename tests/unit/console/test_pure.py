@@ -5,14 +5,18 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import orjson
 import pytest
+from fastapi import Request
 
 from services.console import charts, cookies, model, words
 from services.console.cookies import Cookies, InsecureConsoleError
-from services.console.desk import local_path
+from services.console.desk import Visit, environment, local_path
 from services.console.model import Account
+from services.console.pages.retention import by_month
 from services.console.words import Words
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -179,3 +183,37 @@ def test_bars_stack_to_the_largest_month_and_show_empty_months() -> None:
 
 def test_a_day_means_its_end_in_korea() -> None:
     assert words.at_end_of(date(2026, 11, 24)).astimezone(UTC).isoformat() == "2026-11-24T14:59:59.999999+00:00"
+
+
+def test_a_daily_series_is_counted_by_month_and_class() -> None:
+    numbers = {"visit": [1, 2, 0], "payment": [0, 0, 4]}
+    series = {"days": ["2027-01-01", "2027-01-31", "2027-02-01"], "by_class": numbers}
+    assert by_month(series) == {("2027-01", "visit"): 3, ("2027-02", "payment"): 4}
+
+
+def rendered(template: str, account: Account, **context: object) -> str:
+    scope = {"type": "http", "path": "/", "headers": [], "query_string": b"", "server": ("127.0.0.1", 8800)}
+    desk: Any = SimpleNamespace(templates=environment())
+    return Visit(desk, Request({**scope, "scheme": "http"}), Words("ko"), "secret", account).render(template, **context)
+
+
+@pytest.mark.parametrize(
+    ("role", "by", "may"), [("cpo", "lee", True), ("cpo", "kim", False), ("auditor", "lee", False)]
+)
+def test_a_replay_is_approved_by_another_person_than_planned_it(role: str, by: str, may: bool) -> None:
+    planned = {"replay_id": "01a20fef-046f-7273-9ab1-c21724038956", "sha256": "ab" * 32, "reason": "repair"}
+    people = {"planned_by": by, "planned_at": "2026-11-24T00:00:00Z", "approved_by": None, "approved_at": None}
+    plan = {**planned, **people, "state": "planned", "summary": {"tmax-os": 3}, "progress": {}}
+    page = rendered("replays.html", an_account(role=role), plans=[plan], offered=True)
+    assert ("/approve" in page) == may
+    assert ("세운 사람은 승인할 수 없습니다" in page) == (by == "kim")
+    assert ("/cancel" in page) == (role != "auditor")
+
+
+def test_the_forecast_names_the_rule_and_statute_of_each_class() -> None:
+    rules = [{"class": "visit", "rule": "r", "statute": "통신비밀보호법", "count": 1200}]
+    chart = charts.bars({("2027-01", "visit"): 1200})
+    told = {"total": 1200, "held": 2, "years": 5, "choices": (1, 3, 5), "until": date(2031, 1, 1)}
+    page = rendered("retention.html", an_account(), chart=chart, rules=rules, **told)
+    for said in ("통신비밀보호법", "1,200", "방문 기록", "보류 중인 기록"):
+        assert said in page
