@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from services.consent import changes, disclosures
-from services.consent.access import STAFF, Ask, Write, send
+from services.consent.access import READERS, Ask, Write, send
 from services.consent.bodies import DisclosureBody
 from services.runtime.problem import Problem
 
@@ -16,9 +16,9 @@ router = APIRouter(tags=["changes"])
 @router.get("/v1/changes/{change_id}")
 async def read_change(ask: Ask, change_id: str) -> dict[str, Any]:
     """Say where a change is now, per affiliate and third party."""
-    principal = ask.require("service", "member", *STAFF)
+    principal = ask.require("service", "member", *READERS)
     member_ref, shown = await changes.shown(ask.consent, _uuid(change_id, changes.change_not_found()))
-    if principal.has("service", *STAFF) or principal.sub == member_ref:
+    if principal.has("service", *READERS) or principal.sub == member_ref:
         return shown
     raise changes.change_not_found()
 
@@ -31,9 +31,11 @@ async def list_changes(ask: Ask, ref: str) -> dict[str, Any]:
 
 @router.get("/v1/status")
 async def status(ask: Ask) -> dict[str, Any]:
-    """Return what is not answered yet, per recipient, in changes and seconds."""
-    ask.require("service", *STAFF)
-    return {"recipients": await changes.lag(ask.consent)}
+    """Return what is not answered yet, per recipient, in changes and seconds; an affiliate sees its own."""
+    principal = ask.require("service", "affiliate", *READERS)
+    found = await changes.lag(ask.consent)
+    everything = principal.has("service", *READERS)
+    return {"recipients": [one for one in found if everything or one["recipient"] == principal.sub]}
 
 
 @router.get("/v1/members/{ref}/disclosures")

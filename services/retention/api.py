@@ -99,7 +99,7 @@ async def schedule(
     who: Asker, vault: Kept, until: date, cursor: Annotated[str, Query(pattern=CURSOR, max_length=60)] = ""
 ) -> dict[str, Any]:
     """Return which records are to be destroyed by the end of a day (KST), earliest first. No content."""
-    _require(who, "service", *OFFICERS)
+    _require(who, "service", "auditor", *OFFICERS)
     return await readings.schedule(vault, until, cursor)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-DATABASES = ("consent", "keyring", "audit", "retention", "notices")
+DATABASES = ("consent", "keyring", "audit", "retention", "notices", "console")
 
 
 class MissingSettingsError(Exception):
@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     audit_dsn: SecretStr | None = None
     retention_dsn: SecretStr | None = None
     notices_dsn: SecretStr | None = None
+    console_dsn: SecretStr | None = None
     affiliate_dsns: dict[str, SecretStr] = Field(default_factory=dict)
     owner_dsns: dict[str, SecretStr] = Field(default_factory=dict)
     admin_dsn: SecretStr | None = None
@@ -83,7 +84,16 @@ class Settings(BaseSettings):
     witness_name: str = "witness.dongui.kr/w1"
     witness_signing_key_file: Path | None = None
     witness_logs_file: Path | None = None
+    console_host: str = "127.0.0.1"
+    console_port: int = 8800
     console_url: str | None = None
+    console_key_file: Path | None = None
+    console_first_accounts_file: Path | None = None
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_roles_claim: str = "groups"
+    oidc_roles: dict[str, str] = Field(default_factory=dict)
     health_host: str = "127.0.0.1"
     health_port: int = 0
 

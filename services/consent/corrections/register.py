@@ -52,6 +52,13 @@ async def listed(consent: Consent, recipient: str, after: int) -> dict[str, Any]
     return {"notices": [dict(row) for row in rows], "next": following}
 
 
+async def listed_all(consent: Consent, after: int) -> dict[str, Any]:
+    """Return the notices of every recipient, each with whom it is for, in order of their making: what staff look at."""
+    rows = await consent.pool.fetch(SQL["list_all_notices"], after, PAGE)
+    following = str(rows[-1]["cursor"]) if len(rows) == PAGE else None
+    return {"notices": [dict(row) for row in rows], "next": following}
+
+
 async def acknowledge(consent: Consent, notice_id: str, who: Answerer, body: AcknowledgementBody) -> str:
     """Take an answer and return the outcome that stands; a repeated one changes nothing.
 

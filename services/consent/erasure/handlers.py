@@ -25,6 +25,7 @@ SHOWN: Final = (
     "class",
     "state",
     "selected_at",
+    "selected_by",
     "due_on",
     "execute_from",
     "standing_version",

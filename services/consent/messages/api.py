@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import StrictBool, StringConstraints
 
 from schemas.base import RecipientId
-from services.consent.access import STAFF, Ask, Write, send
+from services.consent.access import READERS, Ask, Write, send
 from services.consent.bodies import Body
 from services.consent.messages import handlers, source
 from services.consent.refusals import not_found
@@ -42,8 +42,8 @@ async def list_messages(
     ask: Ask, member_ref: str | None = None, state: State | None = None, cursor: Annotated[int, Query(ge=0)] = 0
 ) -> dict[str, Any]:
     """Return messages in order of queueing with their tries; a member sees its own, staff any."""
-    principal = ask.require("service", "member", *STAFF)
-    if principal.has("service", *STAFF):
+    principal = ask.require("service", "member", *READERS)
+    if principal.has("service", *READERS):
         ref = None if member_ref is None else _uuid(member_ref)
     else:
         ref = ask.member(member_ref or principal.sub)

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from services.consent.access import Ask, Asked, Write, send
 from services.consent.refusals import not_found
 from services.consent.rights import answers, evidence, handlers, html, intake, refusals, retained
-from services.consent.rights.access import Who, anyone, handler, person
+from services.consent.rights.access import Who, anyone, handler, person, reader
 from services.consent.rights.bodies import (
     DecideBody,
     DeferBody,
@@ -44,7 +44,7 @@ async def list_requests(
     cursor: Annotated[int, Query(ge=0)] = 0,
 ) -> dict[str, Any]:
     """Return requests in order of intake: `{"requests": [...], "next"}`."""
-    who = anyone(ask)
+    who = reader(ask)
     ref = _uuid(member_ref, not_found()) if member_ref is not None else None
     if who.member is not None and ref not in {None, who.member}:
         raise not_found()
@@ -54,7 +54,7 @@ async def list_requests(
 @router.get("/v1/rights-requests/{request_id}")
 async def read(ask: Ask, request_id: str) -> dict[str, Any]:
     """Return one request: state, dates, outcome with its ground and how to object."""
-    return await handlers.read(ask.consent, _id(request_id), anyone(ask))
+    return await handlers.read(ask.consent, _id(request_id), reader(ask))
 
 
 @router.post("/v1/rights-requests/{request_id}/verify")
@@ -138,7 +138,7 @@ async def attach(
 @router.get("/v1/rights-requests/{request_id}/evidence")
 async def list_evidence(ask: Ask, request_id: str) -> dict[str, Any]:
     """Return the documents of a request without their content."""
-    return await evidence.listed(ask.consent, _id(request_id), anyone(ask))
+    return await evidence.listed(ask.consent, _id(request_id), reader(ask))
 
 
 @router.get("/v1/rights-requests/{request_id}/evidence/{evidence_id}", response_model=None)

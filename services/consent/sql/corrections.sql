@@ -26,6 +26,10 @@ LEFT JOIN LATERAL (
 ) s ON true
 WHERE n.recipient = $1 AND n.cursor > $2 ORDER BY n.cursor LIMIT $3
 
+-- name: list_all_notices
+SELECT position AS cursor, notice_id, change_id, member_ref, recipient, seq, items, created_at, outcome, acknowledged_at
+FROM notice WHERE position > $1 ORDER BY position LIMIT $2
+
 -- name: record_answers
 WITH answer AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[])
