@@ -49,7 +49,7 @@ def test_a_token_changed_in_any_place_is_no_token(place: int, letter: str) -> No
         assert refused(changed) == (404, "opt_out_unknown")
 
 
-@pytest.mark.parametrize("token", ["", "a", "한글", "A" * 400, TOKEN[:-2], TOKEN + "AAAA", "=" * 8])
+@pytest.mark.parametrize("token", ["", "a", "한글", "A" * 400, TOKEN[:-2], TOKEN + "AAAA", "=" * 8], ids=range(7))
 def test_what_is_no_token_is_unknown(token: str) -> None:
     assert refused(token) == (404, "opt_out_unknown")
 
@@ -70,7 +70,7 @@ def test_a_link_is_for_the_reception_consent_of_its_medium(medium: str, channel:
     assert opt_out.opened(KEY, token, NOW) == OptOut(REF, "tmax-os", channel, NOW + timedelta(180))
 
 
-@pytest.mark.parametrize("link", [None, f"https://account.example.com/v1/opt-outs/{TOKEN}"])
+@pytest.mark.parametrize("link", [None, f"https://account.example.com/v1/opt-outs/{TOKEN}"], ids=["no link", "link"])
 def test_the_headers_stay_whole_on_the_wire(link: str | None) -> None:
     text = ("(광고) 제목", "본문", "ko")
     message = Outbound("i", REF, "email", "㈜티맥스", "a@example.com", *text, "stop@example.com", link)
