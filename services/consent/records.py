@@ -162,9 +162,9 @@ def _project(out: Outgoing, action: Project, member: Member, data_key: bytes, co
         seq=member.seq,
         prev=prev,
         at=context.at,
-        member=_member_part(member) if action.member else None,
+        member=member_part(member) if action.member else None,
         marketing=action.marketing,
-        processed=_processed_part(member, action.processed_service),
+        processed=processed_part(member, action.processed_service),
     )
     kid = derive.format_kid(action.recipient, member.member_ref, held.epoch)
     record = _sealed_record(projection, affiliate_topic(action.recipient), kid, data_key, step, context, prev)
@@ -238,13 +238,15 @@ def _advance(member: Member, recipient: str, roles: Iterable[str], marketing: Ma
 
 def _after_stop(before: HeldState, action: StopFor, seq: int) -> HeldState:
     if action.stop in {"sharing_revoked", "withdrawn", "erased"}:
-        return HeldState(seq, before.epoch, before.roles - frozenset(action.roles), None)
+        kept = before.marketing if "recipient" not in action.roles else None
+        return HeldState(seq, before.epoch, before.roles - frozenset(action.roles), kept)
     if action.stop == "marketing_revoked":
         return replace(before, prev=seq, marketing=action.marketing)
     return replace(before, prev=seq)
 
 
-def _member_part(member: Member) -> MemberPart:
+def member_part(member: Member) -> MemberPart:
+    """Return what a recipient may hold of a member who is not withdrawn (3.2)."""
     assert member.email is not None
     assert member.name is not None
     assert member.password_hash is not None
@@ -257,8 +259,8 @@ def _member_part(member: Member) -> MemberPart:
     )
 
 
-def _processed_part(member: Member, service: str | None) -> ProcessedPart | None:
-    """What the processor of a service holds: the account's e-mail and name, and that service's items."""
+def processed_part(member: Member, service: str | None) -> ProcessedPart | None:
+    """Return what the processor of a service holds: the account's e-mail and name, and that service's items."""
     if service is None:
         return None
     profile = member.profiles[service]
