@@ -24,6 +24,8 @@ GROUPS = {
     "erasure": "Is a member really gone? Searches everything this system keeps.",
     "keyring": "The key that wraps every member's key: status, rotation.",
     "affiliate": "The affiliates and how far each of them is.",
+    "replay": "Read history again: planned, compared, approved by a second person, harmless by default.",
+    "dlq": "Records nobody could use: look at them, send them again, give them up.",
     "propagator": "Run the processes that write the affiliates' stores and send notices.",
     "audit": "The append-only log: query, proofs, verification.",
     "db": "Migrations of every database.",

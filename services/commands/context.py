@@ -72,12 +72,19 @@ class Api:
         self._name = name
 
     def get(self, path: str, **params: str) -> Any:
-        """Return the JSON of a 200; end the command with status 1 otherwise."""
+        """Return the JSON of a success; end the command with status 1 otherwise."""
+        return self._answer("GET", path, params=params)
+
+    def post(self, path: str, body: Any) -> Any:
+        """Send JSON (None: no body); return the JSON of a success, end the command with status 1 otherwise."""
+        return self._answer("POST", path, json=body)
+
+    def _answer(self, method: str, path: str, **sent: Any) -> Any:
         try:
-            answer = self._client.get(path, params=params)
+            answer = self._client.request(method, path, **sent)
         except httpx.HTTPError as error:
             fail(f"the {self._name} service does not answer ({type(error).__name__}); is it running?")
-        if answer.status_code != 200:
+        if not answer.is_success:
             fail(_refusal(answer, self._name))
         return answer.json()
 

@@ -22,7 +22,7 @@ async def purge(settings: Settings) -> int:
 
     Raises MissingSettingsError without a superuser, asyncpg.PostgresError, OSError.
     """
-    admin = _admin(settings)
+    admin = admin_dsn(settings)
     done = 0
     for dsn in settings.owner_dsns.values():
         done += await _rewrite(dsn.get_secret_value())
@@ -46,7 +46,7 @@ async def _rewrite(dsn: str) -> int:
     return len(tables)
 
 
-def _admin(settings: Settings) -> str:
+def admin_dsn(settings: Settings) -> str:
     """Return the superuser's DSN: the setting, or an embedded system's."""
     password = settings.data_dir / "secrets" / "postgres_password"
     if settings.admin_dsn is None and password.is_file():

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     checkpoint_interval_s: float = 1.0
     affiliate_batch_max: int = 1000
     erasure_interval_s: float = 2.0
+    reconcile_interval_s: float = 300.0
+    reconcile_grace_s: float = 60.0
+    reconcile_repair: bool = True
 
     def require(self, *names: str) -> Self:
         """Return self, or raise MissingSettingsError naming every absent one of `names`."""
