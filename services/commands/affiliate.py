@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from schemas.topics import affiliate_topic
 from services.commands import stores
 from services.commands.context import (
     DRIFT,
@@ -46,7 +47,7 @@ def list_affiliates(output: Format = "text") -> None:
     with consent_api(settings) as api:
         behind = {r["recipient"]: r for r in api.get("/v1/status")["recipients"] if r["kind"] == "affiliate"}
     waits = told(lambda: asyncio.run(_waiting(settings)))
-    found = [_line(name, behind.get(name), waits.get(name)) for name in load().affiliates]
+    found = [_line(name, behind.get(name), waits.get(name)) for name in load(settings.affiliates_dir).affiliates]
     if as_json:
         print_json(found)
         return
@@ -198,6 +199,27 @@ def _print(affiliate: str, found: Cycle) -> None:
         tell(f"{affiliate}: {found.repaired} made anew from the ledger")
     elif found.drifts:
         tell(f"next: dongui affiliate reconcile {affiliate} --repair")
+
+
+@app.command()
+def acls(
+    affiliate: Id,
+    principal: Annotated[str, typer.Option("--principal", help="Its Kafka principal, such as User:tmax-data")],
+    output: Format = "text",
+) -> None:
+    """Print the ACLs an affiliate's own backend needs, and no more: literal names, read only."""
+    as_json = wants_json(output)
+    settings = load_settings()
+    if affiliate not in load(settings.affiliates_dir).affiliates:
+        fail(f"the policy knows no affiliate {affiliate}; add its TOML file to DONGUI_AFFILIATES_DIR")
+    topic, group = settings.topic_prefix + affiliate_topic(affiliate), f"{settings.topic_prefix}{affiliate}-backend"
+    wanted = [("topic", topic, "READ"), ("topic", topic, "DESCRIBE"), ("group", group, "READ")]
+    if as_json:
+        named = ("resource", "name", "operation")
+        print_json([dict(zip(named, acl, strict=True), principal=principal, pattern="literal") for acl in wanted])
+        return
+    for kind, name, operation in wanted:
+        typer.echo(f"kafka-acls --add --allow-principal {principal} --operation {operation} --{kind} {name}")
 
 
 @app.command()

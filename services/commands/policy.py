@@ -15,6 +15,7 @@ from services.policy.check import faults
 from services.policy.model import PolicyError, Rules, load
 from services.policy.shapes import Rule
 from services.runtime.clock import KST
+from services.runtime.settings import Settings
 
 EXIT_USAGE = 2
 EXIT_DRIFT = 3
@@ -142,14 +143,14 @@ def _instant(text: str) -> datetime:
 
 def _found(tables: dict[str, str]) -> list[str]:
     try:
-        return list(faults(load(), tables))
+        return list(faults(load(Settings().affiliates_dir), tables))
     except PolicyError as error:
         return error.faults
 
 
 def _load() -> Rules:
     try:
-        return load()
+        return load(Settings().affiliates_dir)
     except PolicyError as error:
         typer.echo("\n".join(error.faults), err=True)
         raise typer.Exit(EXIT_DRIFT) from error

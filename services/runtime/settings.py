@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     notices_dsn: SecretStr | None = None
     affiliate_dsns: dict[str, SecretStr] = Field(default_factory=dict)
     owner_dsns: dict[str, SecretStr] = Field(default_factory=dict)
+    affiliates_dir: Path | None = None
     admin_dsn: SecretStr | None = None
 
     kek_file: Path | None = None

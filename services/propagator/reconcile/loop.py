@@ -31,9 +31,8 @@ async def run(settings: Settings, propagator: Propagator, token: str, stop: asyn
     assert settings.consent_url
     async with aiohttp.ClientSession() as session:
         ledger = Ledger(session, settings.consent_url, propagator.affiliate, token)
-        reconciler = Reconciler(
-            propagator, ledger, timedelta(seconds=settings.reconcile_grace_s), repair_max=REPAIR_MAX
-        )
+        grace = timedelta(seconds=settings.reconcile_grace_s)
+        reconciler = Reconciler(propagator, ledger, grace, repair_max=REPAIR_MAX, strangers=False)
         while not await _stopped(stop, settings.reconcile_interval_s * random.uniform(0.9, 1.0)):  # noqa: S311
             try:
                 await reconciler.cycle(repair=settings.reconcile_repair)

@@ -22,7 +22,7 @@ from services.propagator.store import SQL
 from services.runtime.register_record import carrier
 
 RANGE: Final = 1000
-PARTS: Final = 20
+PARTS: Final = 10
 REFS_MAX: Final = 10_000
 PAGE: Final = 200
 GRACE: Final = timedelta(seconds=60)
@@ -57,6 +57,8 @@ class Reconciler:
     ledger: Ledger
     grace: timedelta = GRACE
     repair_max: int | None = None
+    strangers: bool = True
+    """Whether a repair takes away members the ledger does not know: after a restored ledger a person must say so."""
 
     async def cycle(self, *, repair: bool) -> Cycle:
         """Look at everything once. Raises LedgerError, KeyServiceError and database errors: nothing is half done."""
@@ -119,8 +121,9 @@ class Reconciler:
             found.in_flight += len(moving)
             found.drifts += drifts
         enough = self.repair_max is None or len(found.drifts) <= self.repair_max
-        if repair and found.drifts and enough:
-            await self.repair(found, [d.member_ref for d in found.drifts])
+        wanted = [d.member_ref for d in found.drifts if self.strangers or d.ledger_seq]
+        if repair and wanted and enough:
+            await self.repair(found, wanted)
 
     async def _look(self, refs: Sequence[str]) -> tuple[list[Drift], list[str]]:
         """Return which of these differ, and which of those that differ are on their way.

@@ -1,5 +1,6 @@
 """A store held against the ledger: right after any history, and every way to tamper with it is found and repaired."""
 
+import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +20,7 @@ from schemas.topics import affiliate_topic
 from services.devstack.provision import AFFILIATES
 from services.propagator.handlers import Propagator
 from services.propagator.keys import ContentKeys
+from services.propagator.reconcile import loop
 from services.propagator.reconcile.ledger import Ledger
 from services.propagator.reconcile.rounds import Cycle, Reconciler
 from services.runtime import postgres
@@ -52,8 +54,11 @@ class Side:
         await self.propagator.apply([_record(self.affiliate, r) for i, r in enumerate(rows) if not skip(i)])
         self.position = rows[-1]["position"] if rows else self.position
 
+    def reconciler(self, grace: timedelta = timedelta(0)) -> Reconciler:
+        return Reconciler(self.propagator, self.ledger, grace)
+
     async def cycle(self, *, repair: bool = False, grace: timedelta = timedelta(0)) -> Cycle:
-        return await Reconciler(self.propagator, self.ledger, grace).cycle(repair=repair)
+        return await self.reconciler(grace).cycle(repair=repair)
 
     async def rows(self) -> list[Any]:
         return [await self.owner.fetchval(DATA.format(table)) for table in ("member", "processed_member", "gap")]
@@ -217,3 +222,25 @@ async def test_an_affiliate_sees_no_other_affiliates_ledger(silent: Service) -> 
         assert answer.status_code == 403
     answer = await silent.http.post("/v1/affiliates/tmax-os/holdings", json={"members": [ref]}, headers=other)
     assert answer.status_code == 403
+
+
+async def test_the_loop_finds_and_repairs_within_one_cycle_and_leaves_strangers_to_a_person(
+    silent: Service, sides: dict[str, Side]
+) -> None:
+    ref, stranger, side = (await silent.sign_up())["member_ref"], str(uuid.uuid4()), sides["tmax-os"]
+    await side.feed()
+    await side.owner.execute("DELETE FROM member WHERE member_ref = $1", ref)
+    await side.owner.execute("INSERT INTO member (member_ref, seq, applied_at) VALUES ($1, 1, now())", stranger)
+    settings = silent.settings.model_copy(
+        update={"consent_url": silent.url, "reconcile_interval_s": 0.2, "reconcile_grace_s": 0.0}
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(loop.run(settings, side.propagator, a_token("tmax-os", "affiliate"), stop))
+    try:
+        async with asyncio.timeout(60):
+            while not await side.owner.fetchval("SELECT count(*) FROM member WHERE member_ref = $1", ref):
+                await asyncio.sleep(0.1)
+    finally:
+        stop.set()
+        await running
+    assert await side.owner.fetchval("SELECT count(*) FROM member WHERE member_ref = $1", stranger) == 1
