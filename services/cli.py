@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import structlog
 import typer
 
 from services.commands import context
@@ -60,6 +61,8 @@ def _options(
 ) -> None:
     if data_dir:
         context.choose_data_dir(data_dir)
+    # What libraries log goes where messages go; looked up for each line, because a test may have put it elsewhere.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def main() -> None:

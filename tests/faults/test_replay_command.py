@@ -10,6 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.devstack.system import System
+from services.propagator.replay.plan import EFFECTS
 from tests.faults.test_replay import everything
 from tests.support.consumer_groups import offsets_at
 from tests.support.driver import Driver
@@ -52,6 +53,23 @@ async def test_a_whole_replay_is_planned_approved_and_changes_not_one_byte(
     assert listed[planned["plan_id"]]["approved_by"] == "second.person"
     again = await operator("replay", "execute", file, "--approved-by", "second.person", "--yes")
     assert again.exit_code == 1
+
+
+@pytest.mark.timeout(180)
+async def test_effects_that_are_named_are_still_deduplicated(
+    system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle, tmp_path: Path
+) -> None:
+    one, operator, file = driver(406), Operator(system), str(tmp_path / "plan.json")
+    await one.live(20)
+    assert await oracle.settled(expected) == []
+    before = await everything(system)
+    effects = [part for name in EFFECTS for part in ("--with", name)]
+    planned = await operator.json("replay", "plan", "--all", "--reason", "drill", "--output", file, *effects)
+    assert planned["not_sent"] == {}
+    await operator.json("replay", "execute", file, "--approved-by", "second.person", "--yes")
+    after = await everything(system)
+    assert {name for name in before if before[name] != after[name]} <= {"audit.entry"}
+    assert await oracle.differences(expected) == []
 
 
 @pytest.mark.timeout(240)
