@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import structlog
 import typer
 
 from services.commands import context
@@ -26,6 +27,8 @@ GROUPS = {
     "affiliate": "The affiliates and how far each of them is.",
     "third-party": "Who is told of corrections: endpoints, their proof, keys, tests.",
     "notice": "What third parties were sent and what they said; send notices again.",
+    "replay": "Read history again: planned, compared, approved by a second person, harmless by default.",
+    "dlq": "Records nobody could use: look at them, send them again, give them up.",
     "propagator": "Run the processes that write the affiliates' stores and send notices.",
     "audit": "The append-only log: query, proofs, verification.",
     "db": "Migrations of every database.",
@@ -60,6 +63,8 @@ def _options(
 ) -> None:
     if data_dir:
         context.choose_data_dir(data_dir)
+    # What libraries log goes where messages go; looked up for each line, because a test may have put it elsewhere.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def main() -> None:

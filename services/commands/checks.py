@@ -79,7 +79,7 @@ async def kafka(settings: Settings) -> list[Check]:
         found = await topics(settings)
     except (KafkaUnreachableError, MissingSettingsError, InsecureKafkaError, OSError) as error:
         return [Check("kafka", "failed", f"does not answer: {type(error).__name__}")]
-    wanted = {t.name: t.partitions for t in all_topics(load().affiliates)}
+    wanted = {t.name: t.partitions for t in all_topics(load(settings.affiliates_dir).affiliates)}
     wrong = sorted(name for name, count in wanted.items() if found.get(name) != count)
     answers = Check("kafka", "ok", "answers")
     if wrong:

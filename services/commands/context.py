@@ -72,19 +72,23 @@ class Api:
         self._name = name
 
     def get(self, path: str, **params: str) -> Any:
-        """Return the JSON of a 200; end the command with status 1 otherwise."""
-        return self._get(path, params, {}).json()
+        """Return the JSON of a success; end the command with status 1 otherwise."""
+        return self._answer("GET", path, params=params).json()
 
     def content(self, path: str, media: str) -> bytes:
-        """Return the bytes of a 200 as a media type; end the command with status 1 otherwise."""
-        return self._get(path, {}, {"Accept": media}).content
+        """Return the bytes of a success as a media type; end the command with status 1 otherwise."""
+        return self._answer("GET", path, headers={"Accept": media}).content
 
-    def _get(self, path: str, params: dict[str, str], headers: dict[str, str]) -> httpx.Response:
+    def post(self, path: str, body: Any) -> Any:
+        """Send JSON (None: no body); return the JSON of a success, end the command with status 1 otherwise."""
+        return self._answer("POST", path, json=body).json()
+
+    def _answer(self, method: str, path: str, **sent: Any) -> httpx.Response:
         try:
-            answer = self._client.get(path, params=params, headers=headers)
+            answer = self._client.request(method, path, **sent)
         except httpx.HTTPError as error:
             fail(f"the {self._name} service does not answer ({type(error).__name__}); is it running?")
-        if answer.status_code != 200:
+        if not answer.is_success:
             fail(_refusal(answer, self._name))
         return answer
 

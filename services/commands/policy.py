@@ -17,6 +17,7 @@ from services.policy.figures import per_clause, totals
 from services.policy.model import PolicyError, Rules, load
 from services.policy.shapes import Rule
 from services.runtime.clock import KST
+from services.runtime.settings import Settings
 
 EXIT_USAGE = 2
 EXIT_DRIFT = 3
@@ -171,14 +172,14 @@ def _instant(text: str) -> datetime:
 
 def _found(tables: dict[str, str]) -> list[str]:
     try:
-        return list(faults(load(), tables))
+        return list(faults(load(Settings().affiliates_dir), tables))
     except PolicyError as error:
         return error.faults
 
 
 def _load() -> Rules:
     try:
-        return load()
+        return load(Settings().affiliates_dir)
     except PolicyError as error:
         typer.echo("\n".join(error.faults), err=True)
         raise typer.Exit(EXIT_DRIFT) from error

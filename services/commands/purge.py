@@ -63,7 +63,7 @@ async def purge(settings: Settings, wait_s: float = WAIT_S) -> Purged:
 
     Raises MissingSettingsError without a superuser, HeldError, asyncpg.PostgresError (a lock is not had), OSError.
     """
-    admin = await asyncpg.connect(_admin(settings))
+    admin = await asyncpg.connect(admin_dsn(settings))
     try:
         dsns = [dsn.get_secret_value() for dsn in settings.owner_dsns.values()]
         tables = sum([await _rewrite(admin, dsn, wait_s) for dsn in dsns])
@@ -112,7 +112,7 @@ async def _drop_wal(admin: asyncpg.Connection) -> list[str]:
 _RETAINED: Final = "wal_keep_size or by an archive_command that has not taken them"
 
 
-def _admin(settings: Settings) -> str:
+def admin_dsn(settings: Settings) -> str:
     """Return the superuser's DSN: the setting, or an embedded system's."""
     password = settings.data_dir / "secrets" / "postgres_password"
     if settings.admin_dsn is None and password.is_file():

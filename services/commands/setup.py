@@ -75,7 +75,7 @@ def _password(dsn: str, role: str, database: str) -> str:
 
 async def set_up(settings: Settings) -> None:
     """Make what is missing on both servers, at the same time."""
-    affiliates = list(load().affiliates)
+    affiliates = list(load(settings.affiliates_dir).affiliates)
     options = client_options(settings)
     wanted = all_topics(affiliates)
     _, made = await asyncio.gather(

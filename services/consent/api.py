@@ -14,9 +14,12 @@ from services.consent.erasure import api as erasure
 from services.consent.erasure.issue import Issuer
 from services.consent.guardians import api as guardians
 from services.consent.handlers import Consent
+from services.consent.holdings import api as holdings
+from services.consent.letters import api as letters
 from services.consent.messages import api as messages
 from services.consent.messages import opt_out_api
 from services.consent.registers import api as registers
+from services.consent.replays import api as replays
 from services.consent.rights import api as rights
 from services.keyring.keyring import KeyDestroyedError
 from services.runtime import probes, problems
@@ -45,6 +48,9 @@ ROUTERS: Final = (
     dormancy.router,
     registers.router,
     erasure.router,
+    replays.router,
+    holdings.router,
+    letters.router,
 )
 
 

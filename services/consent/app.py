@@ -78,7 +78,7 @@ def _consent(settings: Settings, pool: asyncpg.Pool, keyring: Keyring, relay: Re
     return Consent(
         pool=pool,
         keyring=keyring,
-        rules=load(),
+        rules=load(settings.affiliates_dir),
         clock=utc_now,
         hasher=password_hasher(),
         index_key=_index_key(settings.email_index_key_file),

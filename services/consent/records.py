@@ -163,9 +163,9 @@ def _project(out: Outgoing, action: Project, member: Member, data_key: bytes, co
         seq=member.seq,
         prev=prev,
         at=context.at,
-        member=_member_part(member) if action.member else None,
+        member=member_part(member) if action.member else None,
         marketing=action.marketing,
-        processed=_processed_part(member, action.processed_service),
+        processed=processed_part(member, action.processed_service),
         suspended=tuple(sorted(action.suspended)),
     )
     kid = derive.format_kid(action.recipient, member.member_ref, held.epoch)
@@ -241,7 +241,8 @@ def _advance(member: Member, recipient: str, roles: Iterable[str], marketing: Ma
 
 def _after_stop(before: HeldState, action: StopFor, seq: int) -> HeldState:
     if action.stop in {"sharing_revoked", "withdrawn", "erased"}:
-        return HeldState(seq, before.epoch, before.roles - frozenset(action.roles), None)
+        kept = before.marketing if "recipient" not in action.roles else None
+        return HeldState(seq, before.epoch, before.roles - frozenset(action.roles), kept)
     if action.stop == "marketing_revoked":
         return replace(before, prev=seq, marketing=action.marketing)
     if MARKETING_PURPOSE in action.suspended:
@@ -249,7 +250,8 @@ def _after_stop(before: HeldState, action: StopFor, seq: int) -> HeldState:
     return replace(before, prev=seq)
 
 
-def _member_part(member: Member) -> MemberPart:
+def member_part(member: Member) -> MemberPart:
+    """Return what a recipient may hold of a member who is not withdrawn (3.2)."""
     assert member.email is not None
     assert member.name is not None
     assert member.password_hash is not None
@@ -262,8 +264,8 @@ def _member_part(member: Member) -> MemberPart:
     )
 
 
-def _processed_part(member: Member, service: str | None) -> ProcessedPart | None:
-    """What the processor of a service holds: the account's e-mail and name, and that service's items.
+def processed_part(member: Member, service: str | None) -> ProcessedPart | None:
+    """Return what the processor of a service holds: the account's e-mail and name, and that service's items.
 
     An item suspended in part is not among them: nothing of it is shared until it is released (37(2)).
     """

@@ -4,10 +4,11 @@ Everything that will change with the policy (who, which items, which rules, whic
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +19,8 @@ from services.policy.processors import Processor, Register
 from services.policy.shapes import Affiliate, Basis, Item, Notice, Purpose, Rule, Service, ThirdParty
 
 FILES = ("policy", "items", "bases", "rules", "notices", "processors")
+ADDED = {"affiliate": "policy", "processors": "processors", "notice": "notices"}
+"""What a new affiliate may bring, and where it belongs."""
 
 
 class PolicyError(ValueError):
@@ -75,16 +78,28 @@ class Rules:
         return found is not None and found.contract(at) is not None
 
 
-def load() -> Rules:
-    """Return the policy that is installed. Raise PolicyError when its data does not hold together."""
+def load(added: Path | None = None) -> Rules:
+    """Return the policy that is installed, with what the TOML files of the directory `added` add to it.
+
+    Such a file may have `[[affiliate]]`, `[[processors]]` and `[[notice]]` entries, as policy.toml, processors.toml and
+    notices.toml have them. Raise PolicyError when the data does not hold together, OSError for a missing directory.
+    """
     folder = files("services.policy").joinpath("rules")
-    return parse({name: folder.joinpath(f"{name}.toml").read_text(encoding="utf-8") for name in FILES})
+    more = (
+        [path.read_text(encoding="utf-8") for path in sorted(added.iterdir()) if path.suffix == ".toml"]
+        if added
+        else []
+    )
+    return parse({name: folder.joinpath(f"{name}.toml").read_text(encoding="utf-8") for name in FILES}, more)
 
 
-def parse(texts: Mapping[str, str]) -> Rules:
-    """Return the policy from the TOML text of each of FILES. Raise PolicyError naming every fault found."""
+def parse(texts: Mapping[str, str], more: Iterable[str] = ()) -> Rules:
+    """Return the policy from the TOML text of each of FILES and `more`. Raise PolicyError naming every fault found."""
     try:
-        rules = _assemble(_Data.model_validate({name: tomllib.loads(texts[name]) for name in FILES}))
+        data = {name: tomllib.loads(texts[name]) for name in FILES}
+        for text in more:
+            _add(data, tomllib.loads(text))
+        rules = _assemble(_Data.model_validate(data))
     except tomllib.TOMLDecodeError as error:
         raise PolicyError([f"not TOML: {error}"]) from error
     except ValidationError as error:
@@ -92,6 +107,13 @@ def parse(texts: Mapping[str, str]) -> Rules:
     if found := [*_reference_faults(rules), *_rule_faults(rules)]:
         raise PolicyError(found)
     return rules
+
+
+def _add(data: dict[str, dict[str, Any]], added: dict[str, Any]) -> None:
+    if unknown := sorted(set(added) - set(ADDED)):
+        raise PolicyError([f"an added file may not have: {', '.join(unknown)}"])
+    for name, entries in added.items():
+        data[ADDED[name]].setdefault(name, []).extend(entries)
 
 
 class _Policy(Shape):

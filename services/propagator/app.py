@@ -17,7 +17,8 @@ from aiokafka import AIOKafkaConsumer
 from schemas.topics import SUPPRESSIONS, affiliate_topic
 from services.propagator import agents, suppressions, watchdog
 from services.propagator.handlers import Propagator
-from services.propagator.keys import ContentKeys
+from services.propagator.keys import ContentKeys, KeyServiceError
+from services.propagator.reconcile import loop as reconcile
 from services.propagator.transport import leave
 from services.propagator.watchdog import Watchdog
 from services.runtime import kafka, postgres
@@ -33,6 +34,7 @@ FAUST_STOP_S = 4.0
 TASKS_STOP_S = 3.0
 READY_TIMEOUT_S = 2.0
 RECONNECT_S_MAX = 5.0
+UNPARK_S = 1.0
 log = structlog.get_logger("propagator")
 
 
@@ -139,6 +141,10 @@ async def _propagate(parts: Parts, pool: asyncpg.Pool, session: aiohttp.ClientSe
         topic=affiliate_topic(parts.affiliate),
         apply=propagator.apply,
     )
+    beside = [
+        asyncio.create_task(reconcile.run(parts.settings, propagator, parts.token, parts.stop)),
+        asyncio.create_task(_unpark(propagator, parts.stop)),
+    ]
     async with _probe(parts.settings) as probe:
         await app.start()
         parts.app = app
@@ -148,7 +154,22 @@ async def _propagate(parts: Parts, pool: asyncpg.Pool, session: aiohttp.ClientSe
         try:
             await parts.watchdog.run(app, parts.stop)
         finally:
+            for task in beside:
+                task.cancel()
             await _stopped(app)
+    await asyncio.gather(*beside, return_exceptions=True)
+
+
+async def _unpark(propagator: Propagator, stop: asyncio.Event) -> None:
+    """Take out what was parked, once its pause has ended; what is away can wait."""
+    while not stop.is_set():
+        try:
+            while await propagator.unpark():
+                pass
+        except (*DATABASE_ERRORS, KeyServiceError) as error:
+            log.warning("unpark_put_off", error=type(error).__name__)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), UNPARK_S)
 
 
 async def _stopped(app: faust.App) -> None:

@@ -4,7 +4,7 @@ Returns when committed. What is wrong with a record for ever goes to the dead-le
 (database, key service) raises, and the caller tries the batch again: it is idempotent from end to end.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -20,7 +20,7 @@ from schemas.events import Projection, Stop
 from schemas.jwe import KID
 from schemas.receipts import Stage
 from schemas.topics import affiliate_topic
-from services.propagator import model, store
+from services.propagator import model, parking, store
 from services.propagator.answers import dead_letter, receipt
 from services.propagator.keys import ContentKeys, Found
 from services.propagator.model import Arrival, State
@@ -52,6 +52,16 @@ class Refused:
     envelope: Envelope | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A batch after reading it: what is new, what is wrong for ever, what a pause parks, how many were seen before."""
+
+    arrivals: Sequence[Arrival]
+    refused: Sequence[Refused]
+    parked: Sequence[Opened]
+    duplicates: int
+
+
 @dataclass
 class Outcome:
     """What a batch does: states before and after, the answers, and what is to be counted."""
@@ -60,6 +70,7 @@ class Outcome:
     before: dict[str, State] = field(default_factory=dict)
     answers: list[tuple[Arrival, Stage]] = field(default_factory=list)
     duplicates: int = 0
+    refused: Sequence[Refused] = ()
 
     def changes(self) -> list[store.Change]:
         """Return each changed member's state before and after."""
@@ -75,23 +86,63 @@ class Propagator:
     keys: ContentKeys
     clock: Clock
     nudge: Callable[[], None] = lambda: None
+    leaves: Callable[[Record], bool] = lambda _: True
+    """Which answers leave through the outbox; a replay lets none go that was not asked for."""
 
     async def apply(self, records: Sequence[Raw]) -> None:
         """Apply a batch; committed when it returns. Raises KeyServiceError and database errors: try again."""
-        read = [_open(self.affiliate, raw) for raw in records]
-        refused = [r for r in read if isinstance(r, Refused)]
-        opened = [r for r in read if isinstance(r, Opened)]
-        fresh, duplicates = await self._fresh(opened)
-        arrivals = await self._decode(fresh, refused)
-        outcome = await self._store(arrivals, refused)
-        self.nudge()
-        self._count(outcome, duplicates, refused)
+        await self._apply(records, paused=await parking.is_paused(self.pool))
 
-    async def _fresh(self, opened: Sequence[Opened]) -> tuple[list[tuple[Opened, bool]], int]:
+    async def unpark(self) -> int:
+        """Apply the next of what was parked before the pause ended; return how many. Raises what `apply` raises."""
+        records = await parking.taken(self.pool, self.affiliate)
+        if records:
+            await self._apply(records, paused=False)
+            await parking.forget(self.pool, records)
+        return len(records)
+
+    async def _apply(self, records: Sequence[Raw], *, paused: bool) -> None:
+        read = await self._read(records, {}, paused=paused)
+        outcome = await self._store(read)
+        self.nudge()
+        self._count(outcome, read)
+
+    async def preview(self, records: Sequence[Raw], known: Mapping[str, State]) -> Outcome:
+        """Return what `apply` would do now, writing nothing. `known` says what earlier previews made of a member."""
+        read = await self._read(records, known, paused=False)
+        states = await store.read(self.pool, [a.member_ref for a in read.arrivals]) if read.arrivals else {}
+        outcome = Outcome(states | {ref: known[ref] for ref in states.keys() & known.keys()}, refused=read.refused)
+        for arrival in read.arrivals:
+            self._fold(outcome, arrival)
+        outcome.duplicates += read.duplicates
+        return outcome
+
+    async def said(self, records: Sequence[Raw]) -> list[Arrival]:
+        """Return what records say, seen before or not. Raises UnreadableError for one that nobody can read."""
+        opened = [_open(self.affiliate, raw) for raw in records]
+        refused = [r for r in opened if isinstance(r, Refused)]
+        arrivals = await self._decode([(r, False) for r in opened if isinstance(r, Opened)], refused)
+        if refused:
+            raise UnreadableError(refused[0].code)
+        return arrivals
+
+    async def _read(self, records: Sequence[Raw], known: Mapping[str, State], *, paused: bool) -> Read:
+        """Return what is new, what is wrong for ever, what a pause parks, and how many were seen before."""
+        opened = [_open(self.affiliate, raw) for raw in records]
+        refused = [r for r in opened if isinstance(r, Refused)]
+        fresh, duplicates = await self._fresh([r for r in opened if isinstance(r, Opened)], known)
+        parked = [r for r, suppressed in fresh if paused and r.kid is not None and not suppressed]
+        waits = {id(r) for r in parked}
+        arrivals = await self._decode([(r, s) for r, s in fresh if id(r) not in waits], refused)
+        return Read(arrivals, refused, parked, duplicates)
+
+    async def _fresh(
+        self, opened: Sequence[Opened], overlay: Mapping[str, State]
+    ) -> tuple[list[tuple[Opened, bool]], int]:
         """Leave out what was seen before: neither a duplicate nor a replay needs a key. True: suppressed."""
         if not opened:
             return [], 0
-        seen = await store.read(self.pool, [r.envelope.subject for r in opened])
+        seen = {**await store.read(self.pool, [r.envelope.subject for r in opened]), **overlay}
         known = [(r, seen[r.envelope.subject]) for r in opened]
         fresh = [(r, s.suppressed) for r, s in known if not model.is_duplicate(s, r.envelope.sequence)]
         return fresh, len(opened) - len(fresh)
@@ -107,18 +158,19 @@ class Propagator:
                 refused.append(Refused(record.raw, error.code, record.envelope))
         return arrivals
 
-    async def _store(self, arrivals: Sequence[Arrival], refused: Sequence[Refused]) -> Outcome:
+    async def _store(self, read: Read) -> Outcome:
         now = self.clock()
-        outcome = Outcome({})
-        if not arrivals and not refused:
+        outcome = Outcome({}, refused=read.refused)
+        if not read.arrivals and not read.refused and not read.parked:
             return outcome
         async with self.pool.acquire() as tx, tx.transaction():
-            if arrivals:
-                outcome.states = await store.lock(tx, [a.member_ref for a in arrivals])
-                for arrival in arrivals:
+            if read.arrivals:
+                outcome.states = await store.lock(tx, [a.member_ref for a in read.arrivals])
+                for arrival in read.arrivals:
                     self._fold(outcome, arrival)
                 await store.write(tx, outcome.changes(), now)
-            await store.append(tx, self._outgoing(outcome, refused))
+            await parking.park(tx, [(r.envelope.subject, r.envelope.sequence, r.raw) for r in read.parked], now)
+            await store.append(tx, self._outgoing(outcome))
         return outcome
 
     def _fold(self, outcome: Outcome, arrival: Arrival) -> None:
@@ -131,27 +183,36 @@ class Propagator:
         outcome.states[arrival.member_ref] = after
         outcome.answers.append((arrival, stage))
 
-    def _outgoing(self, outcome: Outcome, refused: Sequence[Refused]) -> list[Record]:
+    def _outgoing(self, outcome: Outcome) -> list[Record]:
         now = self.clock()
         receipts = [
             receipt(self.affiliate, a.change_id, a.member_ref, a.seq, stage, now) for a, stage in outcome.answers
         ]
-        for r in refused:
-            receipts.append(_refusal(self.affiliate, r, now))
-        letters = [dead_letter(affiliate_topic(self.affiliate), r.raw, r.code) for r in refused]
-        return [record for record in receipts if record is not None] + letters
+        receipts += [_refusal(self.affiliate, r, now) for r in outcome.refused]
+        letters = [dead_letter(affiliate_topic(self.affiliate), r.raw, r.code) for r in outcome.refused]
+        told = [record for record in receipts if record is not None] + letters
+        return [record for record in told if self.leaves(record)]
 
-    def _count(self, outcome: Outcome, duplicates: int, refused: Sequence[Refused]) -> None:
-        RECORDS.labels(self.affiliate, "duplicate").inc(duplicates + outcome.duplicates)
+    def _count(self, outcome: Outcome, read: Read) -> None:
+        RECORDS.labels(self.affiliate, "duplicate").inc(read.duplicates + outcome.duplicates)
+        RECORDS.labels(self.affiliate, "parked").inc(len(read.parked))
         for _, stage in outcome.answers:
             RECORDS.labels(self.affiliate, stage).inc()
-        for r in refused:
+        for r in read.refused:
             RECORDS.labels(self.affiliate, "refused").inc()
             log.warning("record_refused", code=r.code, partition=r.raw.partition, offset=r.raw.offset)
         for before, after in outcome.changes():
             if after.gaps and after.gaps[-1].after >= before.seq:
                 GAPS_OPENED.labels(self.affiliate).inc()
                 log.warning("gap_opened", member_ref=after.member_ref, after=before.seq, seq=after.seq)
+
+
+class UnreadableError(Exception):
+    """A record that was to be read can never be; `code` says why."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class _KeyUnknownError(Exception):

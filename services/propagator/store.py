@@ -91,6 +91,20 @@ async def write(tx: Database, changes: Sequence[Change], now: datetime) -> None:
         await tx.execute(SQL["suppress"], suppressed, [now] * len(suppressed))
 
 
+async def rewrite(tx: Database, states: Sequence[State], gone: Sequence[str], now: datetime) -> None:
+    """Make these members' rows what their states say, whatever stands there; take away those of `gone`.
+
+    The members of `states` are locked; `gone` are unknown to the ledger and get no watermark by it.
+    """
+    refs = [state.member_ref for state in states]
+    for name in ("delete_members", "delete_processed", "reconcile_forget_gaps"):
+        await tx.execute(SQL[name], [*refs, *gone])
+    await _write_watermarks(tx, states)
+    members, processed = map(member_row, states), map(processed_row, states)
+    await _execute(tx, "write_members", [_columns_of(r) for r in members if r is not None], now)
+    await _execute(tx, "write_processed", [_columns_of(r) for r in processed if r is not None], now)
+
+
 async def suppress(tx: Database, members: Mapping[str, datetime]) -> None:
     """Suppress members for ever (member_ref -> instant), whatever this store holds of them."""
     refs = sorted(members)

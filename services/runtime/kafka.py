@@ -1,6 +1,9 @@
 """Kafka clients built from settings in one place: same security, idempotent producers, no auto-commit."""
 
+import asyncio
+import contextlib
 import ssl
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -8,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from services.runtime.settings import MissingSettingsError, Settings
 
 REQUEST_TIMEOUT_MS = 30_000
+CLOSE_TIMEOUT_S = 2.0
 
 
 class InsecureKafkaError(Exception):
@@ -61,6 +65,18 @@ async def producer(settings: Settings) -> AIOKafkaProducer:
         await made.stop()  # a producer that could not start holds tasks and sockets all the same
         raise
     return made
+
+
+@contextlib.asynccontextmanager
+async def consuming(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """Yield a started consumer; one that does not stop in time is left to the end of the process."""
+    made = consumer(settings, **options)
+    try:
+        await made.start()
+        yield made
+    finally:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(made.stop(), CLOSE_TIMEOUT_S)
 
 
 def consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     console_dsn: SecretStr | None = None
     affiliate_dsns: dict[str, SecretStr] = Field(default_factory=dict)
     owner_dsns: dict[str, SecretStr] = Field(default_factory=dict)
+    affiliates_dir: Path | None = None
     admin_dsn: SecretStr | None = None
 
     kek_file: Path | None = None
@@ -124,6 +125,9 @@ class Settings(BaseSettings):
     audit_reason_required: bool | None = None
     affiliate_batch_max: int = 1000
     erasure_interval_s: float = 2.0
+    reconcile_interval_s: float = 300.0
+    reconcile_grace_s: float = 60.0
+    reconcile_repair: bool = True
 
     def require(self, *names: str) -> Self:
         """Return self, or raise MissingSettingsError naming every absent one of `names`."""

@@ -29,7 +29,7 @@ async def test_a_full_replay_changes_nothing_and_sends_nothing(
     assert await oracle.settled(expected) == []
     withdrawn = sum(p.status == "withdrawn" for p in expected.people.values())
     assert withdrawn >= 1
-    before = await _everything(system)
+    before = await everything(system)
     for name in PROCESSES:
         await system.stop_process(name, 15)
     await _rewind(system)
@@ -38,7 +38,7 @@ async def test_a_full_replay_changes_nothing_and_sends_nothing(
     for name in PROCESSES:
         await system.wait_ready(name)
     await eventually(lambda: _read_to_the_end(system), 90)
-    assert await _everything(system) == before
+    assert await everything(system) == before
     assert await oracle.differences(expected) == []
 
 
@@ -71,7 +71,7 @@ async def _execute(system: System, name: str, statement: str) -> None:
         await connection.close()
 
 
-async def _everything(system: System) -> dict[str, str]:
+async def everything(system: System) -> dict[str, str]:
     """Return a digest of every table of every store, and what was logged, sent and told."""
     found: dict[str, str] = {}
     for affiliate in AFFILIATES:

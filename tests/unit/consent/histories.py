@@ -10,8 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from schemas import codec
+from schemas.base import MemberStatus
 from schemas.envelope import from_headers
-from schemas.events import Projection, Stop
+from schemas.events import Fact, Projection, Stop
 from services.consent import model
 from services.consent.handlers import outgoing
 from services.consent.model import ConsentRef, Member, Profile, Step
@@ -91,6 +92,8 @@ class History:
     member: Member
     oracle: Oracle
     sent: list[Sent] = field(default_factory=list)
+    facts: list[tuple[Fact, MemberStatus]] = field(default_factory=list)
+    """Every fact with the status the member then had."""
     refused: int = 0
 
     def run(self, command: Command) -> None:
@@ -112,6 +115,7 @@ class History:
         at = START + timedelta(minutes=numbered.member.seq)
         context = Context(str(UUID(int=numbered.member.seq)), at, "member", "web", "2021-02-22", "h", RULES.version)
         out = outgoing(RULES, numbered, {}, DATA_KEY, context)
+        self.facts.append((out.fact, numbered.member.status))
         for record in out.records:
             self._read(record)
         self.member = replace(numbered.member, held={**numbered.member.held, **out.held})

@@ -1,0 +1,85 @@
+-- What one affiliate's two rows of each member must be, worked out from the ledger (`held`), the present values and the
+-- changes it was told of. Parameters of both: recipient, the service it processes, rules that project, rules by the
+-- stop they cause (jsonb), references after ... and up to ..., salt, how many members.
+
+-- name: holdings_digests
+WITH page AS (
+    SELECT h.*, row_number() OVER (ORDER BY member_ref) AS place
+    FROM (SELECT member_ref, roles, marketing FROM held
+          WHERE recipient = $1 AND ($5::uuid IS NULL OR member_ref > $5) AND ($6::uuid IS NULL OR member_ref <= $6)
+          ORDER BY member_ref LIMIT $8) h
+), told AS (
+    SELECT p.member_ref, c.seq, c.accepted_at, a.value->'roles' AS roles,
+           CASE WHEN a.value->'rules'->>0 = ANY($3::text[]) THEN 'state' ELSE $4::jsonb->>(a.value->'rules'->>0) END AS said
+    FROM page p JOIN change c USING (member_ref)
+    CROSS JOIN LATERAL jsonb_array_elements(c.fact->'addressees') a
+    WHERE a.value->>'id' = $1
+), seen AS (
+    SELECT member_ref,
+           max(seq) FILTER (WHERE said <> 'sharing_revoked' OR roles ? 'recipient') AS member_seq,
+           max(seq) FILTER (WHERE said = 'state' OR (said IN ('sharing_revoked', 'withdrawn') AND roles ? 'processor'))
+             AS processed_seq,
+           max(seq) FILTER (WHERE said = 'state') AS state_seq,
+           max(seq) FILTER (WHERE said IN ('withdrawal_requested', 'suspended', 'withdrawn')) AS status_seq,
+           (array_agg(said ORDER BY seq DESC) FILTER (WHERE said IN ('withdrawal_requested', 'suspended', 'withdrawn')))[1]
+             AS stopped,
+           max(accepted_at) FILTER (WHERE said = 'withdrawn') AS withdrawn_at,
+           bool_or(said = 'withdrawn' AND roles ? 'recipient') AS member_ended,
+           bool_or(said = 'withdrawn' AND roles ? 'processor') AS processed_ended,
+           bool_or(said = 'erased') AS erased
+    FROM told GROUP BY member_ref
+), rows AS (
+    SELECT p.member_ref, p.place,
+           CASE WHEN s.erased THEN NULL
+                WHEN 'recipient' = ANY(p.roles) THEN jsonb_build_array(s.member_seq, m.email, m.name, m.password_hash,
+                  CASE WHEN s.status_seq > s.state_seq THEN s.stopped ELSE (
+                    SELECT CASE c.name WHEN 'withdrawal_requested' THEN c.name ELSE coalesce(c.status, 'active') END
+                    FROM change c WHERE c.member_ref = p.member_ref AND c.seq <= s.state_seq
+                      AND c.name IN ('signed_up', 'withdrawal_requested', 'suspended', 'released', 'withdrawn')
+                    ORDER BY c.seq DESC LIMIT 1) END,
+                  (extract(epoch FROM m.signed_up_at) * 1000000)::bigint, NULL, p.marketing)
+                WHEN s.member_ended THEN jsonb_build_array(s.member_seq, NULL, NULL, NULL, 'withdrawn', NULL,
+                  (extract(epoch FROM s.withdrawn_at) * 1000000)::bigint, NULL)
+           END AS member,
+           CASE WHEN s.erased THEN NULL
+                WHEN 'processor' = ANY(p.roles) THEN jsonb_build_array(s.processed_seq, f.service, f.role,
+                  f.items || jsonb_build_object('email', m.email, 'name', m.name))
+                WHEN s.processed_ended THEN jsonb_build_array(s.processed_seq, NULL, NULL, NULL)
+           END AS processed
+    FROM page p JOIN member m USING (member_ref) LEFT JOIN seen s USING (member_ref)
+    LEFT JOIN profile f ON f.member_ref = p.member_ref AND f.service = $2
+)
+SELECT (place - 1) / $9 AS part, max(member_ref::text)::uuid AS until, count(*) AS seen,
+       count(*) FILTER (WHERE member IS NOT NULL OR processed IS NOT NULL) AS members,
+       encode(sha256(coalesce(string_agg(sha256(convert_to($7 || member_ref::text || coalesce(member::text, '') || '|'
+         || coalesce(processed::text, ''), 'UTF8')), ''::bytea ORDER BY member_ref)
+         FILTER (WHERE member IS NOT NULL OR processed IS NOT NULL), ''::bytea)), 'hex') AS digest
+FROM rows GROUP BY part ORDER BY part
+
+-- name: holdings_page
+SELECT member_ref FROM held WHERE recipient = $1 AND ($2::uuid IS NULL OR member_ref > $2)
+ORDER BY member_ref LIMIT $3
+
+-- name: holdings_told
+SELECT c.member_ref, c.change_id, c.seq, c.name, c.status, c.accepted_at, a.value->'roles' AS roles,
+       a.value->'rules'->>0 AS rule
+FROM change c CROSS JOIN LATERAL jsonb_array_elements(c.fact->'addressees') a
+WHERE c.member_ref = ANY($1::uuid[]) AND a.value->>'id' = $2 AND a.value->>'kind' = 'affiliate'
+ORDER BY c.member_ref, c.seq
+
+-- name: holdings_statuses
+SELECT member_ref, seq, CASE name WHEN 'withdrawal_requested' THEN name ELSE coalesce(status, 'active') END AS status
+FROM change WHERE member_ref = ANY($1::uuid[])
+  AND name IN ('signed_up', 'withdrawal_requested', 'suspended', 'released', 'withdrawn')
+ORDER BY member_ref, seq
+
+-- name: holdings_unanswered
+SELECT c.member_ref, c.change_id, c.seq, c.accepted_at FROM delivery d JOIN change c USING (change_id)
+WHERE d.recipient = $2 AND c.member_ref = ANY($1::uuid[]) AND d.stage NOT IN ('applied', 'superseded', 'skipped_destroyed')
+ORDER BY c.member_ref, c.seq
+
+-- name: entitle_page
+SELECT m.member_ref FROM member m
+WHERE m.status = 'active' AND ($2::uuid IS NULL OR m.member_ref > $2)
+  AND NOT EXISTS (SELECT 1 FROM held h WHERE h.member_ref = m.member_ref AND h.recipient = $1)
+ORDER BY m.member_ref LIMIT $3

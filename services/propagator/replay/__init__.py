@@ -1,0 +1,1 @@
+"""Replay: history read again, planned and compared first, by the same applier that the live stream uses."""

@@ -1,0 +1,246 @@
+"""A store held against the ledger: right after any history, and every way to tamper with it is found and repaired."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import asyncpg
+import httpx
+import orjson
+import pytest
+import pytest_asyncio
+from aiokafka import ConsumerRecord
+
+from schemas.topics import affiliate_topic
+from services.devstack.provision import AFFILIATES
+from services.propagator.handlers import Propagator
+from services.propagator.keys import ContentKeys
+from services.propagator.reconcile import loop
+from services.propagator.reconcile.ledger import Ledger
+from services.propagator.reconcile.rounds import Cycle, Reconciler
+from services.runtime import postgres
+from services.runtime.clock import utc_now
+from tests.integration.consent.harness import Service, a_token, bearer
+from tests.support.databases import Databases
+
+HOST = {"service": "hypermeeting", "role": "host", "department": "개발", "title": "팀장", "phone": "010-1234-5678"}
+DATA = "SELECT coalesce(jsonb_agg(to_jsonb(t) - 'applied_at' ORDER BY member_ref), '[]') FROM {} AS t"
+
+
+@dataclass
+class Side:
+    """One affiliate's store beside the service, fed from the service's outbox."""
+
+    affiliate: str
+    service: Service
+    propagator: Propagator
+    ledger: Ledger
+    owner: asyncpg.Pool
+    position: int = 0
+
+    async def feed(self, skip: Callable[[int], bool] = lambda _: False) -> None:
+        """Apply what the outbox has for this affiliate since the last time, but for the places that are skipped."""
+        rows = await self.service.pool.fetch(
+            "SELECT position, aggregateid, payload, headers FROM outbox WHERE aggregatetype = $1 AND position > $2"
+            " ORDER BY position",
+            affiliate_topic(self.affiliate),
+            self.position,
+        )
+        await self.propagator.apply([_record(self.affiliate, r) for i, r in enumerate(rows) if not skip(i)])
+        self.position = rows[-1]["position"] if rows else self.position
+
+    def reconciler(self, grace: timedelta = timedelta(0)) -> Reconciler:
+        return Reconciler(self.propagator, self.ledger, grace)
+
+    async def cycle(self, *, repair: bool = False, grace: timedelta = timedelta(0)) -> Cycle:
+        return await self.reconciler(grace).cycle(repair=repair)
+
+    async def rows(self) -> list[Any]:
+        return [await self.owner.fetchval(DATA.format(table)) for table in ("member", "processed_member", "gap")]
+
+
+def _record(affiliate: str, row: Any) -> Any:
+    headers = tuple((name, text.encode()) for name, text in row["headers"].items())
+    key = row["aggregateid"].encode()
+    return ConsumerRecord(
+        affiliate_topic(affiliate), 0, row["position"], 0, 0, key, row["payload"], None, 0, 0, headers
+    )
+
+
+@pytest_asyncio.fixture
+async def sides(silent: Service, databases: Databases) -> AsyncIterator[dict[str, Side]]:
+    made, pools = {}, []
+    async with aiohttp.ClientSession() as session:
+        for affiliate in AFFILIATES:
+            token = a_token(affiliate, "affiliate")
+            pool = await postgres.open_pool(databases.dsn(affiliate), size=3)
+            owner = await postgres.open_pool(databases.owner_dsn(affiliate), size=1)
+            pools += [pool, owner]
+            propagator = Propagator(affiliate, pool, ContentKeys(session, silent.url, token), utc_now)
+            ledger = Ledger(session, silent.url, affiliate, token)
+            made[affiliate] = Side(affiliate, silent, propagator, ledger, owner)
+        yield made
+    for pool in pools:
+        pool.terminate()
+
+
+async def lives(service: Service, seed: int, commands: int) -> list[str]:
+    """Let a few members live at random; return their references."""
+    chance, members = random.Random(seed), {}
+    for _ in range(commands):
+        if len(members) < 3 or chance.random() < 0.2:
+            sharing = {a: True for a in ("tmax-os", "tmax-anc") if chance.random() < 0.6}
+            profiles = [HOST] if chance.random() < 0.5 else []
+            consents = {"collection": True, "sharing": sharing, "marketing": {"use": chance.random() < 0.5}}
+            made = await service.sign_up(consents=consents, profiles=profiles)
+            members[made["member_ref"]] = made["seq"]
+            continue
+        ref = chance.choice(sorted(members))
+        answer = await one_change(service, ref, members[ref], chance)
+        if answer.is_success:
+            members[ref] = answer.json()["seq"]
+    return sorted(members)
+
+
+async def one_change(service: Service, ref: str, seq: int, chance: random.Random) -> httpx.Response:
+    kind = chance.choice(["name", "email", "share", "unshare", "market", "unmarket", "request", "cancel", "confirm"])
+    if kind in {"name", "email"}:
+        value = f"이름 {chance.random()}" if kind == "name" else f"m{uuid.uuid4().hex[:10]}@example.com"
+        return await service.patch(ref, seq, {kind: value})
+    if kind in {"share", "unshare"}:
+        body: dict[str, Any] = {"granted": kind == "share", "recipients": [chance.choice(["tmax-os", "tmax-anc"])]}
+        return await service.put(ref, seq, "sharing", body)
+    if kind in {"market", "unmarket"}:
+        body = {"granted": kind == "market", "senders": [chance.choice(AFFILIATES)], "channel": "use"}
+        return await service.put(ref, seq, "marketing", body)
+    path = {"request": "withdrawal", "cancel": "withdrawal/cancel", "confirm": "withdrawal/confirm"}[kind]
+    return await service.post(f"/v1/members/{ref}/{path}")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_a_store_fed_in_full_is_what_the_ledger_says(silent: Service, sides: dict[str, Side], seed: int) -> None:
+    await lives(silent, seed, 60)
+    for side in sides.values():
+        await side.feed()
+        found = await side.cycle()
+        assert (found.drifts, found.in_flight, found.ranges_differed) == ([], 0, 0)
+        assert found.members == await side.owner.fetchval(
+            "SELECT count(*) FROM (SELECT member_ref FROM member UNION SELECT member_ref FROM processed_member) t"
+        )
+
+
+async def test_a_changed_a_deleted_and_an_inserted_row_are_found_in_one_cycle_and_repaired(
+    silent: Service, sides: dict[str, Side]
+) -> None:
+    refs = [(await silent.sign_up(profiles=[HOST]))["member_ref"] for _ in range(3)]
+    side, stranger = sides["tmax-os"], str(uuid.uuid4())
+    await side.feed()
+    before = await side.rows()
+    await side.owner.execute("UPDATE member SET email = 'x@example.com', seq = 99 WHERE member_ref = $1", refs[0])
+    await side.owner.execute("DELETE FROM member WHERE member_ref = $1", refs[1])
+    await side.owner.execute("UPDATE processed_member SET items = '{}' WHERE member_ref = $1", refs[2])
+    await side.owner.execute(
+        "INSERT INTO member (member_ref, seq, email, applied_at) VALUES ($1, 1, 'y@example.com', now())", stranger
+    )
+    found = await side.cycle()
+    assert {d.member_ref: (d.why, d.rows) for d in found.drifts} == {
+        refs[0]: ("row_changed", {"member": ("seq", "email")}),
+        refs[1]: ("row_deleted", {"member": ("(row)",)}),
+        refs[2]: ("row_changed", {"processed_member": ("items",)}),
+        stranger: ("row_inserted", {"member": ("(row)",)}),
+    }
+    assert found.repaired == 0
+    repaired = await side.cycle(repair=True)
+    assert repaired.repaired == 4
+    assert await side.rows() == before
+    assert (await side.cycle()).drifts == []
+    entry = await side.owner.fetchval("SELECT payload FROM outbox WHERE type = 'kr.dongui.register.v1'")
+    assert orjson.loads(entry)["codes"] == {"affiliate": "tmax-os", "repaired": "4", "drift": "4"}
+
+
+async def test_a_lost_record_is_a_gap_that_reconcile_closes_and_answers(
+    silent: Service, sides: dict[str, Side]
+) -> None:
+    made = await silent.sign_up()
+    ref, side = made["member_ref"], sides["tmax-os"]
+    lost = (await silent.patch(ref, 1, {"name": "잃은 이름"})).json()["change_id"]
+    last = (await silent.patch(ref, 2, {"name": "마지막 이름"})).json()["change_id"]
+    await side.feed(skip=lambda place: place == 1)
+    assert await side.owner.fetchval("SELECT count(*) FROM gap") == 1
+    assert [d.why for d in (await side.cycle()).drifts] == ["gap"]
+    await side.cycle(repair=True)
+    assert await side.owner.fetchval("SELECT count(*) FROM gap") == 0
+    rows = await side.owner.fetch(
+        "SELECT payload FROM outbox WHERE aggregatetype = 'dongui.receipts.v1' ORDER BY position"
+    )
+    told = [orjson.loads(r["payload"]) for r in rows]
+    answers = {r["change_id"]: r["stage"] for r in told if "change_id" in r}
+    assert answers == {made["change_id"]: "applied", lost: "superseded", last: "applied"}
+
+
+async def test_a_change_on_its_way_is_no_drift_and_one_that_never_comes_is(
+    silent: Service, sides: dict[str, Side]
+) -> None:
+    ref = (await silent.sign_up())["member_ref"]
+    side = sides["tmax-os"]
+    await side.feed()
+    change = (await silent.put(ref, 1, "sharing", {"granted": False, "recipients": ["tmax-os"]})).json()["change_id"]
+    young = await side.cycle(grace=timedelta(minutes=5))
+    assert (young.drifts, young.in_flight) == ([], 1)
+    old = await side.cycle(repair=True)
+    assert [(d.why, d.store_seq, d.ledger_seq) for d in old.drifts] == [("not_applied", 1, 2)]
+    assert await side.owner.fetchval("SELECT count(*) FROM member") == 0
+    rows = await side.owner.fetch("SELECT payload FROM outbox WHERE type = 'kr.dongui.receipt.v1' ORDER BY position")
+    assert (orjson.loads(rows[-1]["payload"])["change_id"], orjson.loads(rows[-1]["payload"])["stage"]) == (
+        change,
+        "applied",
+    )
+    await side.feed()
+    assert (await side.cycle()).drifts == []
+
+
+async def test_a_suppressed_member_is_not_brought_back(silent: Service, sides: dict[str, Side]) -> None:
+    ref = (await silent.sign_up())["member_ref"]
+    side = sides["tmax-os"]
+    await side.feed()
+    await side.owner.execute("INSERT INTO suppressed VALUES ($1, now())", ref)
+    await side.owner.execute("DELETE FROM member WHERE member_ref = $1", ref)
+    await side.cycle(repair=True)
+    assert await side.owner.fetchval("SELECT count(*) FROM member") == 0
+
+
+async def test_an_affiliate_sees_no_other_affiliates_ledger(silent: Service) -> None:
+    ref = (await silent.sign_up())["member_ref"]
+    other, salt = bearer(a_token("tmax-anc", "affiliate")), "0" * 16
+    for path in (f"digests?salt={salt}", "holdings"):
+        answer = await silent.http.get(f"/v1/affiliates/tmax-os/{path}", headers=other)
+        assert answer.status_code == 403
+    answer = await silent.http.post("/v1/affiliates/tmax-os/holdings", json={"members": [ref]}, headers=other)
+    assert answer.status_code == 403
+
+
+async def test_the_loop_finds_and_repairs_within_one_cycle_and_leaves_strangers_to_a_person(
+    silent: Service, sides: dict[str, Side]
+) -> None:
+    ref, stranger, side = (await silent.sign_up())["member_ref"], str(uuid.uuid4()), sides["tmax-os"]
+    await side.feed()
+    await side.owner.execute("DELETE FROM member WHERE member_ref = $1", ref)
+    await side.owner.execute("INSERT INTO member (member_ref, seq, applied_at) VALUES ($1, 1, now())", stranger)
+    settings = silent.settings.model_copy(
+        update={"consent_url": silent.url, "reconcile_interval_s": 0.2, "reconcile_grace_s": 0.0}
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(loop.run(settings, side.propagator, a_token("tmax-os", "affiliate"), stop))
+    try:
+        async with asyncio.timeout(60):
+            while not await side.owner.fetchval("SELECT count(*) FROM member WHERE member_ref = $1", ref):
+                await asyncio.sleep(0.1)
+    finally:
+        stop.set()
+        await running
+    assert await side.owner.fetchval("SELECT count(*) FROM member WHERE member_ref = $1", stranger) == 1
