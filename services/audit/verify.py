@@ -7,7 +7,7 @@ certificate page (certificate.py), or a JSON document by its `type`.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def verify_file(
     outside: Sequence[str] = (),
     *,
     witnesses: Sequence[Verifier] = (),
-    leaves: Sequence[bytes] = (),
+    leaves: Iterable[bytes] = (),
 ) -> Report:
     """Verify a file of any kind this log gives out. `outside` are notes and `leaves` leaf hashes kept elsewhere.
 
