@@ -11,7 +11,7 @@ SEED ?= 1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check fmt bench schemas lock compose-secrets clean
+.PHONY: help demo browser test test-long check fmt bench schemas lock compose-secrets clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ $(STAMP): requirements-dev.lock pyproject.toml
 
 demo: $(STAMP) ## Start everything and walk one member's story through it (KEEP=1 leaves it running)
 	@$(BIN)/python -m services.devstack.demo $(if $(KEEP),--keep)
+
+browser: ## Install Debian's Chromium for the browser tests where this machine allows it (root, apt-get)
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && echo "Installing Chromium and Korean fonts for the browser tests (once) ..." >&2 \
+	  && timeout 300 sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-nanum' >/dev/null 2>&1; } \
+	  || echo "No Chromium could be installed: the browser tests will say that they did not run." >&2
 
 test: $(STAMP) ## Run the whole test suite on a real Kafka and a real PostgreSQL
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup

@@ -88,6 +88,7 @@ def environments(passwords: Mapping[str, str], issuer: Issuer, keys: KeyFiles) -
         "retention": own["retention"] | {"DONGUI_RETENTION_TOKEN": issuer.token("retention", "retention")},
         **propagators,
         "notices": notices,
+        "console": own["console"],
         "tokens": tokens,
     }
 

@@ -24,6 +24,8 @@ GROUPS = {
     "erasure": "Is a member really gone? Searches everything this system keeps.",
     "keyring": "The key that wraps every member's key: status, rotation.",
     "affiliate": "The affiliates and how far each of them is.",
+    "third-party": "Who is told of corrections: endpoints, their proof, keys, tests.",
+    "notice": "What third parties were sent and what they said; send notices again.",
     "propagator": "Run the processes that write the affiliates' stores and send notices.",
     "audit": "The append-only log: query, proofs, verification.",
     "db": "Migrations of every database.",
@@ -43,7 +45,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_options)
     for name, told in GROUPS.items():
-        module = f"services.commands.{name}"
+        module = f"services.commands.{name.replace('-', '_')}"
         if name in arguments:
             app.add_typer(import_module(module).app, name=name, help=told)
         elif find_spec(module):

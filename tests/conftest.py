@@ -13,13 +13,15 @@ from schemas.topics import all_topics
 from services.devstack import topics
 from services.devstack.provision import AFFILIATES
 from services.devstack.system import System
+from tests.support.browser import NO_BROWSER
 from tests.support.databases import Databases, Templates
 from tests.support.mail import MailServer, mail_server
 from tests.support.servers import Servers, running_servers
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take `--seed-long N`: the seed of the long tests' random choices."""
+    """Take `--seed-long N`: the seed of the long tests' random choices; `--screens`: write docs/screens."""
+    parser.addoption("--screens", action="store_true", help="write the pictures of docs/screens")
     parser.addoption("--seed-long", type=int, default=1, help="seed of the long tests")
 
 
@@ -74,6 +76,14 @@ async def topic_prefix(stack: Servers) -> AsyncIterator[str]:
     await topics.create(stack.bootstrap, all_topics(AFFILIATES), prefix=prefix)
     yield prefix
     await topics.delete(stack.bootstrap, prefix)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say aloud when the browser tests did not run: a skip among thousands of dots is easily not seen."""
+    unseen = [r for r in terminalreporter.stats.get("skipped", []) if NO_BROWSER in str(r.longrepr)]
+    if unseen:
+        terminalreporter.section("BROWSER TESTS DID NOT RUN", red=True, bold=True)
+        terminalreporter.line(f"{len(unseen)} tests of the console in a browser: {NO_BROWSER}", red=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

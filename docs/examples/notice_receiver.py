@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+NOTICE_TYPE = "kr.dongui.member.corrected.v1"
 TOLERANCE_S = 5 * 60
 STORE = {}  # member_ref -> {"sequence": …, item: value, …}; here: everything you were ever given about a member
 HANDLED = {}  # webhook-id -> the outcome we answered
@@ -69,10 +70,13 @@ class Receiver(BaseHTTPRequestHandler):
         keys = {"secret": os.environ.get("NOTICE_SECRET"), "public_key": os.environ.get("NOTICE_PUBLIC_KEY")}
         if not verified(body, self.headers, now=time.time(), **keys):
             return self._answer(401, {"error": "signature"})
+        message = json.loads(body)
+        if message["type"] != NOTICE_TYPE:  # a test, or the question whether this URL is ours: give the challenge back
+            return self._answer(200, {"challenge": message["data"].get("challenge")})
         with LOCK:
             message_id = self.headers["webhook-id"]
             if message_id not in HANDLED:
-                HANDLED[message_id] = correct(json.loads(body)["data"])
+                HANDLED[message_id] = correct(message["data"])
             return self._answer(200, {"outcome": HANDLED[message_id]})
 
     def _answer(self, status, content):

@@ -15,7 +15,7 @@ from services.audit import certificate, search, store, tree
 from services.audit.access import Looking, Pool
 from services.audit.proofs import Proof, format_proof
 from services.audit.search import Filter, Page
-from services.audit.store import SQL
+from services.audit.store import SQL, StoredCheckpoint
 from services.runtime.problem import Problem
 
 LIMIT_MAX = 1000
@@ -100,14 +100,16 @@ async def read_proof(
     pool: Pool,
     index: int,
     form: Annotated[str, Query(alias="format", pattern="^(json|tlog-proof|html)$")] = "json",
+    tree_size: Annotated[int | None, Query(ge=1, le=INDEX_MAX)] = None,
 ) -> Response | dict[str, Any]:
     """Return the inclusion proof of one entry; 409 until a checkpoint covers it.
 
     As JSON `body_base64` is the exact leaf: SHA-256(0x00 || body) is `leaf_hash`. `tlog-proof` is the C2SP file, `html`
-    a Korean certificate that holds it and prints on A4.
+    a Korean certificate that holds it and prints on A4. `tree_size` asks for the checkpoint of that size instead, so
+    that several proofs can share one; 404 when there is none.
     """
     row = await _row(pool, index)
-    proof, size = await _proof(pool, row)
+    proof, size = await _proof(pool, row, tree_size)
     await looking.note("proof", member_ref=row["member_ref"], index=index, form=form)
     if form == "json":
         return {
@@ -148,13 +150,21 @@ def _body(row: asyncpg.Record) -> Any:
         return None
 
 
-async def _proof(pool: asyncpg.Pool, row: asyncpg.Record) -> tuple[Proof, int]:
-    over = await store.checkpoint_over(pool, row["index"])
-    if over is None:
+async def _proof(pool: asyncpg.Pool, row: asyncpg.Record, tree_size: int | None) -> tuple[Proof, int]:
+    over = await (store.checkpoint_over(pool, row["index"]) if tree_size is None else _of_size(pool, tree_size))
+    if over is None or over.size <= row["index"]:
         raise unsealed()
     path = await store.proof(pool, tree.inclusion_ranges(row["index"], over.size))
     note = await store.cosigned_note(pool, over)
     return Proof(row["index"], bytes(row["body"]), tuple(path), note), over.size
+
+
+async def _of_size(pool: asyncpg.Pool, size: int) -> StoredCheckpoint:
+    found = await store.read_checkpoint(pool, size)
+    if found is None:
+        ko, en = "그 크기의 체크포인트가 없습니다.", "There is no checkpoint of this size."
+        raise Problem(404, "checkpoint_unknown", ko, en)
+    return found
 
 
 async def _row(pool: asyncpg.Pool, index: int) -> asyncpg.Record:

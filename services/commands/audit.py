@@ -13,8 +13,9 @@ from typing import Annotated, Any, NoReturn
 import httpx
 import typer
 
-from services.audit import kept
+from services.audit import certificates, kept
 from services.audit import verify as verifier
+from services.audit.certificates import BadKeysError, Keys
 from services.audit.checkpoint import COSIGNER, ED25519, CheckpointError, Verifier, open_checkpoint
 from services.audit.verify import Report
 from services.commands.context import load_settings
@@ -24,6 +25,7 @@ TIMEOUT_S = 30.0
 PAGE_MAX = 1000
 EXIT_FAILED = 1
 EXIT_NOT_VERIFIED = 3
+CERTIFICATE_KEYS = "certificate.jwks"
 
 app = typer.Typer(name="audit", help="The append-only log: query, proofs, verification.", no_args_is_help=True)
 Format = Annotated[str, typer.Option("--format", help="json or text")]
@@ -95,18 +97,21 @@ def prove(
 
 @app.command()
 def verify(
-    file: Annotated[Path | None, typer.Argument(help="A proof or an export; absent: export now")] = None,
+    file: Annotated[Path | None, typer.Argument(help="A proof, an export or a certificate; absent: export now")] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option("--checkpoint", help="A checkpoint kept elsewhere, or a folder of them"),
     ] = None,
     vkey: Key = None,
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="The certificates' public keys (JWKS, GET /v1/erasures/keys)")
+    ] = None,
     witness: Annotated[
         list[Path] | None, typer.Option("--witness", help="A witness's key file: its cosignature must be there")
     ] = None,
     output: Format = "text",
 ) -> None:
-    """Recompute every hash of a file, offline. Exit 3 when it does not hold."""
+    """Recompute every hash of a file, offline; of a certificate its signature too. Exit 3 when it does not hold."""
     settings = load_settings()
     # Read before the export, which must then be at least as long.
     outside = _outside(settings, checkpoint, use_default=file is None)
@@ -115,7 +120,11 @@ def verify(
     witnesses = [_key(path, COSIGNER) for path in witness or ()]
     with _file_or_export(file, _largest(outside, key)) as path:
         try:
-            report = verifier.verify_file(path, key, outside, witnesses=witnesses, leaves=leaves)
+            if certificates.is_certificate(path):
+                signed_by = _certificate_keys(keys or settings.data_dir / CERTIFICATE_KEYS)
+                report = certificates.verify_certificate(path.read_bytes(), key, signed_by, outside)
+            else:
+                report = verifier.verify_file(path, key, outside, witnesses=witnesses, leaves=leaves)
         except OSError as error:
             _fail(f"cannot read {path}: {error.strerror}")
     _tell(report, output)
@@ -133,6 +142,15 @@ def _outside(settings: Settings, given: Path | None, *, use_default: bool) -> li
         return kept.notes(path) if path.is_dir() else [path.read_text(encoding="utf-8")]
     except (OSError, UnicodeDecodeError):
         _fail(f"cannot read the checkpoint {path}")
+
+
+def _certificate_keys(path: Path) -> Keys:
+    try:
+        return Keys.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        _fail(f"cannot read the certificates' keys {path}; save GET /v1/erasures/keys and name it with --keys")
+    except BadKeysError:
+        _fail(f"{path} is not a set of public keys (JWKS)")
 
 
 def _leaves(settings: Settings, given: Path | None) -> Iterable[bytes]:
@@ -185,7 +203,8 @@ def _tell(report: Report, output: str) -> None:
         typer.echo(json.dumps(found))
         return
     if report.ok:
-        what = "the entry" if report.kind == "proof" else f"{report.entries} entries"
+        named = {"proof": "the entry", "certificate": f"the certificate, {report.entries} entries"}
+        what = named.get(report.kind, f"{report.entries} entries")
         by = f", cosigned by {', '.join(report.cosigned_by)}" if report.cosigned_by else ""
         typer.echo(f"verified: {what}, tree size {report.size}{by}")
         return

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyotp
 import typer
 
 from services.commands import context
@@ -58,6 +59,15 @@ def env(output: Format = "text", data_dir: DataDir = None) -> None:
         return
     for name, value in _flat("", described):
         typer.echo(f"{name}={value}")
+
+
+@app.command()
+def code(key: Annotated[str, typer.Argument(help="The key that the console shows beside the QR code")]) -> None:
+    """Print the six digits of an authenticator key now, for a laptop without a telephone."""
+    try:
+        typer.echo(pyotp.TOTP(key.replace(" ", "")).now())
+    except ValueError:
+        fail("that is no authenticator key: 32 letters and digits, as the console's page shows it")
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:

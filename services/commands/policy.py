@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from services.policy.calendar import last_day
 from services.policy.cases import Given, Outcome, When, answer
 from services.policy.check import faults
+from services.policy.figures import per_clause, totals
 from services.policy.model import PolicyError, Rules, load
 from services.policy.shapes import Rule
 from services.runtime.clock import KST
@@ -68,6 +70,7 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter per option
     held: Annotated[Many, typer.Option("--held", help="affiliate:recipient+processor+use+email; repeatable")] = None,
     holds: Annotated[Many, typer.Option("--holds", help="third-party:item+item, the old values; repeatable")] = None,
     items: Annotated[str, typer.Option("--items", help="Items whose value changed: email,hypermeeting.phone")] = "",
+    suspended: Annotated[str, typer.Option("--suspended", help="Items and purposes suspended in part: P1.5,name")] = "",
     output: Format = "text",
 ) -> None:
     """Say what a change would send to each affiliate and third party, and by which rule and clause."""
@@ -80,6 +83,7 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter per option
                 "marketing": _pairs(marketing, "--marketing"),
                 "held": _pairs(held, "--held"),
                 "third_parties": _pairs(holds, "--holds"),
+                "suspended": _listed(suspended),
             }
         )
         when = When.model_validate({"change": change, "items": _listed(items)})
@@ -97,18 +101,26 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter per option
 @app.command()
 def check(
     golden: Annotated[Path | None, typer.Option("--golden", help="Folder of the decision tables")] = None,
+    figures: Annotated[bool, typer.Option("--figures", help="Print rules, cases and clocks per clause")] = False,
     output: Format = "text",
 ) -> None:
-    """Check the rule data and run every decision table. Exit 3 when something does not hold."""
+    """Check the rule data and run every decision table. Exit 3 when something does not hold.
+
+    `--figures` also counts the tables of GET /v1/decisions (`decisions/`), which the tests run.
+    """
     folder = golden or Path(__file__).parents[2] / "tests" / "golden"
     if not folder.is_dir():
         _usage("the decision tables are not here; name their folder with --golden")
     tables = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))}
     found = _found(tables)
+    told: dict[str, Any] = {"ok": not found, "tables": len(tables), "faults": found}
+    counted = _figures(folder, tables) if figures else None
     if output == "json":
-        typer.echo(json.dumps({"ok": not found, "tables": len(tables), "faults": found}, ensure_ascii=False))
+        typer.echo(json.dumps(told | (counted or {}), ensure_ascii=False))
     else:
         typer.echo("\n".join(found) if found else f"policy holds: {len(tables)} rules, each with its decision table")
+        if counted is not None:
+            typer.echo(_figures_text(counted))
     if found:
         raise typer.Exit(EXIT_DRIFT)
 
@@ -129,6 +141,23 @@ def due(
     except (ValueError, OverflowError):
         _usage("--from is not ISO 8601, or the period ends beyond the holiday calendar")
     typer.echo(json.dumps({"last_day": found.isoformat()}) if output == "json" else found.isoformat())
+
+
+def _figures(folder: Path, tables: dict[str, str]) -> dict[str, Any]:
+    decisions = {p.stem: p.read_text(encoding="utf-8") for p in sorted((folder / "decisions").glob("*.toml"))}
+    rules = _load()
+    lines = [asdict(figure) for figure in per_clause(rules, tables, decisions)]
+    return {"clauses": lines, "totals": totals(rules, tables, decisions)}
+
+
+def _figures_text(counted: dict[str, Any]) -> str:
+    head = ("clause", "rules", "cases", "decisions", "clocks")
+    rows = [
+        (c["clause"], len(c["rules"]), c["cases"], c["decision_cases"], len(c["duties"])) for c in counted["clauses"]
+    ]
+    total = counted["totals"]
+    rows.append(("all", total["rules"], total["cases"], total["decision_cases"], total["duties"]))
+    return "\n".join("".join(f"{cell!s:<11}" for cell in row).rstrip() for row in (head, *rows))
 
 
 def _instant(text: str) -> datetime:
@@ -189,7 +218,11 @@ def _explained(rules: Rules, recipient: str, outcome: Outcome) -> dict[str, Any]
 
 def _explained_text(rules: Rules, recipient: str, outcome: Outcome) -> str:
     shown = _explained(rules, recipient, outcome)
-    details = [f"  {key}: {_joined(shown[key])}" for key in ("stop", "roles", "marketing", "items") if key in shown]
+    details = [
+        f"  {key}: {_joined(shown[key])}"
+        for key in ("stop", "roles", "marketing", "items", "suspended")
+        if shown.get(key)
+    ]
     because = [_because(rules.rules[i]) for i in sorted(outcome.because or ())]
     return "\n".join([f"{recipient}: {outcome.does}", *details, *because])
 

@@ -19,6 +19,8 @@ from services.runtime.problem import Problem
 
 KEY_PATTERN: Final = re.compile(r"[\x21-\x7e]{1,255}")
 STAFF: Final = ("compliance", "cpo", "sre")
+READERS: Final = (*STAFF, "auditor")
+"""Staff, and who reads what they read and does nothing else."""
 OFFICERS: Final = ("compliance", "cpo")
 """Staff who answer for personal data; an `sre` runs the system and sees no register of clause 3.3."""
 
@@ -44,7 +46,7 @@ class Asked:
             canonical = str(uuid.UUID(ref))
         except ValueError as error:
             raise not_found() from error
-        if self.principal.has("service") or (staff and self.principal.has(*STAFF)):
+        if self.principal.has("service") or (staff and self.principal.has(*READERS)):
             return canonical
         if self.principal.has("member"):
             if self.principal.sub == canonical:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from services.consent import duties
-from services.consent.access import OFFICERS, STAFF, Ask
+from services.consent.access import OFFICERS, READERS, Ask
 
 router = APIRouter(tags=["duties"])
 
@@ -13,5 +13,5 @@ router = APIRouter(tags=["duties"])
 @router.get("/v1/duties")
 async def list_duties(ask: Ask, late: bool = False, cursor: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
     """Return open duties with their last day (KST), days left and state; `late=true` only those that are over."""
-    principal = ask.require("service", *STAFF)
+    principal = ask.require("service", *READERS)
     return await duties.listed(ask.consent, late=late, after=cursor, restricted=principal.has(*OFFICERS))

@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Response
 
-from services.consent import handlers, store
-from services.consent.access import Ask, Write, send
+from services.consent import handlers, masking, reveals, store
+from services.consent.access import OFFICERS, Ask, Asked, Write, send
 from services.consent.bodies import ConsentBody, CorrectionBody, SignUpBody
+from services.consent.reveals import Look, RevealBody, SearchBody
 from services.policy.model import Rules
-from services.policy.scope import part_of
+from services.policy.scope import part_of, provider_of
 
 router = APIRouter(tags=["members"])
 IfMatch = Annotated[str | None, Header(alias="If-Match", description="Required: the member's ETag")]
@@ -24,14 +25,36 @@ async def sign_up(ask: Write, body: SignUpBody, response: Response) -> dict[str,
 
 @router.get("/v1/members/{ref}")
 async def read(ask: Ask, ref: str, response: Response) -> dict[str, Any]:
-    """Return the member, its profiles and its live consents."""
+    """Return the member, its profiles and its live consents; to staff with every value masked."""
     canonical = ask.member(ref, staff=True)
+    shown, seq = await _shown(ask, canonical)
+    response.headers["ETag"] = handlers.etag_of(seq)
+    return shown if ask.principal.has("service", "member") else masking.member(shown)
+
+
+@router.post("/v1/members/{ref}/reveals")
+async def reveal(ask: Ask, ref: str, body: RevealBody, response: Response) -> dict[str, Any]:
+    """Show an officer the values, for a reason; the audit log has who looked, from where and why."""
+    by = ask.require(*OFFICERS)
+    canonical = ask.member(ref, staff=True)
+    await reveals.revealed(ask.consent, canonical, Look(by, body.reason, body.reference))
+    response.headers["Cache-Control"] = "no-store"
+    return (await _shown(ask, canonical))[0]
+
+
+@router.post("/v1/members/searches")
+async def search(ask: Ask, body: SearchBody) -> dict[str, str]:
+    """Find a member by e-mail, for a reason that the audit log keeps."""
+    by = ask.require(*OFFICERS)
+    return {"member_ref": await reveals.found(ask.consent, body.email, Look(by, body.reason, body.reference))}
+
+
+async def _shown(ask: Asked, canonical: str) -> tuple[dict[str, Any], int]:
     found = await store.snapshot(ask.consent.pool, canonical)
     if found is None:
         raise handlers.not_found()
     loaded, consents = found
     member = loaded.member
-    response.headers["ETag"] = handlers.etag_of(member.seq)
     return {
         "member_ref": canonical,
         "seq": member.seq,
@@ -41,7 +64,8 @@ async def read(ask: Ask, ref: str, response: Response) -> dict[str, Any]:
         "profiles": [{"service": p.service, "role": p.role, **p.items} for p in member.profiles.values()],
         "collected_via": member.collected_via,
         "grants": [_grant(ask.consent.rules, c) for c in consents],
-    }
+        **({"suspended": sorted(member.suspended)} if member.suspended else {}),
+    }, member.seq
 
 
 def _grant(rules: Rules, consent: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +78,8 @@ def _grant(rules: Rules, consent: dict[str, Any]) -> dict[str, Any]:
     }
     if party:
         shown[party] = consent["party"]
+    if party == "recipient":
+        shown |= {"provider": provider_of(rules), "role": "recipient"}
     if consent["channel"]:
         shown["channel"] = consent["channel"]
     part = part_of(rules, consent["notice_version"], consent["purpose"])

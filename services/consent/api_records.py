@@ -34,5 +34,5 @@ async def schedule(
     ask: Ask, until: date, cursor: Annotated[str, Query(pattern=CURSOR, max_length=60)] = ""
 ) -> dict[str, Any]:
     """Return which records are to be destroyed here by the end of a day (KST), earliest first. No content."""
-    ask.require("service", *OFFICERS)
+    ask.require("service", "auditor", *OFFICERS)
     return await statutory.schedule(ask.consent, until, cursor)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from services.consent.store import SQL
+from services.policy.calendar import working_days
 from services.policy.duties import all_duties
 from services.runtime.clock import KST
 from services.runtime.postgres import Connection
@@ -47,4 +48,5 @@ def _shown(row: asyncpg.Record, today: date) -> dict[str, Any]:
     state = "late" if today > row["due_on"] else "warning" if today >= row["warn_on"] else "open"
     told = {name: row[name] for name in ("kind", "subject", "member_ref", "opened_at", "due_on")}
     cited = {"clause": duty.clause, "statute": duty.statute, "what": duty.ko}
-    return {**told, **cited, "state": state, "days_left": (row["due_on"] - today).days}
+    left = {"days_left": (row["due_on"] - today).days, "working_days_left": working_days(today, row["due_on"])}
+    return {**told, **cited, "state": state, **left}

@@ -64,7 +64,9 @@ def _system(data_dir: Path, *, keep: bool, out: Console) -> Iterator[dict[str, A
     described = _start(data_dir) if ours else state.described()
     took = f" ({time.monotonic() - began:.1f} s)" if ours else ""
     propagators = len(described["databases"]["affiliates"])
-    out.print(f"The system is up{took}: Kafka, PostgreSQL, consent, audit, {propagators} propagators, notices.")
+    out.print(
+        f"The system is up{took}: Kafka, PostgreSQL, consent, audit, {propagators} propagators, notices, console."
+    )
     finished = False
     try:
         yield described
@@ -74,6 +76,7 @@ def _system(data_dir: Path, *, keep: bool, out: Console) -> Iterator[dict[str, A
             state.down()
     if keep or not ours:
         out.print(f"\nStill running. Console: {described['console_url']}   End it: {_dongui(data_dir)} dev down")
+        show.sign_in(out, described["console_accounts"], f"{_dongui(data_dir)} dev code KEY")
 
 
 def _dongui(data_dir: Path) -> str:

@@ -17,8 +17,9 @@ PARTNER = "demo-partner"
 NOTICES = "notices"
 RETENTION = "retention"
 WITNESS = "witness"
-CONSENT_OFFSET, AUDIT_OFFSET, PARTNER_OFFSET, RETENTION_OFFSET, HEALTH_OFFSET = 1, 2, 4, 5, 10
-WITNESS_OFFSET = 7
+CONSOLE = "console"
+CONSOLE_OFFSET, CONSENT_OFFSET, AUDIT_OFFSET, PARTNER_OFFSET, RETENTION_OFFSET = 0, 1, 2, 4, 5
+WITNESS_OFFSET, HEALTH_OFFSET = 7, 10
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONWARNINGS")
 
 
@@ -28,7 +29,7 @@ def propagator_of(affiliate: str) -> str:
 
 
 PROPAGATORS = {propagator_of(a): a for a in AFFILIATES}
-ALL = (PARTNER, WITNESS, "consent", "audit", RETENTION, *PROPAGATORS, NOTICES)
+ALL = (PARTNER, WITNESS, "consent", "audit", RETENTION, *PROPAGATORS, NOTICES, CONSOLE)
 """Every process, in the order in which they are started."""
 
 
@@ -40,9 +41,10 @@ class ProcessPorts:
 
     @classmethod
     def from_base(cls, base: int) -> "ProcessPorts":
-        """Fixed: consent +1, audit +2, the demo's third party +4, retention +5, witness +7, health servers from +10."""
+        """Fixed: console +0, consent +1, audit +2, third party +4, retention +5, witness +7, health from +10."""
         health = {name: base + HEALTH_OFFSET + i for i, name in enumerate([*PROPAGATORS, NOTICES])}
         offsets = {
+            CONSOLE: CONSOLE_OFFSET,
             "consent": CONSENT_OFFSET,
             "audit": AUDIT_OFFSET,
             RETENTION: RETENTION_OFFSET,
@@ -87,6 +89,7 @@ class Installation:
             NOTICES: self._notices,
             PARTNER: self._partner,
             WITNESS: self._witness,
+            CONSOLE: self._console,
         }
         return parts[name]()
 
@@ -160,6 +163,18 @@ class Installation:
             "DONGUI_CONSENT_URL": self.ports.url("consent"),
         }
 
+    def _console(self) -> dict[str, str]:
+        return {
+            "DONGUI_CONSOLE_DSN": self.access.dsn(CONSOLE),
+            "DONGUI_CONSOLE_KEY_FILE": str(self.keys.console_key),
+            "DONGUI_CONSOLE_FIRST_ACCOUNTS_FILE": str(self.keys.console_accounts),
+            "DONGUI_CONSOLE_PORT": str(self.ports.of[CONSOLE]),
+            "DONGUI_CONSOLE_URL": self.ports.url(CONSOLE),
+            "DONGUI_CONSENT_URL": self.ports.url("consent"),
+            "DONGUI_AUDIT_URL": self.ports.url("audit"),
+            "DONGUI_RETENTION_URL": self.ports.url(RETENTION),
+        }
+
     @property
     def partner_store(self) -> Path:
         """The file in which the demo's third party keeps what it was told."""
@@ -176,19 +191,23 @@ class Installation:
 
     def described(self) -> dict[str, Any]:
         """Return what `dongui dev env --format json` prints (interface.md)."""
-        audit = self.ports.url("audit")
         return {
             "consent_url": self.ports.url("consent"),
-            "audit_url": audit,
-            "console_url": f"{audit}/",
+            "audit_url": self.ports.url("audit"),
+            "console_url": f"{self.ports.url(CONSOLE)}/",
             "partner_url": self.ports.url(PARTNER),
             "retention_url": self.ports.url(RETENTION),
+            "console_accounts": self._console_accounts(),
             "kafka": self.bootstrap,
             "data_dir": str(self.base_dir),
             "databases": {n: self.access.dsn(n) for n in DATABASES}
             | {"affiliates": {a: self.access.dsn(a) for a in AFFILIATES}},
             "tokens": self._tokens(),
         }
+
+    def _console_accounts(self) -> dict[str, str]:
+        """The one-time passwords by name; each works until its account has been set up."""
+        return {name: told["password"] for name, told in orjson.loads(self.keys.console_accounts.read_bytes()).items()}
 
     def _tokens(self) -> dict[str, Any]:
         return {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-from joserfc.jwk import KeySet, OKPKey
+from joserfc.jwk import OKPKey
 
 from services.audit.checkpoint import ORIGIN, verifier_of
 from services.audit.cosignature import cosigner_of
@@ -17,6 +17,10 @@ from services.devstack import signatures
 from services.runtime.settings import Settings
 
 SEED_BYTES = 32
+PASSWORD_BYTES = 12
+CONSOLE_ROLES = ("compliance", "cpo", "sre", "auditor", "affiliate")
+"""What a token that the console signs may say; `service` and `member` are not among them."""
+AFFILIATE_ACCOUNTS = {"tmax-os-staff": "affiliate:tmax-os"}
 PRIVATE = 0o600
 
 
@@ -36,6 +40,8 @@ class KeyFiles:
     witness_vkey: Path
     witness_logs: Path
     issuer_key: Path
+    console_key: Path
+    console_accounts: Path
     jwks: Path
     partner_secret: Path
 
@@ -55,6 +61,8 @@ class KeyFiles:
             witness_vkey=folder / "witness_vkey",
             witness_logs=folder / "witness_logs",
             issuer_key=folder / "issuer_key.json",
+            console_key=folder / "console_key.json",
+            console_accounts=folder / "console_accounts.json",
             jwks=folder / "jwks.json",
             partner_secret=folder / "partner_secret",
         )
@@ -72,8 +80,10 @@ def ensure(folder: Path) -> KeyFiles:
     write_once(files.webhook_public_key, signatures.public_key(files.webhook_signing_key.read_bytes()).encode())
     _publish_log_keys(files)
     write_once(files.partner_secret, signatures.new_secret().encode())
-    write_once(files.issuer_key, orjson.dumps(OKPKey.generate_key("Ed25519", auto_kid=True).as_dict(private=True)))
-    write_once(files.jwks, orjson.dumps(_public_set(files.issuer_key)))
+    for path in (files.issuer_key, files.console_key):
+        write_once(path, orjson.dumps(OKPKey.generate_key("Ed25519", auto_kid=True).as_dict(private=True)))
+    write_once(files.console_accounts, orjson.dumps(first_accounts()))
+    _publish(files)
     return files
 
 
@@ -82,6 +92,12 @@ def _publish_log_keys(files: KeyFiles) -> None:
     witness = cosigner_of(Settings.model_fields["witness_name"].default, files.witness_signing_key.read_bytes())
     write_once(files.witness_vkey, witness.vkey().encode())
     write_once(files.witness_logs, verifier_of(ORIGIN, files.audit_signing_key.read_bytes()).vkey().encode())
+
+
+def first_accounts() -> dict[str, dict[str, str]]:
+    """Return an account of each role with a random one-time password: who may sign in to a new console."""
+    roles = {**{role: role for role in CONSOLE_ROLES if role != "affiliate"}, **AFFILIATE_ACCOUNTS}
+    return {name: {"role": role, "password": secrets.token_urlsafe(PASSWORD_BYTES)} for name, role in roles.items()}
 
 
 def write_once(path: Path, content: bytes) -> bool:
@@ -111,6 +127,12 @@ def _partial(path: Path, content: bytes) -> Path:
     return partial
 
 
-def _public_set(issuer_key: Path) -> dict[str, object]:
-    key = OKPKey.import_key(orjson.loads(issuer_key.read_bytes()))
-    return dict(KeySet([key]).as_dict(private=False))
+def _publish(files: KeyFiles) -> None:
+    """Write the public halves of both token keys; they hold no secret and follow the keys, also those made later."""
+    issuer, console = (
+        dict(OKPKey.import_key(orjson.loads(path.read_bytes())).as_dict(private=False))
+        for path in (files.issuer_key, files.console_key)
+    )
+    content = orjson.dumps({"keys": [issuer, {**console, "roles": list(CONSOLE_ROLES)}]})
+    if not files.jwks.exists() or files.jwks.read_bytes() != content:
+        write_private(files.jwks, content)

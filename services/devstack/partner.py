@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
 BODY_BYTES_MAX = 20_000
+NOTICE_TYPE = "kr.dongui.member.corrected.v1"
+"""What is no notice is a test, or the question whether this URL is ours: its `challenge` is given back."""
 SHUTDOWN_TIMEOUT_S = 1.0
 
 
@@ -49,6 +51,7 @@ class Partner:
         self._public_key = _ed25519(public_key) if public_key else None
         self._store = store
         self._queue: list[Behaviour] = []
+        self._newest: dict[str, int] = {}
         self.received: list[dict[str, Any]] = [json.loads(line) for line in _lines(store)]
 
     def app(self) -> web.Application:
@@ -82,11 +85,13 @@ class Partner:
             message = self.verify(body, request.headers)
         except NotSignedError:
             return web.json_response({"error": "signature"}, status=401)
+        if message["type"] != NOTICE_TYPE:
+            return web.json_response({"challenge": message["data"].get("challenge")})
         behaviour = self._next()
         self._remember(request.headers["webhook-id"], message, request.headers, behaviour.status)
         await asyncio.sleep(behaviour.delay_s)
         answer = behaviour.answer if 200 <= behaviour.status < 300 else None
-        text = "" if answer is None else json.dumps(answer)
+        text = "" if answer is None else json.dumps(answer | {"sequence": self._holds(message["data"])})
         return web.Response(
             status=behaviour.status, text=text, headers=behaviour.headers, content_type="application/json"
         )
@@ -99,6 +104,12 @@ class Partner:
             left = Behaviour(**(asdict(first) | {"times": first.times - 1}))
             self._queue[:1] = [left] if first.times > 1 else []
         return first
+
+    def _holds(self, data: dict[str, Any]) -> int:
+        """Keep the newest sequence of a member, whatever the order of arrival, and return it."""
+        newest = max(self._newest.get(data["member_ref"], 0), int(data["sequence"]))
+        self._newest[data["member_ref"]] = newest
+        return newest
 
     def _remember(self, message_id: str, message: dict[str, Any], headers: Mapping[str, str], status: int) -> None:
         told = {

@@ -93,6 +93,13 @@ def _after(change: dict[str, Any], at: str) -> str:
     return f"{taken.total_seconds() * 1000:,.0f}"
 
 
+def sign_in(out: Console, accounts: dict[str, str], command: str) -> None:
+    """Print how to sign in to the console: each password once, then an own one and an authenticator."""
+    names = "   ".join(f"{name} [bold]{escape(password)}[/bold]" for name, password in accounts.items())
+    out.print(f"Sign in, each password for the first time only: {names}", soft_wrap=True)
+    out.print(f"Then set your own and scan the code (no telephone? {command} prints it from the key shown).")
+
+
 def proofs(out: Console, proven: Sequence[Proven], names: dict[str, str]) -> None:
     """Print the proofs that were verified from their files."""
     table = _table("", "change", "entry", "of", "proof file", "verified")

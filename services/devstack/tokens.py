@@ -12,7 +12,7 @@ from services.runtime.clock import Clock
 
 ALGORITHM = "Ed25519"
 LIFETIME = timedelta(days=365)
-STAFF = ("compliance", "cpo", "sre")
+STAFF = ("compliance", "cpo", "sre", "auditor")
 
 
 class Issuer:

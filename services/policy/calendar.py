@@ -75,6 +75,18 @@ def last_day(
     return _rolled(end, off or official()) if roll else end
 
 
+def working_days(today: date, due_on: date, off: Holidays | None = None) -> int:
+    """Return the working days after `today` up to and including `due_on`; negative when that day is over.
+
+    0 on the last day itself, and when only days off are left. Late by a week-end alone is late by one.
+    """
+    calendar_ = off or official()
+    first, last = sorted((today, due_on))
+    between = (first + timedelta(n) for n in range(1, (last - first).days + 1))
+    count = sum(1 for day in between if day.weekday() < SATURDAY and day not in calendar_)
+    return count if due_on >= today else -max(1, count)
+
+
 def is_minor(birth_date: date, at: datetime) -> bool:
     """Say whether someone is under 14 at an instant: the day of birth counts (158), KST."""
     return at.astimezone(KST).date() <= _end_of_months(birth_date, 12 * ADULT_AT_YEARS)

@@ -1,8 +1,10 @@
 """Bearer tokens (RFC 8725): one algorithm, pinned issuer and audience, keys from a JWKS file or URL."""
 
 import asyncio
+import hashlib
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import orjson
@@ -18,6 +20,8 @@ JWKS_TIMEOUT_S = 5.0
 JWKS_RETRY_S = 10.0
 JWKS_STALE_S_MAX = 3600.0
 LEEWAY_S = 30
+VERIFIED_MAX = 4096
+"""Signatures remembered as good: a service sends one token thousands of times, and a check costs a millisecond."""
 
 
 class AuthError(Exception):
@@ -31,10 +35,14 @@ class AuthError(Exception):
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks: `sub` is a member_ref, an affiliate id, a third-party id or a staff id; roles decide what it may."""
+    """Who asks: `sub` is a member_ref, an affiliate id, a third-party id or a staff id; roles decide what it may.
+
+    `access_point` is the network address of a person at the console, as the console's token says it.
+    """
 
     sub: str
     roles: frozenset[str]
+    access_point: str | None = None
 
     def has(self, *roles: str) -> bool:
         return not self.roles.isdisjoint(roles)
@@ -48,6 +56,7 @@ class Authenticator:
         self._keys = keys
         self._fetched_at = self._next_fetch_at = float("-inf")
         self._lock = asyncio.Lock()
+        self._verified: dict[bytes, tuple[dict[str, Any], object]] = {}
         self._claims = jwt.JWTClaimsRegistry(
             leeway=LEEWAY_S,
             iss={"essential": True, "value": issuer},
@@ -73,11 +82,22 @@ class Authenticator:
             raise AuthError(401, "token_missing")
         keys = await self._current_keys()
         try:
-            decoded = jwt.decode(token.strip(), keys, algorithms=ALGORITHMS)
-            self._claims.validate(decoded.claims)
+            claims, kid = self._signed(token.strip(), keys)
+            self._claims.validate(claims)
         except (JoseError, ValueError, TypeError) as error:
             raise AuthError(401, "token_invalid") from error
-        return _principal(decoded.claims)
+        return _principal(claims, _roles_of_key(keys, kid))
+
+    def _signed(self, token: str, keys: KeySet) -> tuple[dict[str, Any], object]:
+        """Return claims and key id of a token whose signature is good; the caller checks them, each time anew."""
+        digest = hashlib.sha256(token.encode()).digest()
+        if (known := self._verified.get(digest)) is not None:
+            return known
+        decoded = jwt.decode(token, keys, algorithms=ALGORITHMS)
+        if len(self._verified) >= VERIFIED_MAX:
+            self._verified.clear()
+        self._verified[digest] = (decoded.claims, decoded.header.get("kid"))
+        return self._verified[digest]
 
     async def _current_keys(self) -> KeySet:
         async with self._lock:
@@ -90,6 +110,7 @@ class Authenticator:
     async def _refresh(self, url: str) -> None:
         """Fetch the keys; while the issuer is away, known ones serve on for an hour and no longer."""
         now = time.monotonic()
+        self._verified.clear()  # a key that is no longer published signs nothing any more
         try:
             self._keys = await _fetch(url)
         except AuthError:
@@ -101,11 +122,27 @@ class Authenticator:
             self._fetched_at, self._next_fetch_at = now, now + JWKS_TTL_S
 
 
-def _principal(claims: dict[str, object]) -> Principal:
-    roles = claims.get("roles")
+def _principal(claims: dict[str, object], allowed: list[str] | None) -> Principal:
+    roles, place = claims.get("roles"), claims.get("access_point")
     if not isinstance(roles, list) or not all(isinstance(r, str) for r in roles):
         raise AuthError(401, "token_invalid")
-    return Principal(str(claims["sub"]), frozenset(roles))
+    if allowed is not None and not set(roles) <= set(allowed):
+        raise AuthError(401, "token_invalid")
+    return Principal(str(claims["sub"]), frozenset(roles), place if isinstance(place, str) else None)
+
+
+def _roles_of_key(keys: KeySet, kid: object) -> list[str] | None:
+    """Return the roles that tokens of this key may say: its member `roles` in the JWKS; None where it names none.
+
+    So that the console's key cannot be used to speak as a service. A set with such a key needs a `kid` in each token.
+    """
+    limits = {key.kid: key.as_dict(private=False).get("roles") for key in keys.keys}
+    if not any(limits.values()):
+        return None
+    if kid not in limits:
+        raise AuthError(401, "token_invalid")
+    found = limits[str(kid)]
+    return list(found) if isinstance(found, list) else None
 
 
 async def _fetch(url: str) -> KeySet:

@@ -15,6 +15,7 @@ PACKAGES = {
     "audit": "services.audit",
     "retention": "services.retention",
     "notices": "services.propagator.notices",
+    "console": "services.console",
 }
 AFFILIATE_PACKAGE = "services.propagator"
 _LOCK = 7_318_402

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-DATABASES = ("consent", "keyring", "audit", "retention", "notices")
+DATABASES = ("consent", "keyring", "audit", "retention", "notices", "console")
 
 
 class MissingSettingsError(Exception):
@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     audit_dsn: SecretStr | None = None
     retention_dsn: SecretStr | None = None
     notices_dsn: SecretStr | None = None
+    console_dsn: SecretStr | None = None
     affiliate_dsns: dict[str, SecretStr] = Field(default_factory=dict)
     owner_dsns: dict[str, SecretStr] = Field(default_factory=dict)
     admin_dsn: SecretStr | None = None
@@ -50,6 +51,8 @@ class Settings(BaseSettings):
     retention_kek_file: Path | None = None
     retention_kek_old_file: Path | None = None
     retention_index_key_file: Path | None = None
+    retention_vault_token_file: Path | None = None
+    retention_vault_transit_key: str | None = None
     kek_old_file: Path | None = None
     vault_url: str | None = None
     vault_token_file: Path | None = None
@@ -59,6 +62,7 @@ class Settings(BaseSettings):
     email_index_key_file: Path | None = None
     audit_signing_key_file: Path | None = None
     webhook_signing_key_file: Path | None = None
+    webhook_signing_key_old_file: Path | None = None
     certificate_signing_key_file: Path | None = None
 
     issuer: str = "https://issuer.dongui.localhost"
@@ -80,7 +84,16 @@ class Settings(BaseSettings):
     witness_name: str = "witness.dongui.kr/w1"
     witness_signing_key_file: Path | None = None
     witness_logs_file: Path | None = None
+    console_host: str = "127.0.0.1"
+    console_port: int = 8800
     console_url: str | None = None
+    console_key_file: Path | None = None
+    console_first_accounts_file: Path | None = None
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_roles_claim: str = "groups"
+    oidc_roles: dict[str, str] = Field(default_factory=dict)
     health_host: str = "127.0.0.1"
     health_port: int = 0
 
@@ -97,6 +110,7 @@ class Settings(BaseSettings):
     smtp_from: str | None = None
     message_gateway_url: str | None = None
     message_gateway_token: SecretStr | None = None
+    public_url: str | None = None
 
     relay_shards: int = 16
     checkpoint_interval_s: float = Field(default=1.0, gt=0, le=60)

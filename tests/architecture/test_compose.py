@@ -21,7 +21,16 @@ from services.devstack.provision import AFFILIATES, database_names
 from services.runtime.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("setup", "consent", "audit", "witness", "retention", "notices", *(f"propagator-{a}" for a in AFFILIATES))
+OURS = (
+    "setup",
+    "consent",
+    "audit",
+    "witness",
+    "retention",
+    "console",
+    "notices",
+    *(f"propagator-{a}" for a in AFFILIATES),
+)
 NEEDED = {
     "consent": {"kafka", "consent_dsn", "keyring_dsn", "kek_file", "email_index_key_file", "jwks_file"},
     "audit": {"kafka", "audit_dsn", "audit_signing_key_file", "jwks_file", "witnesses", "checkpoint_copies"},
@@ -35,13 +44,14 @@ NEEDED = {
         "consent_url",
         "jwks_file",
     },
+    "console": {"kafka", "console_dsn", "console_key_file", "console_url", "consent_url", "audit_url", "retention_url"},
     "notices": {"kafka", "notices_dsn", "notices_token", "consent_url", "webhook_signing_key_file"},
     "setup": {
         "kafka",
         "admin_dsn",
         "owner_dsns",
         "affiliate_dsns",
-        *(f"{n}_dsn" for n in ("consent", "audit", "retention", "notices")),
+        *(f"{n}_dsn" for n in ("consent", "audit", "retention", "notices", "console")),
     },
     **{f"propagator-{a}": {"kafka", "affiliate_dsns", "affiliate_tokens", "consent_url"} for a in AFFILIATES},
 }
@@ -115,6 +125,7 @@ def test_each_process_holds_only_its_own_passwords(compose: dict[str, Any], writ
         "audit": {"audit"},
         "retention": {"retention"},
         "notices": {"notices"},
+        "console": {"console"},
         **{f"propagator-{a}": {a} for a in AFFILIATES},
     }
     for name, roles in allowed.items():
@@ -127,7 +138,7 @@ def test_setup_accepts_the_written_dsns(
 ) -> None:
     roles = roles_of(settings_of(compose, written, "setup", monkeypatch), list(AFFILIATES))
     passwords = [roles.password(role) for n in database_names() for role in (n, f"{n}_owner")]
-    assert len(set(passwords)) == len(passwords) == 16
+    assert len(set(passwords)) == len(passwords) == 18
 
 
 def test_a_second_run_changes_nothing(written: Path) -> None:
@@ -195,7 +206,7 @@ def _runs(module: str) -> bool:
 
 
 def _port(compose: dict[str, Any], name: str) -> str:
-    default = {"consent": "8801", "audit": "8802", "retention": "8803", "witness": "8807"}.get(name)
+    default = {"consent": "8801", "audit": "8802", "retention": "8803", "witness": "8807", "console": "8800"}.get(name)
     return default or compose["services"][name]["environment"]["DONGUI_HEALTH_PORT"]
 
 

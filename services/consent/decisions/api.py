@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from services.consent.access import STAFF, Ask, Asked
+from services.consent.access import READERS, Ask, Asked
 from services.consent.decisions import handlers, notices, questions, reconsent
 from services.consent.handlers import Consent
 from services.consent.refusals import forbidden, not_found
@@ -35,11 +35,18 @@ async def decide(
 def _may_ask(ask: Asked, ref: str, recipient: str) -> tuple[str, bool]:
     """Members ask about themselves, affiliates about what they may do; the service and staff about all."""
     principal = ask.principal
-    if principal.has("affiliate") and not principal.has("service", *STAFF):
+    if principal.has("affiliate") and not principal.has("service", *READERS):
         if principal.sub != recipient:
             raise forbidden()
         return questions.reference(ref, not_found()), True
     return ask.member(ref, staff=True), False
+
+
+@router.get("/v1/members/{ref}/as-of")
+async def as_of(ask: Ask, ref: str, at: Text = None) -> dict[str, Any]:
+    """Return how a member was at an instant: status, live consents, services, what had been given to whom. No value."""
+    asked_at = questions.instant(at, "at", ask.consent.clock())
+    return await handlers.looked(ask.consent, ask.member(ref, staff=True), asked_at)
 
 
 @router.get("/v1/members/{ref}/reconsents")
@@ -51,7 +58,7 @@ async def reconsents(ask: Ask, ref: str) -> dict[str, Any]:
 @router.get("/v1/reconsents")
 async def list_reconsents(ask: Ask, cursor: Text = None) -> dict[str, Any]:
     """Return how many members are to be asked again for what, and who, 200 a page; for staff."""
-    ask.require(*STAFF)
+    ask.require(*READERS)
     return await reconsent.overview(ask.consent, questions.cursor(cursor))
 
 
@@ -65,7 +72,7 @@ async def affected(
     cursor: Text = None,
 ) -> dict[str, Any]:
     """Return the members whose data was given to or held by a recipient in a window, 200 a page; for staff."""
-    ask.require(*STAFF)
+    ask.require(*READERS)
     now = ask.consent.clock()
     start, end = questions.instant(since, "from", now), questions.instant(until, "to", now)
     questions.window(start, end)

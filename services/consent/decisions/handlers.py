@@ -6,12 +6,13 @@ from typing import Any
 import asyncpg
 
 from services.consent.decisions import model, reconsent
-from services.consent.decisions.history import Given, Grant, History, ProfileSpan, StatusSpan
+from services.consent.decisions.history import Given, Grant, History, PartsSpan, ProfileSpan, StatusSpan
 from services.consent.decisions.model import Answer, Question
 from services.consent.handlers import Consent
 from services.consent.refusals import not_found
 from services.consent.store import SQL
 from services.policy import ids, questions
+from services.policy.model import Rules
 from services.policy.scope import Cited, reconsents
 from services.runtime.postgres import Connection
 
@@ -48,6 +49,7 @@ async def _history(tx: Connection, ref: str, recipient: str) -> History:
         grants=tuple(Grant(**row) for row in await tx.fetch(SQL["decision_grants"], ref)),
         profiles=tuple(_profile(row) for row in await tx.fetch(SQL["decision_profiles"], ref)),
         ledger=tuple(_given(row) for row in await tx.fetch(SQL["decision_ledger"], ref, recipient)),
+        parts=tuple(_parts(row) for row in await tx.fetch(SQL["decision_parts"], ref)),
         checks=tuple((row[0], row[1]) for row in await tx.fetch(SQL["decision_checks"], ref)),
     )
 
@@ -56,8 +58,40 @@ def _profile(row: asyncpg.Record) -> ProfileSpan:
     return ProfileSpan(**{**row, "items": tuple(row["items"])})
 
 
+def _parts(row: asyncpg.Record) -> PartsSpan:
+    return PartsSpan(frozenset(row["parts"]), row["since"], row["change_id"])
+
+
 def _given(row: asyncpg.Record) -> Given:
     return Given(**{**row, "items": frozenset(row["items"])})
+
+
+async def looked(consent: Consent, ref: str, at: datetime) -> dict[str, Any]:
+    """Return what the append-only tables say of a member at an instant; 404 for an unknown member."""
+    async with consent.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        history = await _history(connection, ref, "")
+        ledger = await connection.fetch(SQL["list_disclosures"], ref)
+    status = history.status_at(at)
+    return {
+        "at": at,
+        "status": status.status if status else None,
+        "consents": [g.evidence() for g in history.grants if g.live_at(at)],
+        "services": [p.evidence() for p in history.profiles_at(at)],
+        "disclosures": [dict(row) for row in ledger if row["at"] <= at],
+        "holding": _holding(consent.rules, history, at),
+    }
+
+
+def _holding(rules: Rules, history: History, at: datetime) -> list[str]:
+    """Return the affiliates that were to hold something at an instant: the account's operator, those shared with, and
+    those that run a service the member used. Nobody after a withdrawal."""
+    status = history.status_at(at)
+    if status is None or status.status in {"withdrawn", "erased"}:
+        return []
+    shared = {g.party for g in history.grants if g.purpose == "sharing" and g.live_at(at)}
+    used = {p.service for p in history.profiles_at(at)}
+    found = rules.affiliates.values()
+    return sorted(a.id for a in found if a.operator or a.id in shared or a.processes in used)
 
 
 async def asked_again(consent: Consent, ref: str) -> dict[str, Any]:

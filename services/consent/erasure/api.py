@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import Field, StringConstraints
 
-from services.consent.access import OFFICERS, STAFF, Ask, Write, send
+from services.consent.access import OFFICERS, READERS, Ask, Write, send
 from services.consent.bodies import Body
 from services.consent.erasure import certificate, handlers, issue
 from services.consent.erasure.handlers import Command
@@ -15,7 +15,7 @@ from services.consent.erasure.issue import Issuer
 from services.consent.rights.html import HEADERS
 
 router = APIRouter(tags=["erasure"])
-Listed = Literal["open", "selected", "approved", "executing", "erased", "unconfirmed", "held", "any"]
+Listed = Literal["open", "selected", "approved", "executing", "erased", "unconfirmed", "held", "late", "any"]
 UNSTORED = {"Cache-Control": "no-store"}
 
 
@@ -35,22 +35,25 @@ class HoldBody(Body):
 
 @router.get("/v1/erasures")
 async def list_erasures(ask: Ask, state: Listed = "open", cursor: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
-    """Return cases in order of selection; `open` is every state but `erased`, `unconfirmed` those never approved."""
-    ask.require("service", *STAFF)
+    """Return cases in order of selection.
+
+    `open`: not yet erased; `late`: past the law's last day; `unconfirmed`: never approved by a person.
+    """
+    ask.require("service", *READERS)
     return await handlers.listed(ask.consent, state, cursor)
 
 
 @router.get("/v1/erasures/keys")
 async def read_keys(ask: Ask) -> dict[str, Any]:
     """Return the public key of certificates as a JWKS."""
-    ask.require("service", "member", *STAFF)
+    ask.require("service", "member", *READERS)
     return _issuer(ask.request).required().jwks()
 
 
 @router.get("/v1/erasures/{ref}")
 async def read_erasure(ask: Ask, ref: str) -> dict[str, Any]:
     """Return one case, by its id or its member's reference."""
-    ask.require("service", *STAFF)
+    ask.require("service", *READERS)
     row = await handlers.read(ask.consent, _uuid(ref))
     return {**handlers.shown(row), "recipients": row["recipients"]}
 
@@ -88,7 +91,7 @@ async def lift(ask: Write, ref: str, response: Response) -> dict[str, Any]:
 @router.get("/v1/erasures/{ref}/certificate", response_model=None)
 async def read_certificate(ask: Ask, ref: str, request: Request) -> Response | dict[str, Any]:
     """Return the certificate: JSON with its JWS and proof, or a Korean page for `Accept: text/html`."""
-    ask.require("service", *STAFF)
+    ask.require("service", *READERS)
     issued = await issue.issue(ask.consent, _issuer(request), _uuid(ref))
     if request.headers.get("accept", "").startswith("text/html"):
         return HTMLResponse(certificate.page(issued.document, issued.jws), headers={**HEADERS, **UNSTORED})

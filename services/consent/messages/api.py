@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Response
 from pydantic import StrictBool, StringConstraints
 
 from schemas.base import RecipientId
-from services.consent.access import STAFF, Ask, Write, send
+from services.consent.access import READERS, Ask, Write, send
 from services.consent.bodies import Body
-from services.consent.messages import handlers
+from services.consent.messages import handlers, source
 from services.consent.refusals import not_found
 
 router = APIRouter(tags=["messages"])
@@ -25,6 +25,12 @@ class AdvertisementBody(Body):
     text: Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]+$")]
 
 
+class SourceBody(Body):
+    """POST /v1/members/{ref}/source-notices: the company that is asked."""
+
+    sender: RecipientId
+
+
 class WantedBody(Body):
     """PUT /v1/members/{ref}/messages/{kind}: whether the member wants messages of a kind that may be refused."""
 
@@ -36,8 +42,8 @@ async def list_messages(
     ask: Ask, member_ref: str | None = None, state: State | None = None, cursor: Annotated[int, Query(ge=0)] = 0
 ) -> dict[str, Any]:
     """Return messages in order of queueing with their tries; a member sees its own, staff any."""
-    principal = ask.require("service", "member", *STAFF)
-    if principal.has("service", *STAFF):
+    principal = ask.require("service", "member", *READERS)
+    if principal.has("service", *READERS):
         ref = None if member_ref is None else _uuid(member_ref)
     else:
         ref = ask.member(member_ref or principal.sub)
@@ -52,6 +58,15 @@ async def advertise(ask: Write, ref: str, body: AdvertisementBody, response: Res
     assert key is not None  # it is required
     asked = handlers.Advertisement(body.sender, body.medium, body.title, body.text)
     return send(response, await handlers.advertise(ask.consent, ask.member(ref), asked, key))
+
+
+@router.post("/v1/members/{ref}/source-notices", status_code=202)
+async def ask_for_source(ask: Write, ref: str, body: SourceBody, response: Response) -> dict[str, Any]:
+    """Have a recipient tell where it has the data from, at once (PIPA 20(1)); 409 when it was given nothing."""
+    canonical = ask.member(ref)
+    key = ask.key(body.model_dump(mode="json"), required=True)
+    assert key is not None  # it is required
+    return send(response, await source.ask(ask.consent, canonical, body.sender, key))
 
 
 @router.put("/v1/members/{ref}/messages/{kind}")

@@ -52,6 +52,13 @@ def anyone(ask: Asked) -> Who:
     return Who(principal.sub, "service", affiliate=principal.sub)
 
 
+def reader(ask: Asked) -> Who:
+    """Return the caller of a reading route: those of `anyone`, and an auditor, who sees every request."""
+    if ask.principal.has("auditor"):
+        return Who(ask.principal.sub, "staff")
+    return anyone(ask)
+
+
 def person(ask: Asked) -> Who:
     """Return the caller when it handles requests or is a member; 403 for an affiliate."""
     ask.require(*HANDLERS, "member")
@@ -64,4 +71,4 @@ def handler(ask: Asked) -> Who:
     return anyone(ask)
 
 
-__all__ = ["HANDLERS", "Who", "anyone", "handler", "person"]
+__all__ = ["HANDLERS", "Who", "anyone", "handler", "person", "reader"]

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from services.consent.access import Ask, Asked, Write, send
 from services.consent.refusals import not_found
 from services.consent.rights import answers, evidence, handlers, html, intake, refusals, retained
-from services.consent.rights.access import Who, anyone, handler, person
+from services.consent.rights.access import Who, anyone, handler, person, reader
 from services.consent.rights.bodies import (
     DecideBody,
     DeferBody,
@@ -44,7 +44,7 @@ async def list_requests(
     cursor: Annotated[int, Query(ge=0)] = 0,
 ) -> dict[str, Any]:
     """Return requests in order of intake: `{"requests": [...], "next"}`."""
-    who = anyone(ask)
+    who = reader(ask)
     ref = _uuid(member_ref, not_found()) if member_ref is not None else None
     if who.member is not None and ref not in {None, who.member}:
         raise not_found()
@@ -54,7 +54,7 @@ async def list_requests(
 @router.get("/v1/rights-requests/{request_id}")
 async def read(ask: Ask, request_id: str) -> dict[str, Any]:
     """Return one request: state, dates, outcome with its ground and how to object."""
-    return await handlers.read(ask.consent, _id(request_id), anyone(ask))
+    return await handlers.read(ask.consent, _id(request_id), reader(ask))
 
 
 @router.post("/v1/rights-requests/{request_id}/verify")
@@ -106,10 +106,11 @@ async def read_answer(ask: Ask, request_id: str, request: Request, response: Res
     """Return the answer as JSON, or as a Korean page to print for `Accept: text/html`."""
     who = person(ask)
     wanted = "html" if "text/html" in request.headers.get("accept", "") else "json"
-    document = await answers.shown(ask.consent, _id(request_id), who, wanted)
+    found = await answers.shown(ask.consent, _id(request_id), who, wanted)
     if wanted == "html":
-        return HTMLResponse(html.page(document), headers=html.HEADERS | UNSTORED)
+        return HTMLResponse(found["page"], headers=html.HEADERS | UNSTORED)
     response.headers.update(UNSTORED)
+    document: dict[str, Any] = found["document"]
     return document
 
 
@@ -137,7 +138,7 @@ async def attach(
 @router.get("/v1/rights-requests/{request_id}/evidence")
 async def list_evidence(ask: Ask, request_id: str) -> dict[str, Any]:
     """Return the documents of a request without their content."""
-    return await evidence.listed(ask.consent, _id(request_id), anyone(ask))
+    return await evidence.listed(ask.consent, _id(request_id), reader(ask))
 
 
 @router.get("/v1/rights-requests/{request_id}/evidence/{evidence_id}", response_model=None)

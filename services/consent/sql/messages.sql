@@ -9,6 +9,10 @@ SELECT EXISTS (SELECT FROM message_refusal WHERE member_ref = $1 AND kind = $2)
 -- name: message_unsent_for
 SELECT count(*) FROM message WHERE member_ref = $1 AND state = 'queued'
 
+-- name: message_reception_stands
+SELECT EXISTS (SELECT FROM consent WHERE member_ref = $1 AND purpose = 'marketing' AND party = $2 AND channel = $3
+                                    AND ended_at IS NULL)
+
 -- name: message_waiting_for
 SELECT message_id FROM message WHERE member_ref = $1 AND state = 'queued' FOR UPDATE
 
@@ -76,6 +80,16 @@ FROM consent c LEFT JOIN message_reconfirmation r USING (consent_id) LEFT JOIN m
 WHERE c.member_ref = $1 AND c.purpose = 'marketing' AND c.party = $2 AND c.channel = ANY($3::text[])
   AND c.given_at <= $4 AND (c.ended_at IS NULL OR c.ended_at > $4)
 GROUP BY c.consent_id
+
+-- name: message_persons_held
+SELECT recipient, count(*) AS persons FROM held WHERE cardinality(roles) > 0 GROUP BY recipient
+
+-- name: message_source_of
+SELECT min(d.at) AS first_at, max(d.at) AS last_at, array_agg(DISTINCT k.item ORDER BY k.item) AS items,
+       array_agg(DISTINCT d.purpose) AS purposes
+FROM disclosure d CROSS JOIN LATERAL jsonb_object_keys(d.items) AS k(item)
+WHERE d.member_ref = $1 AND d.recipient = $2 AND d.kind = 'affiliate' AND d.role = 'recipient'
+HAVING count(*) > 0
 
 -- name: message_sources
 WITH told AS (

@@ -17,9 +17,13 @@ from aiokafka import AIOKafkaConsumer
 from schemas.topics import NOTICES, RECEIPTS
 from services.propagator import agents, watchdog
 from services.propagator.keys import ContentKeys
-from services.propagator.notices import answers, desk, endpoints, post, signing
+from services.propagator.notices import answers, by_hand, desk, keyfiles, onboarding, plan, post, roster, signing
+from services.propagator.notices.attempt import Attempts
+from services.propagator.notices.by_hand import Channel
 from services.propagator.notices.endpoints import Endpoint
 from services.propagator.notices.ingest import Ingest
+from services.propagator.notices.registry import Registry
+from services.propagator.notices.sealing import Sealer
 from services.propagator.notices.sender import Sender
 from services.propagator.transport import leave
 from services.propagator.watchdog import Watchdog
@@ -51,6 +55,8 @@ class Parts:
     sender: Sender
     ingest: Ingest
     endpoints: dict[str, Endpoint]
+    registry: Registry
+    by_hand: dict[str, Channel]
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     app: faust.App | None = None
     watchdog: Watchdog | None = None
@@ -66,32 +72,41 @@ class Parts:
 
 
 @contextlib.asynccontextmanager
-async def build(settings: Settings, *, timeout_s: float = post.TIMEOUT_S) -> AsyncIterator[Parts]:
-    """Open what the process needs, close it after. Raises MissingSettingsError, EndpointError, SigningKeyError."""
+async def build(settings: Settings, *, timeout_s: float | None = None) -> AsyncIterator[Parts]:
+    """Open what the process needs, close it after. Raises MissingSettingsError, EndpointError, SigningKeyError.
+
+    `timeout_s` None = the one of `delivery.toml`.
+    """
     settings.require(*REQUIRED)
     assert settings.consent_url
-    assert settings.webhook_signing_key_file
     production = settings.profile != "dev"
-    known = endpoints.parse(settings.third_parties, production=production)
-    signer = signing.Signer(signing.seed_of(settings.webhook_signing_key_file.read_bytes()))
+    numbers, channels = plan.load(), by_hand.channels(settings.third_parties)
+    seeds = keyfiles.seeds(settings)
+    signer = signing.Signer(*seeds)
     dsn = settings.secret("notices_dsn")
     relay = Relay(dsn, partial(kafka.producer, settings), prefix=settings.topic_prefix, application="notices-relay")
     pool = await postgres.open_pool(dsn, size=POOL_SIZE, application=NAME)
+    registry = Registry(pool, Sealer(*seeds), utc_now, production)
     try:
+        await registry.declare(settings.third_parties)
+        if len(seeds) > 1:
+            await registry.reseal()
+        known = await registry.active()
         async with (
-            post.session(production=production, timeout_s=timeout_s) as outside,
+            post.session(production=production, timeout_s=timeout_s or numbers.timeout_s) as outside,
             aiohttp.ClientSession() as inside,
         ):
-            sender = Sender(
+            attempts = Attempts(
                 pool=pool,
                 keys=ContentKeys(inside, settings.consent_url, settings.secret("notices_token")),
                 client=outside,
                 signer=signer,
-                endpoints=known,
+                plan=numbers,
                 clock=utc_now,
                 nudge=relay.nudge,
             )
-            yield Parts(settings, pool, relay, sender, Ingest(pool, utc_now), known)
+            sender = Sender(attempts=attempts, endpoints=known)
+            yield Parts(settings, pool, relay, sender, Ingest(pool, utc_now), known, registry, channels)
     finally:
         pool.terminate()  # what is in a transaction now was not recorded: it is done again at the next start
 
@@ -104,10 +119,20 @@ async def run(settings: Settings) -> None:
         health = HealthServer(settings.health_host, settings.health_port, live=parts.live, ready=parts.ready)
         await health.start()
         log.info("health_served", port=health.port)
+        asking = asyncio.create_task(prove_settings(parts))
         try:
             await work(parts)
         finally:
             await health.stop()
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+
+async def prove_settings(parts: Parts) -> None:
+    """Ask the endpoints of the settings whether they are their third parties' until each has said so."""
+    names = [name for name, found in parts.settings.third_parties.items() if found.get("url")]
+    attempts = parts.sender.attempts
+    await onboarding.prove_declared(parts.registry, names, attempts.client, attempts.signer, parts.stop)
 
 
 async def work(parts: Parts) -> None:
@@ -116,7 +141,8 @@ async def work(parts: Parts) -> None:
         asyncio.create_task(parts.relay.run(parts.stop)),
         asyncio.create_task(_follow_receipts(parts)),
         asyncio.create_task(_ingest(parts)),
-        asyncio.create_task(parts.sender.run(parts.stop)),
+        asyncio.create_task(roster.run(parts.sender, parts.registry, parts.endpoints, parts.stop)),
+        asyncio.create_task(by_hand.run(parts.sender.attempts, parts.by_hand, parts.stop)),
         asyncio.create_task(desk.watch(parts.pool, parts.endpoints, utc_now, parts.stop)),
     ]
     stopping = asyncio.create_task(parts.stop.wait())

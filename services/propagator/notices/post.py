@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
 from services.propagator.notices import egress
 from services.propagator.notices.endpoints import Endpoint
@@ -21,14 +23,12 @@ FIXED_HEADERS: Final = {
 }
 
 
-def session(*, production: bool, timeout_s: float = TIMEOUT_S) -> aiohttp.ClientSession:
+def session(
+    *, production: bool, timeout_s: float = TIMEOUT_S, resolver: AbstractResolver | None = None
+) -> aiohttp.ClientSession:
     """Return the client of all endpoints; call it inside the running loop and close it after."""
-    connector = aiohttp.TCPConnector(
-        socket_factory=egress.socket_factory(production=production),
-        limit_per_host=CONNECTIONS_PER_HOST,
-    )
     return aiohttp.ClientSession(
-        connector=connector,
+        connector=egress.connector(production=production, limit_per_host=CONNECTIONS_PER_HOST, resolver=resolver),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         auto_decompress=False,
@@ -38,11 +38,18 @@ def session(*, production: bool, timeout_s: float = TIMEOUT_S) -> aiohttp.Client
 
 async def post(client: aiohttp.ClientSession, endpoint: Endpoint, headers: dict[str, str], body: bytes) -> Reply:
     """Return what came back; a failure to get anything is an answer too, by the class of its error."""
+    return await _reply(client.post(endpoint.url, data=body, headers=FIXED_HEADERS | headers, allow_redirects=False))
+
+
+async def get(client: aiohttp.ClientSession, url: str) -> Reply:
+    """Return what a GET brings, under the limits of `post`."""
+    return await _reply(client.get(url, headers={"User-Agent": FIXED_HEADERS["User-Agent"]}, allow_redirects=False))
+
+
+async def _reply(asked: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> Reply:
     began = time.monotonic()
     try:
-        async with client.post(
-            endpoint.url, data=body, headers=FIXED_HEADERS | headers, allow_redirects=False
-        ) as answer:
+        async with asked as answer:
             start = await _start_of(answer.content)
             return Reply(
                 milliseconds=_since(began),

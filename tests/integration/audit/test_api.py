@@ -114,6 +114,18 @@ async def test_a_proof_holds_with_nothing_but_hashing(client: httpx.AsyncClient,
         assert tree.verify_inclusion(leaf, index, 7, path, head.root)
 
 
+async def test_proofs_to_one_tree_size_share_its_checkpoint(client: httpx.AsyncClient, members: list[str]) -> None:
+    assert members
+    notes = set()
+    for index in range(3):
+        found = (await client.get(f"/v1/audit/entries/{index}/proof", params={"tree_size": 7})).json()
+        notes.add((found["tree_size"], found["checkpoint"]))
+    assert len(notes) == 1
+    for size, status, code in ((8, 404, "checkpoint_unknown"), (0, 422, "invalid_field")):
+        refused = await client.get("/v1/audit/entries/1/proof", params={"tree_size": size})
+        assert (refused.status_code, refused.json()["code"]) == (status, code)
+
+
 async def test_a_proof_from_the_api_is_a_file_the_verifier_accepts(
     client: httpx.AsyncClient, members: list[str], log: Log, tmp_path: Path
 ) -> None:

@@ -331,6 +331,22 @@ async def test_a_large_recipient_tells_where_it_has_the_data_from_and_once_a_yea
     assert "제공받은 자: 없음" in by_subject["[㈜티맥스오에스] 개인정보 이용·제공 내역 안내"]
 
 
+async def test_whoever_asks_a_recipient_is_told_at_once_where_it_has_the_data_from(post: Post) -> None:
+    ref, email = await post.member(consents={"collection": True, "sharing": {"tmax-os": True}})
+    own, path = bearer(a_token(ref, "member")), f"/v1/members/{ref}/source-notices"
+    for company, status, code in (("tmax-cloud", 422, "unknown_sender"), ("tmax-anc", 409, "nothing_provided")):
+        refused = await post.service.post(path, {"sender": company}, headers=own)
+        assert (refused.status_code, refused.json()["code"]) == (status, code)
+    asked = await post.service.post(path, {"sender": "tmax-os"}, key="once", headers=own)
+    again = await post.service.post(path, {"sender": "tmax-os"}, key="once", headers=own)
+    assert (asked.status_code, asked.json()) == (202, again.json())
+    post.clock.now = utc_now() + timedelta(seconds=5)
+    await post.send()
+    (told,) = post.mail.to(email)
+    assert told["Subject"] == "[㈜티맥스오에스] 개인정보 수집 출처 안내"
+    assert "항목: 아이디(이메일)" in told.get_content()
+
+
 async def test_a_member_may_refuse_the_yearly_notice_and_nothing_that_must_be_sent(post: Post) -> None:
     ref, _ = await post.member(consents={"collection": True, "sharing": True})
     path = f"/v1/members/{ref}/messages"

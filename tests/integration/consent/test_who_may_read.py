@@ -17,9 +17,10 @@ WORDS = {
     "affiliate": {"affiliate"},
     "third party": {"third_party"},
     "notices": {"notices"},
+    "auditor": {"auditor"},
     "as the request itself": {"service", "member", "affiliate"} | OFFICERS,
 }
-ROLES = ("service", *sorted(STAFF), "member", "affiliate", "third_party", "notices")
+ROLES = ("service", *sorted(STAFF), "auditor", "member", "affiliate", "third_party", "notices")
 REF = str(uuid.uuid4())
 SUBJECTS = {"member": REF, "affiliate": "tmax-os", "third_party": "demo-partner"}
 QUERIES = {

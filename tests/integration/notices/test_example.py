@@ -70,7 +70,12 @@ async def test_the_printed_receiver_verifies_and_acknowledges(
 
 
 async def test_the_printed_receiver_refuses_what_is_forged_or_old() -> None:
-    body = json.dumps({"data": {"member_ref": str(uuid.uuid4()), "sequence": 1, "values": {}}}).encode()
+    body = json.dumps(
+        {
+            "type": "kr.dongui.member.corrected.v1",
+            "data": {"member_ref": str(uuid.uuid4()), "sequence": 1, "values": {}},
+        }
+    ).encode()
     good = Signer(SEED).headers("m-1", datetime.now(UTC), body, secret_of(SECRET))
     old = Signer(SEED).headers("m-1", datetime.fromtimestamp(time.time() - 360, UTC), body, secret_of(SECRET))
     other = Signer(bytes(32)).headers("m-1", datetime.now(UTC), body, secret_of(SECRET))

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from services.propagator.notices import desk
+from services.propagator.notices import app, desk
 from services.propagator.notices.app import Parts
 from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
@@ -240,8 +240,9 @@ async def _flood() -> AsyncIterator[str]:
 async def test_the_older_notice_of_a_member_goes_first_and_holds_up_nobody_else(
     settings: Settings, partner: ThirdParty, key_service: KeyService
 ) -> None:
+    """The newer one is about another item: were it told first, the receiver would drop the older one as outdated."""
     older = sealed_notice(key_service, seq=2)
-    newer = sealed_notice(key_service, seq=3, member_ref=older.notice.member_ref)
+    newer = sealed_notice(key_service, seq=3, member_ref=older.notice.member_ref, email="", name="바다")
     other = sealed_notice(key_service)
     await partner.behave({"status": 500, "times": 1})
     async with sending(settings) as parts:
@@ -251,6 +252,9 @@ async def test_the_older_notice_of_a_member_goes_first_and_holds_up_nobody_else(
         await until(parts.pool, "SELECT count(*) FROM notice WHERE state = 'acknowledged'", 1)
         await asyncio.sleep(0.5)
         assert [t["webhook_id"] for t in await partner.received()] == [older.notice.notice_id, other.notice.notice_id]
+        assert await parts.pool.fetchval("SELECT count(DISTINCT due_at) FROM notice WHERE closed_at IS NULL") == 1
+        await parts.pool.execute("UPDATE notice SET due_at = now() WHERE attempts > 0 AND closed_at IS NULL")
+        await until(parts.pool, "SELECT count(*) FROM notice WHERE state = 'acknowledged'", 2)
         await due_now(parts)
         await until(parts.pool, "SELECT count(*) FROM notice WHERE state = 'acknowledged'", 3)
     told = await partner.until(4)
@@ -354,15 +358,16 @@ async def test_the_production_profile_connects_to_no_inside_address(
     settings: Settings, key_service: KeyService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that resolves to loopback: what the name says does not count."""
-    port = int(settings.third_parties[PARTNER]["url"].rsplit(":", 1)[1].split("/")[0])
     resolve = socket.getaddrinfo
 
     def inside(host: Any, *rest: Any, **named: Any) -> Any:
         return resolve("127.0.0.1" if host == "partner.example" else host, *rest, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", inside)
-    outside = {PARTNER: {"url": f"https://partner.example:{port}/webhook", "secret": SECRET}}
+    outside = {PARTNER: {"url": "https://partner.example/webhook", "secret": SECRET}}
     production = settings.model_copy(update={"profile": "production", "third_parties": outside})
+    async with app.build(production) as parts:
+        await parts.registry.prove(await parts.registry.find(PARTNER), "file")
     async with sending(production) as parts:
         await parts.ingest.apply(taken(sealed_notice(key_service)))
         await until(parts.pool, "SELECT error FROM attempt", "EgressRefusedError")

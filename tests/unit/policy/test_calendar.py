@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.policy.calendar import Holidays, is_minor, last_day, official
+from services.policy.calendar import Holidays, is_minor, last_day, official, working_days
 
 KST = timezone(timedelta(hours=9))
 
@@ -136,3 +136,20 @@ def test_years_are_twelve_months(when: datetime, years: int) -> None:
 )
 def test_one_is_under_14_until_the_end_of_the_day_before_the_birthday(birth: date, at: datetime, minor: bool) -> None:
     assert is_minor(birth, at) is minor
+
+
+@pytest.mark.parametrize(
+    ("today", "due_on", "days"),
+    [
+        (date(2026, 11, 24), date(2026, 11, 24), 0),
+        (date(2026, 11, 24), date(2026, 11, 25), 1),
+        (date(2026, 11, 27), date(2026, 11, 30), 1),  # a week-end between
+        (date(2026, 12, 24), date(2026, 12, 28), 1),  # Christmas and a week-end between
+        (date(2026, 11, 28), date(2026, 11, 29), 0),  # only the week-end is left
+        (date(2026, 11, 25), date(2026, 11, 24), -1),
+        (date(2026, 11, 29), date(2026, 11, 28), -1),  # over is over, on a Sunday too
+        (date(2026, 12, 1), date(2026, 11, 24), -5),
+    ],
+)
+def test_working_days_leave_out_week_ends_and_holidays(today: date, due_on: date, days: int) -> None:
+    assert working_days(today, due_on) == days

@@ -1,0 +1,85 @@
+"""Making accounts: by the privacy officer on the console's page, and the first ones from a file at the start.
+
+A password that somebody else made is one-time: it opens only the page that sets the person's own and a second factor.
+"""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from services.console import store
+from services.console.model import NAME, Account, Role, standing
+from services.console.signin import Gate
+from services.console.store import SQL
+from services.policy.model import load
+from services.runtime.postgres import Connection
+
+PASSWORD_BYTES: Final = 12
+VOUCHED: Final = "sso."
+"""How the names of accounts of the identity provider begin; no local one may."""
+FIRST: Final = "first_accounts"
+
+
+class AccountError(Exception):
+    """An account cannot be made; `code` is `name_invalid`, `name_taken` or `role_unknown`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Made:
+    """A one-time password, told once."""
+
+    name: str
+    password: str
+
+
+def affiliates() -> tuple[str, ...]:
+    """Return the affiliates whose people may have accounts."""
+    return tuple(sorted(load().affiliates))
+
+
+async def add(gate: Gate, name: str, wanted: tuple[Role, str | None], by: str, password: str | None = None) -> Made:
+    """Make a local account; raise AccountError. A password that is given is one-time too."""
+    if not NAME.fullmatch(name) or name.startswith(VOUCHED):
+        raise AccountError("name_invalid")
+    if wanted[1] is not None and wanted[1] not in affiliates():
+        raise AccountError("role_unknown")
+    chosen = password or secrets.token_urlsafe(PASSWORD_BYTES)
+    made = await asyncio.to_thread(gate.hasher.hash, chosen)
+    async with gate.pool.acquire() as tx, tx.transaction():
+        if await store.create(tx, name, wanted, gate.clock(), password_hash=made, by=by) is None:
+            raise AccountError("name_taken")
+    gate.nudge()
+    return Made(name, chosen)
+
+
+async def renew(gate: Gate, tx: Connection, account: Account, by: str) -> Made:
+    """Give an account a new one-time password: a lost telephone, a forgotten password."""
+    chosen = secrets.token_urlsafe(PASSWORD_BYTES)
+    made = await asyncio.to_thread(gate.hasher.hash, chosen)
+    await store.reset(tx, account, made, gate.clock(), by)
+    return Made(account.name, chosen)
+
+
+async def ensure_first(gate: Gate, path: Path) -> None:
+    """Make those of a file's accounts that are not there: `{"cpo": {"role": "cpo", "password": "…"}}`.
+
+    Raises ValueError for a file of another shape: the process does not start with half of its accounts.
+    """
+    wanted = orjson.loads(await asyncio.to_thread(path.read_bytes))
+    present = {row["name"] for row in await gate.pool.fetch(SQL["list_accounts"])}
+    for name, told in wanted.items():
+        if name not in present:
+            try:
+                await add(gate, name, standing(told["role"]), FIRST, told["password"])
+            except (AccountError, KeyError, TypeError) as error:
+                if isinstance(error, AccountError) and error.code == "name_taken":
+                    continue  # another console process was first
+                raise ValueError(f"{path}: the account {name[:63]} is not well described") from error

@@ -1,0 +1,129 @@
+"""Composition root of the console: pages and relay on one event loop."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import asyncpg
+import uvicorn
+from argon2 import PasswordHasher
+
+from services.console import admin, desk, signin, web
+from services.console.apis import Apis
+from services.console.cookies import Cookies
+from services.console.desk import Desk
+from services.console.keys import ConsoleKey
+from services.console.oidc import Provider
+from services.console.signin import Gate
+from services.runtime import kafka, postgres
+from services.runtime.clock import Clock, utc_now
+from services.runtime.postgres import DATABASE_ERRORS
+from services.runtime.relay import Relay
+from services.runtime.settings import Settings
+
+NAME: Final = "dongui-console"
+REQUIRED: Final = (
+    "kafka",
+    "console_dsn",
+    "console_key_file",
+    "console_url",
+    "consent_url",
+    "audit_url",
+    "retention_url",
+)
+POOL_SIZE: Final = 6
+STOP_TIMEOUT_S: Final = 8.0
+READY_TIMEOUT_S: Final = 2.0
+DUMMY_PASSWORD: Final = "nobody has this password"  # noqa: S105 - it opens nothing
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the process works with."""
+
+    settings: Settings
+    desk: Desk
+    relay: Relay
+
+
+@contextlib.asynccontextmanager
+async def build(
+    settings: Settings, clock: Clock = utc_now, hasher: PasswordHasher | None = None
+) -> AsyncIterator[Parts]:
+    """Open what the process needs and close it after. Raises MissingSettingsError, InsecureConsoleError, ValueError."""
+    settings.require(*REQUIRED)
+    cookies = Cookies.of_url(settings.console_url or "", settings.profile)
+    provider = Provider.of_settings(settings)
+    dsn = settings.secret("console_dsn")
+    relay = Relay(dsn, partial(kafka.producer, settings), prefix=settings.topic_prefix, application="console-relay")
+    pool = await postgres.open_pool(dsn, size=POOL_SIZE, application=NAME)
+    apis = Apis.of_settings(settings)
+    try:
+        gate = _gate(settings, pool, relay, clock, hasher or signin.password_hasher())
+        if settings.console_first_accounts_file:
+            await admin.ensure_first(gate, settings.console_first_accounts_file)
+        yield Parts(settings, Desk(gate, apis, cookies, provider, desk.environment()), relay)
+    finally:
+        await apis.close()
+        if provider:
+            await provider.close()
+        pool.terminate()
+
+
+def _gate(settings: Settings, pool: asyncpg.Pool, relay: Relay, clock: Clock, hasher: PasswordHasher) -> Gate:
+    assert settings.console_key_file
+    key = ConsoleKey(settings.console_key_file, settings.issuer, settings.audience)
+    return Gate(pool, key, hasher, clock, relay.nudge, hasher.hash(DUMMY_PASSWORD))
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises what `build` raises."""
+    async with build(settings) as parts:
+        stop = asyncio.Event()
+        server = uvicorn.Server(server_config(parts))
+        relaying = asyncio.create_task(parts.relay.run(stop))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        serving = asyncio.create_task(server.serve())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([serving, stopping, relaying], return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        server.should_exit = True
+        await _end([serving, relaying])
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Let the tasks finish; cut off what still waits for a broker that is away. Raises what ended one."""
+    _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
+def server_config(parts: Parts) -> uvicorn.Config:
+    """Return the HTTP server's configuration; no access log (URLs name members)."""
+    return uvicorn.Config(
+        web.create(parts.desk, partial(_ready, parts.desk.gate.pool)),
+        host=parts.settings.console_host,
+        port=parts.settings.console_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        limit_concurrency=128,
+    )
+
+
+async def _ready(pool: asyncpg.Pool) -> dict[str, bool]:
+    try:
+        await asyncio.wait_for(pool.fetchval("SELECT 1 FROM account LIMIT 1"), READY_TIMEOUT_S)
+    except DATABASE_ERRORS:
+        return {"postgres": False}
+    return {"postgres": True}

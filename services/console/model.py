@@ -1,0 +1,109 @@
+"""Pure: who somebody at the console is, what a role opens, when a sign-in is refused and when a session ends."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, get_args
+
+Role = Literal["compliance", "cpo", "sre", "auditor", "affiliate"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+OFFICERS: Final[tuple[Role, ...]] = ("compliance", "cpo")
+STAFF: Final[tuple[Role, ...]] = ("compliance", "cpo", "sre", "auditor")
+READERS: Final[tuple[Role, ...]] = ("compliance", "cpo", "auditor")
+
+IDLE: Final = timedelta(minutes=30)
+"""A session that nobody uses ends (안전성 확보조치 기준 6: 접속차단)."""
+ABSOLUTE: Final = timedelta(hours=10)
+TOUCH: Final = timedelta(minutes=1)
+ATTEMPT: Final = timedelta(minutes=10)
+FAILURES_MAX: Final = 5
+LOCKED_FOR: Final = timedelta(minutes=15)
+PASSWORD_MIN, PASSWORD_MAX = 12, 128
+NAME: Final = re.compile(r"[a-z][a-z0-9._-]{1,62}")
+
+PAGES: Final[Mapping[str, tuple[Role, ...]]] = {
+    "home": ROLES,
+    "changes": STAFF,
+    "members": STAFF,
+    "rights": (*READERS, "affiliate"),
+    "erasures": STAFF,
+    "deliveries": STAFF,
+    "retention": READERS,
+    "audit": STAFF,
+    "replays": ("sre", *READERS),
+    "accounts": ("cpo",),
+}
+"""The pages in the order of the menu, and to whom each is shown. What may be done there the APIs decide."""
+
+REASONS: Final = ("rights_request", "inquiry", "investigation", "incident", "internal_audit")
+"""Why somebody looks at values or at the log: what the log keeps beside who and when."""
+ROUTINE: Final = "internal_audit"
+Refusal = Literal["wrong", "locked"]
+
+
+@dataclass(frozen=True)
+class Account:
+    """One person. `affiliate` names whose person it is for the role `affiliate`, None otherwise."""
+
+    account_id: str
+    name: str
+    role: Role
+    affiliate: str | None
+    local: bool
+    one_time: bool
+    failures: int
+    locked_until: datetime | None
+    disabled_at: datetime | None
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "Account":
+        """Read a row of `account`."""
+        names = ("account_id", "name", "role", "affiliate", "one_time", "failures", "locked_until", "disabled_at")
+        return cls(**{name: row[name] for name in names}, local=row["subject"] is None)
+
+    @property
+    def subject(self) -> str:
+        """What the APIs know this person as: an affiliate's people speak for it, staff for themselves."""
+        return self.affiliate or self.name
+
+    def may(self, page: str) -> bool:
+        """Say whether a page is for this person."""
+        return self.role in PAGES[page]
+
+    def pages(self) -> list[str]:
+        """Return the pages of this person's menu."""
+        return [page for page in PAGES if self.may(page)]
+
+    @property
+    def officer(self) -> bool:
+        """Whether this person acts: decides requests, reveals, approves."""
+        return self.role in OFFICERS
+
+    def locked(self, now: datetime) -> bool:
+        """Say whether failed tries keep this account closed now."""
+        return self.locked_until is not None and now < self.locked_until
+
+
+def after_failure(account: Account, now: datetime) -> tuple[int, datetime | None]:
+    """Return (failures, locked until) after one more wrong try: at the fifth the account closes for 15 minutes."""
+    failures = account.failures + 1
+    return (0, now + LOCKED_FOR) if failures >= FAILURES_MAX else (failures, None)
+
+
+def password_fault(name: str, password: str, *, old: bool) -> str | None:
+    """Return why a new password is refused, as a text key; None for a good one. `old`: it is the one-time one."""
+    if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
+        return "password_length"
+    if old or name in password.lower() or len(set(password)) < 5:
+        return "password_weak"
+    return None
+
+
+def standing(role: str) -> tuple[Role, str | None]:
+    """Return (role, affiliate) of `compliance` or `affiliate:tmax-os`; raise ValueError for anything else."""
+    name, _, affiliate = role.partition(":")
+    found = next((known for known in ROLES if known == name), None)
+    if found is None or (found == "affiliate") != bool(affiliate):
+        raise ValueError(f"a role is one of {', '.join(ROLES[:-1])} or affiliate:<id>")
+    return found, affiliate or None

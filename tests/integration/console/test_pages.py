@@ -1,0 +1,164 @@
+"""Each page on the whole system, over HTTP: what staff see, what an officer may do, what others may not."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+
+from services.audit import verify
+from services.audit.checkpoint import Verifier
+from tests.integration.console.people import People
+from tests.support.console import Person
+
+
+async def followed(person: Person, change_id: str) -> httpx.Response:
+    """Open a change until it is applied everywhere and sealed."""
+    async with asyncio.timeout(40):
+        while True:
+            page = await person.get(f"/changes/{change_id}")
+            if "모든 곳에 반영되었습니다" in page.text and "봉인" in page.text:
+                return page
+            await asyncio.sleep(0.2)
+
+
+async def test_where_a_change_is_is_one_screen_by_its_id_or_its_member(people: People) -> None:
+    person, told = await people.at("compliance"), people.told
+    page = await followed(person, told.change_id)
+    assert "demo-partner" in page.text
+    assert "정정함" in page.text
+    assert str((await person.get("/changes", q=told.change_id)).url).endswith(f"/changes/{told.change_id}")
+    assert str((await person.get("/changes", q=told.ref)).url).endswith(f"/members/{told.ref}")
+    assert "그런 변경이나 회원이 없습니다" in (await person.get("/changes", 404, q="0" * 32)).text
+    assert "번호의 형식이 아닙니다" in (await person.get("/changes", 422, q="hong@example.kr")).text
+    await person.get("/parts/status")
+    assert "권리 행사 요구" in (await person.get("/")).text
+
+
+async def test_a_member_is_masked_and_revealed_only_for_a_reason_that_is_logged(people: People) -> None:
+    person, told = await people.at("compliance"), people.told
+    page = await person.get(f"/members/{told.ref}")
+    assert "홍*동" in page.text
+    assert "홍길동" not in page.text
+    assert "010-****-5432" in page.text
+    action = f"/members/{told.ref}/reveal"
+    shown = await person.submit(page, action, reason="inquiry", reference="VOC-42")
+    assert "홍길동" in shown.text
+    assert "010-9876-5432" in shown.text
+    refused = await person.submit(page, action, 422, reason="")
+    assert "홍길동" not in refused.text
+    async with asyncio.timeout(30):
+        while "값을 봄" not in (found := await person.get("/audit", member_ref=told.ref, actor="staff")).text:
+            await asyncio.sleep(0.2)
+    index = found.text.split("값을 봄")[0].rsplit('<a href="/audit/', 1)[1].split('"')[0].split("/")[0]
+    entry = (await person.get(f"/audit/{index}")).text
+    for field in ("VOC-42", "inquiry", "127.0.0.1", "compliance"):
+        assert field in entry
+    assert "홍길동" not in entry
+
+
+async def test_a_member_is_found_by_e_mail_without_the_address_in_a_url(people: People) -> None:
+    person, told = await people.at("compliance"), people.told
+    page = await person.get("/members")
+    found = await person.submit(page, "/members", email=told.email, reason="rights_request")
+    assert str(found.url).endswith(f"/members/{told.ref}")
+    missing = await person.submit(page, "/members", 422, email="nobody@example.kr", reason="rights_request")
+    assert "회원을 찾을 수 없습니다" in missing.text
+
+
+async def test_a_day_before_the_sign_up_shows_nobody(people: People) -> None:
+    person, told = await people.at("auditor"), people.told
+    assert "회원이 아니었음" in (await person.get(f"/members/{told.ref}", on="2025-01-01")).text
+    now = await person.get(f"/members/{told.ref}")
+    assert "demo-partner" in now.text
+    assert "날짜를 확인" in (await person.get(f"/members/{told.ref}", on="yesterday")).text
+
+
+async def test_an_auditor_reads_everything_and_does_nothing(people: People) -> None:
+    person, told = await people.at("auditor"), people.told
+    for path in ("/", "/rights", f"/rights/{told.received}", "/erasures", "/deliveries", "/retention", "/audit"):
+        assert 'method="post" action="/rights' not in (await person.get(path)).text
+    await person.get("/accounts", 403)
+    page = await person.get(f"/members/{told.ref}")
+    assert "/reveal" not in page.text
+    token = page.text.split('name="csrf" value="')[1].split('"')[0]
+    for path in (f"/members/{told.ref}/reveal", f"/rights/{told.received}/verify", f"/erasures/{told.deleted}/approve"):
+        answer = await person.http.post(path, data={"csrf": token, "reason": "inquiry", "method": "id_card"})
+        assert answer.status_code == 403
+
+
+async def test_a_request_goes_from_intake_to_its_answer(people: People) -> None:
+    person, told = await people.at("compliance"), people.told
+    page = await person.get("/rights")
+    page = await person.submit(page, "/rights", member_ref=told.deleted, type="access", channel="phone")
+    url = page.url.path
+    refused = await person.submit(page, f"{url}/decide", outcome="refused", ground="not_verified")
+    assert "거절" in refused.text
+    assert "이의" in refused.text
+    done = await person.submit(refused, f"{url}/done", told_by="phone")
+    assert "통지 완료" in done.text
+    assert (await person.get(f"{url}/answer")).headers["content-type"].startswith("text/html")
+
+
+async def test_what_the_api_refuses_is_told_at_the_head_of_the_page(people: People) -> None:
+    person = await people.at("compliance")
+    page = await person.get("/rights")
+    refused = await person.submit(page, "/rights", 422, member_ref="0" * 32, type="access", channel="phone")
+    assert 'role="alert"' in refused.text
+    assert "member_not_found" in refused.text
+
+
+async def test_destruction_takes_a_second_person_and_ends_in_a_certificate(people: People) -> None:
+    compliance, cpo, told = await people.at("compliance"), await people.at("cpo"), people.told
+    page = await compliance.get(f"/erasures/{told.deleted}")
+    assert "승인 대기" in page.text
+    assert "/approve" not in page.text
+    case = page.text.split("/erasures/")[2].split("/")[0]
+    page = await cpo.get(f"/erasures/{told.deleted}")
+    approved = await cpo.submit(page, f"/erasures/{case}/approve", reason="checked")
+    assert "승인됨" in approved.text
+    page = await compliance.get(f"/erasures/{case}")
+    await compliance.submit(page, f"/erasures/{case}/execute")
+    async with asyncio.timeout(60):
+        while "파기됨" not in (await compliance.get(f"/erasures/{case}")).text:
+            await asyncio.sleep(0.3)
+    async with asyncio.timeout(30):
+        while (await compliance.http.get(f"/erasures/{case}/certificate")).status_code != 200:
+            await asyncio.sleep(0.3)
+
+
+async def test_a_proof_downloaded_here_verifies_offline(people: People, tmp_path: Path) -> None:
+    person = await people.at("sre")
+    await followed(person, people.told.change_id)
+    index = (
+        (await person.get("/audit", change_id=people.told.change_id)).text.split('<a href="/audit/')[1].split('"')[0]
+    )
+    file = tmp_path / "entry.tlog-proof"
+    file.write_bytes((await person.get(f"/audit/{index}/proof")).content)
+    key = Verifier.parse((people.system.base_dir / "audit.vkey").read_text(encoding="utf-8").strip())
+    assert verify.verify_file(file, key).ok
+
+
+async def test_an_affiliate_sees_its_own_and_nothing_of_staff(people: People) -> None:
+    person = await people.at("tmax-os-staff")
+    assert "tmax-os" in (await person.get("/")).text
+    assert people.told.received not in (await person.get("/rights")).text
+    for path in ("/members", "/audit", "/erasures", f"/members/{people.told.ref}", "/accounts"):
+        await person.get(path, 403)
+    await person.get(f"/rights/{people.told.received}", 404)
+
+
+async def test_the_other_pages_answer(people: People) -> None:
+    cpo = await people.at("cpo")
+    for path in (
+        "/deliveries",
+        "/deliveries?state=sent",
+        "/retention?years=1",
+        "/replays",
+        "/accounts",
+        "/rights?state=all",
+    ):
+        await cpo.get(path)
+    assert "방문 기록" in (await cpo.get("/retention")).text
+    assert "demo-partner" in (await cpo.get("/deliveries")).text
+    await cpo.get("/nowhere", 404)
+    await cpo.get("/audit", 422, start="tomorrow")
