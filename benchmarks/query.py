@@ -6,6 +6,7 @@ After that real records are appended to the full log, from Kafka bytes to COMMIT
 """
 
 import hashlib
+import os
 import random
 import sys
 import tempfile
@@ -91,7 +92,7 @@ async def measure(entries: int, repeats: int) -> dict[str, Any]:
         await owner.close()
         pool = await postgres.open_pool(access.dsn("audit"), size=4)
         filters = await _ask(pool, entries, repeats)
-        rate = await _append(pool, entries)
+        rate, append_cpu = await _append(pool, entries)
         await pool.close()
     return {
         "entries": entries,
@@ -100,6 +101,8 @@ async def measure(entries: int, repeats: int) -> dict[str, Any]:
         "bytes": size,
         "filters_ms": filters,
         "append_per_s": rate,
+        "append_cpu_ms": append_cpu,
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
@@ -185,9 +188,21 @@ async def _ask(pool: asyncpg.Pool, entries: int, repeats: int) -> dict[str, dict
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://audit") as client:
         for name, question in questions(entries).items():
             chance = random.Random(name)
-            taken = [await _timed(client, question(chance)) for _ in range(WARM_UP + repeats)]
-            found[name] = quantiles(taken[WARM_UP:])
+            for _ in range(WARM_UP):
+                await _timed(client, question(chance))
+            before = await _cpu_s(pool)
+            taken = [await _timed(client, question(chance)) for _ in range(repeats)]
+            cpu = 1000 * (await _cpu_s(pool) - before) / repeats
+            found[name] = quantiles(taken) | {"cpu": round(cpu, 1)}
     return found
+
+
+async def _cpu_s(pool: asyncpg.Pool) -> float:
+    """Return the processor seconds of this process and of its server processes (Linux): free of who else is running."""
+    pids = await pool.fetch("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+    stats = [Path(f"/proc/{row['pid']}/stat").read_text().rpartition(") ")[2].split() for row in pids]
+    ticks = sum(int(stat[11]) + int(stat[12]) for stat in stats)
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def _timed(client: httpx.AsyncClient, params: dict[str, str]) -> float:
@@ -198,16 +213,20 @@ async def _timed(client: httpx.AsyncClient, params: dict[str, str]) -> float:
     return taken
 
 
-async def _append(pool: asyncpg.Pool, entries: int) -> float:
-    """Return leaves a second: decode, canonicalise, hash, insert with all indexes, COMMIT per batch, one writer."""
+async def _append(pool: asyncpg.Pool, entries: int) -> tuple[float, float]:
+    """Return leaves a second, and processor milliseconds for one, of one writer.
+
+    Decode, canonicalise, hash, insert with all indexes, COMMIT per batch.
+    """
     made = [_record(n) for n in range(APPENDED)]
     frontier = Frontier(entries, [bytes(32)] * len(tree.cover((0, entries))))
-    started = time.perf_counter()
+    started, before = time.perf_counter(), await _cpu_s(pool)
     for start in range(0, APPENDED, BATCH):
         leaves = [leaf for record in made[start : start + BATCH] if isinstance(leaf := of_record(record), Leaf)]
         async with pool.acquire() as tx, tx.transaction():
             await store.append(tx, frontier, leaves)
-    return round(APPENDED / (time.perf_counter() - started))
+    seconds, cpu = time.perf_counter() - started, await _cpu_s(pool) - before
+    return round(APPENDED / seconds), round(1000 * cpu / APPENDED, 2)
 
 
 def _record(n: int) -> "ConsumerRecord[Any, Any]":
@@ -243,9 +262,16 @@ def _record(n: int) -> "ConsumerRecord[Any, Any]":
 
 def table(result: dict[str, Any]) -> str:
     """Return the result as a table for people."""
-    lines = [f"{'milliseconds':<30}{'p50':>8}{'p99':>9}{'max':>9}"]
-    lines += [f"{name:<30}{q['p50']:>8}{q['p99']:>9}{q['max']:>9}" for name, q in result["filters_ms"].items()]
+    lines = [f"{'milliseconds':<30}{'p50':>8}{'p99':>9}{'max':>9}{'cpu':>7}"]
+    lines += [
+        f"{name:<30}{q['p50']:>8}{q['p99']:>9}{q['max']:>9}{q['cpu']:>7}" for name, q in result["filters_ms"].items()
+    ]
     size = f"{result['bytes'] / 2**30:.2f} GiB"
     lines.append(f"{result['entries']:,} entries ({size}), {result['repeats']} questions each, one client")
-    lines.append(f"appended {result['append_per_s']:,.0f} leaves/s by one writer; Python {sys.version.split()[0]}")
+    lines.append(
+        f"appended {result['append_per_s']:,.0f} leaves/s by one writer, {result['append_cpu_ms']} ms of CPU each"
+    )
+    lines.append(
+        f"cpu: mean of client and server together; load average {result['load']}; Python {sys.version.split()[0]}"
+    )
     return "\n".join(lines) + "\n"

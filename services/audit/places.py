@@ -68,6 +68,7 @@ class Folder:
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
         self._path = path
+        self._size: int | None = None
 
     async def put(self, offer: Offer) -> str:
         """Write both files, the leaves first: a note that is there has its leaves."""
@@ -76,11 +77,18 @@ class Folder:
             hashes = await offer.leaves(last)
             await asyncio.to_thread(self._write, offer, hashes)
         except OSError as error:
+            self._size = None
             raise PlaceError(type(error).__name__) from error
+        self._size = offer.size
         return ""
 
     def _last(self, size: int) -> int:
-        """Return the size up to which leaves are kept; raise PlaceRefusedError when that is more than the log has."""
+        """Return the size up to which leaves are kept; raise PlaceRefusedError when that is more than the log has.
+
+        The folder is listed once and after a failure only: in a year it holds millions of files.
+        """
+        if self._size is not None and self._size < size and (self._path / f"{self._size}.leaves").exists():
+            return self._size
         self._path.mkdir(parents=True, exist_ok=True)
         sizes = [int(p.stem) for p in self._path.glob("*.leaves") if p.stem.isdecimal()]
         if max(sizes, default=0) > size:

@@ -6,7 +6,7 @@ The `extra` line is the base64 of the entry's exact body, so the leaf hash is re
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from services.audit import cosignature, tree
@@ -26,7 +26,7 @@ class Trust:
     key: Verifier
     outside: Sequence[str] = ()
     witnesses: Sequence[Verifier] = ()
-    leaves: Sequence[bytes] = field(default=())
+    leaves: Iterable[bytes] = field(default=())
 
 
 @dataclass(frozen=True)

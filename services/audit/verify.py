@@ -2,26 +2,24 @@
 
 It imports nothing of this system but pure code of the log's own formats, so that a flaw in the log's storage cannot
 hide in it. What it trusts is one verifier key, and what was kept elsewhere: checkpoints, witnesses' keys, leaf hashes.
-What a file is, is told by its first bytes: a proof (services/audit/proofs.py), an export or selection (exports.py), a
-certificate page (certificate.py), or a JSON document by its `type`.
+What a file is, is told by its first line: a proof (services/audit/proofs.py), an export or selection (exports.py), or
+the page of an entry (certificate.py). Certificates of changes and destructions have a reader of their own
+(certificates.py), for they are signed by another key.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from services.audit import certificate
 from services.audit.checkpoint import Verifier
-from services.audit.exports import EXPORT_VERSION, LINE_BYTES_MAX, check_export, check_selection, check_sheet
+from services.audit.exports import EXPORT_VERSION, LINE_BYTES_MAX, SELECTION, check_export, check_selection, check_sheet
 from services.audit.proofs import PROOF_HEADER, Trust, check_proof, format_proof, verify_proof
 from services.audit.sheet import FIRST_LINE
 from services.audit.walk import Finding, Report
 
 Reader = Callable[[Path, Trust], Report]
-
-DOCUMENTS: Mapping[str, Reader] = {}
-"""JSON documents by their `type` member. A new kind of certificate is a module below this one and a line here."""
 
 
 def verify_file(
@@ -30,7 +28,7 @@ def verify_file(
     outside: Sequence[str] = (),
     *,
     witnesses: Sequence[Verifier] = (),
-    leaves: Sequence[bytes] = (),
+    leaves: Iterable[bytes] = (),
 ) -> Report:
     """Verify a file of any kind this log gives out. `outside` are notes and `leaves` leaf hashes kept elsewhere.
 
@@ -48,10 +46,7 @@ def _reader(path: Path) -> Reader:
         return check_sheet
     if first == certificate.FIRST_LINE:
         return certificate.check_page
-    told = _told(first) or _told(path.read_text(encoding="utf-8", errors="replace") if first == "{" else "")
-    if told.get("kind") == "selection":
-        return check_selection
-    return DOCUMENTS.get(str(told.get("type")), check_export)
+    return check_selection if _told(first).get("kind") == SELECTION else check_export
 
 
 def _told(text: str) -> dict[str, Any]:

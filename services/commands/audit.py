@@ -3,9 +3,10 @@
 import base64
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -152,12 +153,15 @@ def _certificate_keys(path: Path) -> Keys:
         _fail(f"{path} is not a set of public keys (JWKS)")
 
 
-def _leaves(settings: Settings, given: Path | None) -> list[bytes]:
+def _leaves(settings: Settings, given: Path | None) -> Iterable[bytes]:
     """Leaf hashes kept outside, wherever they are: a signed checkpoint must vouch for them before they count."""
     own = settings.data_dir / "checkpoints"
     folders = [own] if given is None else [given if given.is_dir() else given.parent, own]
-    found = (list(kept.leaves(folder)) for folder in folders)
-    return next((leaves for leaves in found if leaves), [])
+    for folder in folders:
+        found = kept.leaves(folder)
+        if (first := next(found, None)) is not None:
+            return chain([first], found)
+    return ()
 
 
 def _key(path: Path, kind: bytes = ED25519) -> Verifier:

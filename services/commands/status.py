@@ -38,6 +38,7 @@ def collect(settings: Settings) -> dict[str, Any]:
     with audit_api(settings) as api:
         checkpoint = api.get("/v1/audit/checkpoint")
         overdue = api.get("/v1/audit/overdue")["overdue"]
+        verified = api.get("/v1/audit/verification")
     withdrawals = [r["oldest_withdrawal_at"] for r in recipients if r["oldest_withdrawal_at"]]
     return {
         "recipients": recipients,
@@ -45,6 +46,7 @@ def collect(settings: Settings) -> dict[str, Any]:
         "overdue": overdue,
         "dead_letters": _dead_letters(settings),
         "sealed": {"size": checkpoint["size"], "at": checkpoint["at"]},
+        "verified": {name: verified.get(name) for name in ("ok", "at", "size", "first_bad_index")},
     }
 
 
@@ -73,3 +75,12 @@ def _print(found: dict[str, Any]) -> None:
     typer.echo(f"overdue answers              {len(found['overdue'])}")
     typer.echo(f"dead letters                 {told}")
     typer.echo(f"sealed tree size             {found['sealed']['size']} ({found['sealed']['at']})")
+    typer.echo(f"log verified                 {_verified(found['verified'])}")
+
+
+def _verified(found: dict[str, Any]) -> str:
+    if found["ok"] is None:
+        return "not yet"
+    if found["ok"]:
+        return f"good up to {found['size']} ({found['at']})"
+    return f"TAMPERED, first bad index {found['first_bad_index']} ({found['at']}); run dongui audit verify"

@@ -218,3 +218,14 @@ async def test_health_needs_no_token_and_names_what_failed(client: httpx.AsyncCl
     assert (ready.status_code, ready.json()) == (503, {"postgres": True, "log": False})
     metrics = await client.get("/metrics", headers=bare)
     assert "dongui_audit_size" in metrics.text
+
+
+async def test_a_body_that_somebody_spoilt_does_not_hide_the_others(
+    client: httpx.AsyncClient, members: list[str], databases: Any
+) -> None:
+    owner = await postgres.connect(databases.owner_dsn("audit"))
+    await owner.execute("UPDATE entry SET body = '\\xff' WHERE index = 2")
+    await owner.close()
+    entries = (await client.get("/v1/audit/entries")).json()["entries"]
+    assert [entry["index"] for entry in entries if entry["body"] is None] == [2]
+    assert len(entries) == 7

@@ -5,6 +5,7 @@ transparency-dev/merkle): facts copied by hand, not computed by the code under t
 """
 
 import hashlib
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -193,3 +194,27 @@ def test_a_hash_of_the_wrong_length_is_refused() -> None:
     root = bytes.fromhex(ROOTS[1])
     assert tree.verify_inclusion(tree.leaf_hash(b""), 0, 1, [], root)
     assert not tree.verify_inclusion(tree.leaf_hash(b"")[:31], 0, 1, [], root)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_million_random_proofs_hold_and_no_mutated_one_does(seed_long: int) -> None:
+    """Reliability test 27: trees up to 100,000 leaves; each proof once as it is and once with a bit flipped."""
+    chance = random.Random(seed_long)
+    leaves = [n.to_bytes(8, "big") for n in range(100_000)]
+    _, nodes = grown(leaves)
+    accepted = 0
+    for _ in range(1000):
+        size = chance.randrange(2, len(leaves) + 1)
+        root = tree.hashes_of([(0, size)], nodes.__getitem__)[0]
+        for _ in range(1000):
+            index = chance.randrange(size)
+            path = tree.hashes_of(tree.inclusion_ranges(index, size), nodes.__getitem__)
+            assert tree.verify_inclusion(nodes[0, index], index, size, path, root)
+            at = chance.randrange(len(path))
+            flipped = bytearray(path[at])
+            flipped[chance.randrange(32)] ^= 1 << chance.randrange(8)
+            accepted += tree.verify_inclusion(
+                nodes[0, index], index, size, [*path[:at], bytes(flipped), *path[at + 1 :]], root
+            )
+    assert accepted == 0
