@@ -8,7 +8,7 @@ RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashe
 FROM python:3.12-slim
 # The uid that may read the secret files; compose passes the one that infra/compose_secrets.py wrote to .env.
 ARG UID=10001
-RUN useradd --uid ${UID} --no-create-home --shell /usr/sbin/nologin dongui && install -d -m 0700 -o ${UID} /data
+RUN useradd --uid ${UID} --no-create-home --shell /usr/sbin/nologin dongui && install -d -m 0700 -o ${UID} /data /copies
 COPY --from=build /venv /venv
 COPY schemas /app/schemas
 COPY services /app/services

@@ -1,8 +1,10 @@
-"""From the HTTP answer of a sign-up to the COMMIT of the last of three affiliates, at a fixed rate.
+"""From the HTTP answer of a sign-up to the COMMIT of the last of three affiliates, under a fixed rate of changes.
 
-Sign-ups leave on schedule whether or not the last one was answered (open loop), so a stall shows. Commit times are
-PostgreSQL's own (`track_commit_timestamp`), on the clock that stamps the answers: one machine. Beside it, in the same
-run and at the same rate, the bare path: idempotent produce, aiokafka, asyncpg COMMIT, three topics to three databases.
+One change in five is a sign-up; the others correct a name, or give or take back a marketing consent, of members that
+were there before. Changes leave on schedule whether or not the last one was answered (open loop), so a stall shows.
+Commit times are PostgreSQL's own (`track_commit_timestamp`), on the clock that stamps the answers: one machine. Beside
+it, in the same run and at the same rate, the bare path: idempotent produce, aiokafka, asyncpg COMMIT, three topics to
+three databases.
 """
 
 import asyncio
@@ -22,7 +24,9 @@ from services.devstack.provision import AFFILIATES
 from services.devstack.stack import Stack, to_stderr
 from services.devstack.system import System
 
-WARM_UP = 50
+MEMBERS_BEFORE = 100
+SIGN_UP_EVERY = 5
+MARKETING_EVERY = 2
 SETTLE_TIMEOUT_S = 60.0
 JARS = Path(__file__).resolve().parents[1] / ".dongui" / "jars"
 COMMITTED = """
@@ -56,27 +60,57 @@ async def _ours(system: System, rate: float, seconds: float) -> dict[str, Any]:
     async with httpx.AsyncClient(
         base_url=described["consent_url"], headers=headers, limits=limits, timeout=30
     ) as client:
-        for _ in range(WARM_UP):
-            await _sign_up(client)
-        answered = await _paced(client, rate, seconds)
-    refs = {ref for ref, _, _ in answered}
+        before = [(await _sign_up(client))[0] for _ in range(MEMBERS_BEFORE)]
+        sign_ups, others = await _paced(client, rate, seconds, before)
+    refs = {ref for ref, _, _ in sign_ups}
     committed = await _committed(described["databases"]["affiliates"], refs)
-    to_last = [1000 * (max(c[ref] for c in committed) - at) for ref, _, at in answered]
-    http = [1000 * (at - sent) for _, sent, at in answered]
-    return {"sign_ups": len(answered), "http_ms": quantiles(http), "to_last_commit_ms": quantiles(to_last)}
+    to_last = [1000 * (max(c[ref] for c in committed) - at) for ref, _, at in sign_ups]
+    return {
+        "changes": len(sign_ups) + len(others),
+        "sign_ups": len(sign_ups),
+        "sign_up_http_ms": quantiles([1000 * (at - sent) for _, sent, at in sign_ups]),
+        "other_http_ms": quantiles([1000 * (at - sent) for _, sent, at in others]),
+        "to_last_commit_ms": quantiles(to_last),
+    }
 
 
-async def _paced(client: httpx.AsyncClient, rate: float, seconds: float) -> list[tuple[str, float, float]]:
+Answered = tuple[str, float, float]
+"""(member_ref, sent at, answered at), in Unix seconds."""
+
+
+async def _paced(
+    client: httpx.AsyncClient, rate: float, seconds: float, before: list[str]
+) -> tuple[list[Answered], list[Answered]]:
+    """Send changes on schedule; return what was answered: sign-ups, and changes of the members `before`."""
     loop = asyncio.get_running_loop()
-    start, tasks = loop.time(), []
+    start, sign_ups, others = loop.time(), [], []
     for number in range(int(rate * seconds)):
         await asyncio.sleep(max(0.0, start + number / rate - loop.time()))
-        tasks.append(asyncio.create_task(_sign_up(client)))
-    return list(await asyncio.gather(*tasks))
+        if number % SIGN_UP_EVERY == 0:
+            sign_ups.append(asyncio.create_task(_sign_up(client)))
+        else:
+            others.append(asyncio.create_task(_change(client, before[number % len(before)], number)))
+    return list(await asyncio.gather(*sign_ups)), list(await asyncio.gather(*others))
 
 
-async def _sign_up(client: httpx.AsyncClient) -> tuple[str, float, float]:
-    """Sign one member up with everything shared; return (member_ref, sent at, answered at) in Unix seconds."""
+async def _change(client: httpx.AsyncClient, ref: str, number: int) -> Answered:
+    """Correct a member's name, or give or take back the consent to the use for marketing."""
+    headers = {"If-Match": "*", "Idempotency-Key": str(uuid.uuid4())}
+    sent = time.time()
+    if number % MARKETING_EVERY:
+        body: dict[str, Any] = {"name": f"개명 {number}"}
+        answer = await client.patch(f"/v1/members/{ref}", json=body, headers=headers)
+    else:
+        given = number // MEMBERS_BEFORE % 2 == 0
+        body = {"granted": given, "channel": "use", "senders": [AFFILIATES[0]], "notice_version": "2021-02-22"}
+        answer = await client.put(f"/v1/members/{ref}/consents/marketing", json=body, headers=headers)
+    at = time.time()
+    answer.raise_for_status()
+    return ref, sent, at
+
+
+async def _sign_up(client: httpx.AsyncClient) -> Answered:
+    """Sign one member up with everything shared."""
     body = {
         "email": f"{uuid.uuid4().hex}@example.kr",
         "password": uuid.uuid4().hex,
@@ -116,12 +150,14 @@ def quantiles(values: list[float]) -> dict[str, float]:
 def table(result: dict[str, Any]) -> str:
     """Return the result as a table for people."""
     rows = [
-        ("HTTP answer of a sign-up", result["http_ms"]),
+        ("HTTP answer of a sign-up", result["sign_up_http_ms"]),
+        ("HTTP answer of another change", result["other_http_ms"]),
         ("2xx to the last affiliate's COMMIT", result["to_last_commit_ms"]),
         ("bare produce, consume, COMMIT", result["bare_ms"]),
     ]
     lines = [f"{'milliseconds':<38}{'p50':>8}{'p99':>9}{'max':>9}"]
     lines += [f"{name:<38}{q['p50']:>8}{q['p99']:>9}{q['max']:>9}" for name, q in rows]
     lines.append(f"{'ratio to the bare path':<38}{result['ratio']['p50']:>8}{result['ratio']['p99']:>9}")
-    lines.append(f"{result['sign_ups']} sign-ups at {result['rate']:g}/s; Python {sys.version.split()[0]}")
+    made = f"{result['changes']} changes at {result['rate']:g}/s, {result['sign_ups']} of them sign-ups"
+    lines.append(f"{made}; Python {sys.version.split()[0]}")
     return "\n".join(lines) + "\n"

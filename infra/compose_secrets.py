@@ -15,6 +15,7 @@ from pathlib import Path
 
 from services.devstack import keyfiles
 from services.devstack.environment import PARTNER, PROPAGATORS
+from services.devstack.keyfiles import KeyFiles
 from services.devstack.provision import AFFILIATES, database_names, owner_of
 from services.devstack.tokens import Issuer
 from services.runtime.clock import utc_now
@@ -23,6 +24,7 @@ from services.runtime.settings import Settings
 UNPRIVILEGED = 10001
 POSTGRES = "postgres:5432"
 ADMIN = "postgres"
+WITNESS_URL = "http://witness:8807"
 
 Variables = Mapping[str, str]
 
@@ -37,7 +39,7 @@ def main() -> int:
     passwords = _passwords(folder)
     defaults = Settings.model_fields
     issuer = Issuer(keys.issuer_key, defaults["issuer"].default, defaults["audience"].default, utc_now)
-    for name, variables in environments(passwords, issuer).items():
+    for name, variables in environments(passwords, issuer, keys).items():
         keyfiles.write_once(folder / f"{name}.env", _lines(variables))
     uid = os.getuid() or UNPRIVILEGED
     keyfiles.write_once(where / ".env", _lines({"DONGUI_UID": str(uid)}))
@@ -47,7 +49,7 @@ def main() -> int:
     return 0
 
 
-def environments(passwords: Mapping[str, str], issuer: Issuer) -> dict[str, Variables]:
+def environments(passwords: Mapping[str, str], issuer: Issuer, keys: KeyFiles) -> dict[str, Variables]:
     """Return the secret variables of each container, by the name of its env file."""
 
     def dsn(name: str, role: str | None = None) -> str:
@@ -82,7 +84,7 @@ def environments(passwords: Mapping[str, str], issuer: Issuer) -> dict[str, Vari
             "DONGUI_AUDIT_TOKEN": issuer.token("consent", "sre"),
             "DONGUI_RIGHTS_READER_TOKEN": issuer.token("consent", "rights_reader"),
         },
-        "audit": own["audit"],
+        "audit": own["audit"] | {"DONGUI_WITNESSES": json.dumps({WITNESS_URL: keys.witness_vkey.read_text()})},
         "retention": own["retention"] | {"DONGUI_RETENTION_TOKEN": issuer.token("retention", "retention")},
         **propagators,
         "notices": notices,

@@ -10,6 +10,10 @@ MemberRef = NewType("MemberRef", str)
 Uuid = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 RecipientId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 ItemName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.]{0,62}$")]
+PurposeId = Annotated[str, StringConstraints(pattern=r"^P[1-9]\.[1-9]$")]
+SuspendedName = Annotated[str, StringConstraints(pattern=r"^(P[1-9]\.[1-9]|[a-z][a-z0-9_.]{0,62})$")]
+"""What a suspension may be of in part (PIPA 37(1)): a purpose of clause 1, or an item of clause 6.2."""
+
 Instant = AwareDatetime
 
 MemberStatus = Literal[
@@ -53,10 +57,12 @@ __all__ = [
     "MemberRef",
     "MemberStatus",
     "Previous",
+    "PurposeId",
     "RecipientId",
     "RecipientKind",
     "Role",
     "Sequence",
     "Shape",
+    "SuspendedName",
     "Uuid",
 ]

@@ -22,6 +22,7 @@ from schemas.base import (
     Role,
     Sequence,
     Shape,
+    SuspendedName,
     Uuid,
 )
 
@@ -79,6 +80,8 @@ class Fact(Shape):
     commitments: dict[ItemName, str] = Field(default_factory=dict)
     consents: tuple[ConsentItem, ...] = ()
     addressees: tuple[Addressee, ...] = ()
+    suspended: tuple[SuspendedName, ...] = ()
+    """The items and purposes whose processing stays suspended in part after this change; not a whole suspension."""
     policy_version: str
     note: str | None = Field(default=None, pattern=r"^[a-z][a-z_]{0,40}$")
     """A coded detail, never free text: `withdrawal_request` or `suspension` for what a release ended."""
@@ -103,7 +106,10 @@ class ProcessedPart(Shape):
 
 
 class Projection(Shape):
-    """Full state for one recipient after one change. `prev` is the last seq sent to it for this member (0 = first)."""
+    """Full state for one recipient after one change. `prev` is the last seq sent to it for this member (0 = first).
+
+    `suspended`: the items and purposes of it that may not be used for now (5.1); the store keeps them out of sight.
+    """
 
     change_id: Uuid
     member_ref: Uuid
@@ -113,6 +119,7 @@ class Projection(Shape):
     member: MemberPart | None
     marketing: Marketing | None
     processed: ProcessedPart | None
+    suspended: tuple[SuspendedName, ...] = ()
 
 
 StopName = Literal[
@@ -129,7 +136,9 @@ class Stop(Shape):
     """Takes something away. No value, no key. `roles` says which of the recipient's rows it reaches.
 
     sharing_revoked: the member row goes. marketing_revoked: `marketing` is what remains (null = nothing).
-    withdrawal_requested, suspended: the status changes, values stay. withdrawn: values become NULL.
+    withdrawal_requested, suspended: the status changes, values stay; but a suspension that names items or purposes in
+    `suspended` (all that stand suspended, not only new ones) leaves the status and takes just these out of use.
+    withdrawn: values become NULL.
     erased: the rows go and the member is suppressed.
     """
 
@@ -141,6 +150,7 @@ class Stop(Shape):
     at: Instant
     roles: tuple[Role, ...]
     marketing: Marketing | None = None
+    suspended: tuple[SuspendedName, ...] = ()
 
 
 class Notice(Shape):

@@ -11,7 +11,16 @@ from pydantic import Field, StringConstraints, model_validator
 from schemas.base import ActorKind, Instant, ItemName, RecipientId, RecipientKind, Role, Sequence, Shape, Uuid
 
 Stage = Literal[
-    "accepted", "relayed", "applied", "sealed", "superseded", "skipped_destroyed", "refused", "late", "retained"
+    "accepted",
+    "relayed",
+    "manual",
+    "applied",
+    "sealed",
+    "superseded",
+    "skipped_destroyed",
+    "refused",
+    "late",
+    "retained",
 ]
 ANSWERED: frozenset[Stage] = frozenset({"applied", "superseded", "skipped_destroyed", "refused"})
 """The stages that end the wait for a recipient."""
@@ -26,6 +35,8 @@ CodedValue = Annotated[str, StringConstraints(pattern=f"^{CODED_VALUE.pattern}$"
 """A code, an id, a date, a hash, item names joined by `+`: never free text, never a value of a member."""
 
 RESTRICTED = "restricted"
+HOLD_KIND = "legal_hold"
+"""The kind of register entries by which the consent and the retention process know of each other's legal holds."""
 
 
 class Receipt(Shape):
@@ -33,6 +44,9 @@ class Receipt(Shape):
 
     `retention` answers for one statutory record (`record_id`): `retained`, `skipped_destroyed` or `refused`; its
     `change_id` is the change of the member because of which the record moved.
+
+    A notice that failed and was overtaken by a newer correction is `superseded`: `superseded_by` is the newer change,
+    and once that one is answered a second receipt carries its outcome. `manual`: staff tell the third party.
     """
 
     change_id: Uuid
@@ -46,6 +60,7 @@ class Receipt(Shape):
     reason: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_.-]{0,62}$")
     leaf_index: int | None = None
     record_id: Uuid | None = None
+    superseded_by: Uuid | None = None
 
 
 class DisclosureRecord(Shape):

@@ -24,6 +24,7 @@ GROUPS = {
     "erasure": "Is a member really gone? Searches everything this system keeps.",
     "keyring": "The key that wraps every member's key: status, rotation.",
     "affiliate": "The affiliates and how far each of them is.",
+    "notice": "What third parties were sent and what they said; send notices again.",
     "propagator": "Run the processes that write the affiliates' stores and send notices.",
     "audit": "The append-only log: query, proofs, verification.",
     "db": "Migrations of every database.",

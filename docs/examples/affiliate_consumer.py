@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS gap (member_ref TEXT, after INTEGER, upto INTEGER, PR
 CREATE TABLE IF NOT EXISTS erased (member_ref TEXT PRIMARY KEY);
 """
 # Four cells for each member, each written by the newest record that says something about it.
-CELLS = ("member", "processed", "marketing", "status")
+CELLS = ("member", "processed", "marketing", "status", "suspended")
 
 
 class Keys:
@@ -80,10 +80,13 @@ def cells_of(headers, body):
     """Return what a record says, cell by cell. A projection says everything; a stop only what it takes away."""
     if headers["ce_dataschema"] == "urn:dongui:projection:v1":
         status = body["member"]["status"] if body["member"] else None
-        return {name: body[name] for name in ("member", "processed", "marketing")} | {"status": status}
+        told = {name: body[name] for name in ("member", "processed", "marketing")}
+        return told | {"status": status, "suspended": body.get("suspended", [])}
     stop, roles = body["stop"], set(body["roles"])
     if stop == "marketing_revoked":
         return {"marketing": body["marketing"]}
+    if body.get("suspended"):  # in part: only these items and purposes; P1.5 is marketing
+        return {"suspended": body["suspended"]} | ({"marketing": None} if "P1.5" in body["suspended"] else {})
     if stop in {"withdrawal_requested", "suspended"}:
         return {"status": stop}  # values stay until the withdrawal is confirmed; nothing may be sent from now on
     gone = {"member": None, "marketing": None} if "recipient" in roles else {}

@@ -16,9 +16,11 @@ import structlog
 from prometheus_client import Gauge
 
 from schemas.topics import FACTS, RECEIPTS
-from services.audit import seals, sweep
+from services.audit import anchors, patrol, seals, sweep
+from services.audit.anchors import Anchors
 from services.audit.handlers import Writer
 from services.audit.notary import InconsistentLogError, Notary
+from services.audit.patrol import Patrol
 from services.runtime import kafka, postgres
 from services.runtime.clock import Clock
 from services.runtime.consumer import AppendedOffsets, follow
@@ -26,6 +28,9 @@ from services.runtime.settings import Settings
 
 LEASE = 7_318_405
 STANDBY_POLL_S = 0.5
+ACCESS_POLL_S = 0.5
+ACCESSES = "access"
+"""The name under which the position in table `access` is kept with the topics' offsets."""
 PING_INTERVAL_S = 5.0
 PING_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
@@ -46,6 +51,8 @@ class Parts:
     settings: Settings
     pool: asyncpg.Pool
     notary: Notary
+    anchors: Anchors
+    patrol: Patrol
     clock: Clock
 
 
@@ -105,9 +112,13 @@ async def _lead(parts: Parts, connection: asyncpg.Connection, stop: asyncio.Even
     over = asyncio.Event()
     lease = Lease(connection, over)
     ends = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(over.wait())]
+    writer = Writer()
     works = [
-        asyncio.ensure_future(_follow(parts, lease, over)),
+        asyncio.ensure_future(_follow(parts, lease, writer, over)),
+        asyncio.ensure_future(_accesses(lease, writer, over)),
         asyncio.ensure_future(_seal(parts, over)),
+        asyncio.ensure_future(anchors.watch(parts.anchors, parts.settings.anchor_interval_s, over)),
+        asyncio.ensure_future(patrol.watch(parts.patrol, parts.settings.verify_interval_s, over)),
         asyncio.ensure_future(sweep.watch(parts.pool, parts.clock, over)),
         asyncio.ensure_future(lease.watch(over)),
     ]
@@ -125,16 +136,30 @@ async def _lead(parts: Parts, connection: asyncpg.Connection, stop: asyncio.Even
             raise result
 
 
-async def _follow(parts: Parts, lease: Lease, over: asyncio.Event) -> None:
+async def _follow(parts: Parts, lease: Lease, writer: Writer, over: asyncio.Event) -> None:
     await follow(
         parts.settings,
         topics=[FACTS, RECEIPTS],
         pool=lease,
         offsets=AppendedOffsets(),
-        handle=Writer().append,
+        handle=writer.append,
         stop=over,
         application="audit",
     )
+
+
+async def _accesses(lease: Lease, writer: Writer, over: asyncio.Event) -> None:
+    """Make leaves of the looks at the log. The position commits with the leaves."""
+    offsets = AppendedOffsets()
+    async with lease.acquire() as connection:
+        stored = await offsets.load(connection, [ACCESSES])
+    after = stored.get((ACCESSES, 0), 0)
+    while not await _paused(over, ACCESS_POLL_S):
+        async with lease.acquire() as connection, connection.transaction():
+            last = await writer.append_accesses(connection, after)
+            if last is not None:
+                await offsets.store(connection, {(ACCESSES, 0): last})
+        after = after if last is None else last
 
 
 async def _seal(parts: Parts, over: asyncio.Event) -> None:

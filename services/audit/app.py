@@ -1,63 +1,46 @@
 """Composition root of the audit process: the query API always, the writer when the lease is free."""
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import signal
 from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
+import httpx
 import uvicorn
 
-from services.audit import agents, api
+from services.audit import agents, anchors, api
 from services.audit.agents import Parts
 from services.audit.notary import Notary
+from services.audit.patrol import Patrol
 from services.runtime import postgres
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
 from services.runtime.postgres import DATABASE_ERRORS
+from services.runtime.seeds import seed_of
 from services.runtime.settings import Settings
 
 REQUIRED = ("kafka", "audit_dsn", "audit_signing_key_file")
 POOL_SIZE = 8
-SEED_BYTES = 32
 READY_TIMEOUT_S = 2.0
-
-
-class SigningKeyError(Exception):
-    """The signing key file does not hold a 32-byte Ed25519 seed (raw, or base64 on one line)."""
-
-
-def signing_seed(path: Path) -> bytes:
-    """Return the seed in a key file; raise SigningKeyError when it holds none."""
-    content = path.read_bytes()
-    if len(content) == SEED_BYTES:
-        return content
-    try:
-        seed = base64.b64decode(content.strip(), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise SigningKeyError from error
-    if len(seed) != SEED_BYTES:
-        raise SigningKeyError
-    return seed
 
 
 @contextlib.asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Parts]:
-    """Open what the process needs and close it after. Raises MissingSettingsError, SigningKeyError."""
+    """Open what the process needs and close it after. Raises MissingSettingsError, SeedError, CheckpointError."""
     settings.require(*REQUIRED)
     assert settings.audit_signing_key_file
-    seed = signing_seed(settings.audit_signing_key_file)
+    seed = seed_of(settings.audit_signing_key_file)
     dsn = settings.secret("audit_dsn")
-    pool = await postgres.open_pool(dsn, size=POOL_SIZE, application="dongui-audit")
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await postgres.open_pool(dsn, size=POOL_SIZE, application="dongui-audit")
+        stack.push_async_callback(pool.close)
+        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         made = Notary(pool, seed, settings.data_dir, utc_now)
         made.publish_key()
-        yield Parts(settings, pool, made, utc_now)
-    finally:
-        await pool.close()
+        outside = anchors.of_settings(settings, pool, client, utc_now)
+        walker = Patrol(pool, made.verifier, settings.data_dir, utc_now)
+        yield Parts(settings, pool, made, outside, walker, utc_now)
 
 
 async def run(settings: Settings) -> None:
@@ -84,6 +67,7 @@ def _server_config(parts: Parts) -> uvicorn.Config:
         vkey=parts.notary.verifier.vkey(),
         clock=parts.clock,
         ready=partial(ready, parts),
+        reason_required=_reason_required(settings),
     )
     return uvicorn.Config(
         app,
@@ -97,9 +81,23 @@ def _server_config(parts: Parts) -> uvicorn.Config:
     )
 
 
+def _reason_required(settings: Settings) -> bool:
+    """Whether a look at the log without a reason is refused: as set, else everywhere but in the dev profile."""
+    if settings.audit_reason_required is None:
+        return settings.profile != "dev"
+    return settings.audit_reason_required
+
+
 async def ready(parts: Parts) -> dict[str, bool]:
-    """Return which dependency answers, and whether the log still agrees with its checkpoints."""
-    checks = {"postgres": True, "log": parts.notary.agrees}
+    """Return which dependency answers, and whether the log agrees with its checkpoints, here and outside,
+    and with itself.
+    """
+    checks = {
+        "postgres": True,
+        "log": parts.notary.agrees,
+        "places": parts.anchors.agrees,
+        "verified": parts.patrol.agrees,
+    }
     try:
         await asyncio.wait_for(parts.pool.fetchval("SELECT 1 FROM entry LIMIT 1"), READY_TIMEOUT_S)
     except DATABASE_ERRORS:

@@ -3,7 +3,8 @@
 A note is three lines (origin, tree size in decimal, base64 of the root), a blank line, and signature
 lines `— <name> <base64(key id || signature)>`. The key id is the first four bytes of
 SHA-256(name || "\\n" || 0x01 || public key). The verifier key is published as
-`name+<key id in hex>+<base64(0x01 || public key)>`: the format of Go's sumdb, witnesses and Sigstore.
+`name+<key id in hex>+<base64(0x01 || public key)>`: the format of Go's sumdb, witnesses and Sigstore. A witness's
+key has the type byte 0x04 instead (services/audit/cosignature.py).
 """
 
 import base64
@@ -18,7 +19,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from services.audit.tree import HASH_BYTES
 
+ORIGIN = "dongui.kr/audit"
 ED25519 = b"\x01"
+COSIGNER = b"\x04"
 KEY_ID_BYTES = 4
 SIGNATURE_BYTES = 64
 PUBLIC_KEY_BYTES = 32
@@ -32,7 +35,9 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
 
 class CheckpointError(Exception):
-    """The note or key is not what it must be: `bad_note`, `bad_key`, `unknown_key`, `bad_signature` (stable codes)."""
+    """The note or key is not what it must be. Stable codes: `bad_note`, `bad_key`, `unknown_key`, `bad_signature`,
+    `bad_cosignature`.
+    """
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -50,43 +55,44 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Verifier:
-    """A public key by name: what a reader of notes must hold from elsewhere."""
+    """A public key by name: what a reader of notes must hold from elsewhere. `kind` is a log's or a cosigner's."""
 
     name: str
     public_key: bytes
+    kind: bytes = ED25519
 
     @property
     def key_id(self) -> bytes:
         """The four bytes that tell keys of one name apart."""
-        digest = hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.public_key).digest()
+        digest = hashlib.sha256(self.name.encode() + b"\n" + self.kind + self.public_key).digest()
         return digest[:KEY_ID_BYTES]
 
     def vkey(self) -> str:
         """Return the key in its published text form."""
-        encoded = base64.b64encode(ED25519 + self.public_key).decode()
+        encoded = base64.b64encode(self.kind + self.public_key).decode()
         return f"{self.name}+{self.key_id.hex()}+{encoded}"
 
     @classmethod
-    def parse(cls, text: str) -> "Verifier":
-        """Read a published key (one line); raise CheckpointError `bad_key` when it is not one of ours."""
+    def parse(cls, text: str, kind: bytes = ED25519) -> "Verifier":
+        """Read a published key (one line); raise CheckpointError `bad_key` when it is not one of this kind."""
         parts = text.strip().split("+", 2)
         if len(parts) != 3 or not _NAME.fullmatch(parts[0]):
             raise CheckpointError("bad_key")
         key = _base64(parts[2], "bad_key")
-        if len(key) != 1 + PUBLIC_KEY_BYTES or key[:1] != ED25519:
+        if len(key) != 1 + PUBLIC_KEY_BYTES or key[:1] != kind:
             raise CheckpointError("bad_key")
-        found = cls(parts[0], key[1:])
+        found = cls(parts[0], key[1:], kind)
         if found.key_id.hex() != parts[1]:
             raise CheckpointError("bad_key")
         return found
 
 
-def verifier_of(name: str, seed: bytes) -> Verifier:
+def verifier_of(name: str, seed: bytes, kind: bytes = ED25519) -> Verifier:
     """Return the public half of a 32-byte Ed25519 seed; raise CheckpointError `bad_key` otherwise."""
     if len(seed) != PUBLIC_KEY_BYTES or not _NAME.fullmatch(name):
         raise CheckpointError("bad_key")
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
-    return Verifier(name, public.public_bytes(Encoding.Raw, PublicFormat.Raw))
+    return Verifier(name, public.public_bytes(Encoding.Raw, PublicFormat.Raw), kind)
 
 
 def text_of(checkpoint: Checkpoint) -> str:
@@ -110,7 +116,7 @@ def open_note(note: str, verifier: Verifier) -> str:
     Signatures of other keys are ignored. One of this key that does not hold, or two of it, refuse the
     note.
     """
-    text, signatures = _split(note)
+    text, signatures = split_note(note)
     ours = [s for name, s in signatures if name == verifier.name and s[:4] == verifier.key_id]
     if not ours:
         raise CheckpointError("unknown_key")
@@ -138,8 +144,13 @@ def open_checkpoint(note: str, verifier: Verifier) -> Checkpoint:
     return Checkpoint(lines[0], size, root)
 
 
-def _split(note: str) -> tuple[str, list[tuple[str, bytes]]]:
-    """Return the signed text and the signatures as (name, key id and signature)."""
+def text_part(note: str) -> str:
+    """Return the text of a note, unverified, its final newline included."""
+    return note.rpartition("\n\n")[0] + "\n"
+
+
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """Return the signed text and the signatures as (name, key id and signature); raise CheckpointError `bad_note`."""
     head, separator, tail = note.rpartition("\n\n")
     plain = len(note) <= NOTE_CHARACTERS_MAX and not _CONTROL.search(note)
     if not plain or not separator or not tail.endswith("\n"):

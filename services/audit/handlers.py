@@ -8,13 +8,14 @@ from aiokafka import ConsumerRecord
 from prometheus_client import Counter, Gauge
 
 from services.audit import store
-from services.audit.leaf import UNDECODABLE_TYPE, Leaf, of_record, undecodable
+from services.audit.leaf import UNDECODABLE_TYPE, Leaf, of_access, of_record, undecodable
 from services.audit.tree import Frontier
 
 APPENDED = Counter("dongui_audit_appended", "Leaves handed to the database", ["type"])
 DUPLICATES = Counter("dongui_audit_duplicates", "Records that were in the log already")
 SIZE = Gauge("dongui_audit_size", "Leaves in the log, as the writer knows it")
 
+ACCESSES_MAX = 500
 Pair = tuple["ConsumerRecord[Any, Any]", Leaf]
 
 
@@ -26,7 +27,19 @@ class Writer:
 
     async def append(self, tx: asyncpg.Connection, batch: "Sequence[ConsumerRecord[Any, Any]]") -> None:
         """Append what is new of a batch. The same batch again appends nothing."""
-        leaves = await _fresh(tx, batch)
+        await self._append(tx, await _fresh(tx, batch))
+
+    async def append_accesses(self, tx: asyncpg.Connection, after: int) -> int | None:
+        """Append who looked at the log since this position of `access`; return the last one, None when nobody did."""
+        rows = await tx.fetch(store.SQL["list_accesses"], after, ACCESSES_MAX)
+        if not rows:
+            return None
+        leaves = [of_access(dict(row)) for row in rows]
+        seen = await store.known(tx, [leaf.event_id for leaf in leaves])
+        await self._append(tx, [leaf for leaf in leaves if leaf.event_id not in seen])
+        return int(rows[-1]["position"])
+
+    async def _append(self, tx: asyncpg.Connection, leaves: Sequence[Leaf]) -> None:
         if not leaves:
             return
         frontier = await self._current(tx)

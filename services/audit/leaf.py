@@ -7,6 +7,7 @@ value but without the value: it may hold anything.
 
 import hashlib
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -19,9 +20,11 @@ from schemas import codec
 from schemas.codec import CodecError
 from schemas.envelope import Envelope, from_headers
 from schemas.events import Fact
-from schemas.receipts import ANSWERED, DisclosureRecord, Receipt, RegisterEntry
+from schemas.receipts import ANSWERED, DISCLOSURE_TYPE, DisclosureRecord, Receipt, RegisterEntry
+from services.audit.clauses import ACCESS, clauses_of
 
 UNDECODABLE_TYPE = "kr.dongui.audit.undecodable.v1"
+ACCESS_TYPE = "kr.dongui.audit.access.v1"
 NAMESPACE = uuid.UUID("6f1d5f0e-6d0b-5c7e-9b0a-0d0e5a1c2f30")
 """Of ids made here: uuid5 of the record's place in Kafka."""
 
@@ -33,7 +36,8 @@ class Leaf:
     """One entry to be: the exact body, and the columns by which it is found again.
 
     `content_hash` covers what the sender said, not where it stood in Kafka: a re-sent event has the same.
-    `owed` lists who must answer a fact; `answers` is whether this receipt ends a wait.
+    `owed` lists who must answer a fact; `answers` is whether this receipt ends a wait. `kind` is a register entry's,
+    or what somebody did who looked at the log.
     """
 
     event_id: str
@@ -49,6 +53,8 @@ class Leaf:
     stage: str | None = None
     owed: tuple[tuple[str, Kind], ...] = field(default=())
     answers: bool = False
+    kind: str | None = None
+    clauses: tuple[str, ...] = ()
 
 
 def of_record(record: "ConsumerRecord[Any, Any]") -> Leaf | None:
@@ -100,7 +106,7 @@ def _of_shape(record: "ConsumerRecord[Any, Any]", envelope: Envelope, shape: obj
     if isinstance(shape, DisclosureRecord):
         return _leaf(record, envelope, shape, {"recipient": shape.recipient, "actor": "service"})
     if isinstance(shape, RegisterEntry):
-        return _leaf(record, envelope, shape, {"actor": shape.actor})
+        return _leaf(record, envelope, shape, {"actor": shape.actor, "kind": shape.kind})
     return undecodable(record, "unexpected_type")
 
 
@@ -145,6 +151,7 @@ def _leaf(
         content_hash=hashlib.sha256(said).digest(),
         at=shape.at.astimezone(UTC),
         member_ref=shape.member_ref,
+        clauses=clauses_of(shape),
         **columns,
     )
 
@@ -178,3 +185,42 @@ def _appended_at(record: "ConsumerRecord[Any, Any]") -> datetime:
 
 def _time(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def of_access(row: Mapping[str, Any]) -> Leaf:
+    """Return the leaf of one row of `access`: who looked at the log, when, from where, at whom, what for."""
+    named = {"actor": "reader", "roles": "roles", "address": "address", "action": "action", "reason": "reason"}
+    data = {name: row[column] for name, column in named.items()}
+    data |= {"at": _time(row["at"]), "member_ref": row["member_ref"], "told": row["told"]}
+    event_id = str(row["access_id"])
+    said: dict[str, Any] = {
+        "data": data,
+        "envelope": {"id": event_id, "type": ACCESS_TYPE, "source": "/dongui/audit", "time": _time(row["at"])},
+    }
+    return Leaf(
+        event_id=event_id,
+        type=ACCESS_TYPE,
+        body=rfc8785.dumps(said | {"source": {"table": "access", "position": row["position"]}}),
+        content_hash=hashlib.sha256(rfc8785.dumps(said)).digest(),
+        at=row["at"],
+        member_ref=row["member_ref"],
+        actor=row["reader"],
+        kind=row["action"],
+        clauses=ACCESS,
+    )
+
+
+def searched(body: bytes) -> dict[str, Any]:
+    """Return the columns by which a body must be found, from the body alone: what a verifier compares with the row.
+
+    Raises ValueError, KeyError when it is no body of ours.
+    """
+    told = orjson.loads(body)
+    data, attributes = told["data"], told["envelope"]
+    kind = attributes["type"]
+    found: dict[str, Any] = {"type": kind, "at": datetime.fromisoformat(data.get("at", attributes["time"]))}
+    if kind != UNDECODABLE_TYPE:
+        found |= {"event_id": attributes["id"], "member_ref": data.get("member_ref")}
+        found |= {name: data.get(name) for name in ("change_id", "seq", "recipient", "stage")}
+        found["actor"] = data.get("actor") or ("service" if kind == DISCLOSURE_TYPE else data.get("recipient"))
+    return found

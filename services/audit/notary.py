@@ -13,11 +13,10 @@ import structlog
 from prometheus_client import Gauge
 
 from services.audit import checkpoint, store, tree
-from services.audit.checkpoint import Checkpoint, CheckpointError
+from services.audit.checkpoint import ORIGIN, Checkpoint, CheckpointError
 from services.audit.store import MissingNodeError, StoredCheckpoint
 from services.runtime.clock import Clock
 
-ORIGIN = "dongui.kr/audit"
 FOLDER = "checkpoints"
 LATEST = "latest.txt"
 VKEY_FILE = "audit.vkey"

@@ -19,16 +19,8 @@ from services.runtime.queries import Queries
 SQL = Queries("services.audit")
 Database = asyncpg.Pool | asyncpg.Connection | PoolConnectionProxy
 """What a statement runs on: a transaction's connection, or the pool when one statement is enough."""
-
-# Only the conditions asked for are in the statement, so that each has a plan of its own.
-_CONDITIONS = {
-    "member_ref": "member_ref = {}::uuid",
-    "type": "type = {}::text",
-    "actor": "actor = {}::text",
-    "change_id": "change_id = {}::uuid",
-    "start": "at >= {}::timestamptz",
-    "end": "at < {}::timestamptz",
-}
+SLICE = 1024
+"""Entries of which the first and last instant are kept together (table `slice`)."""
 
 
 class MissingNodeError(Exception):
@@ -43,18 +35,6 @@ class StoredCheckpoint:
     root: bytes
     note: str
     at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which entries; every field that is None matches all. `start` is inclusive, `end` exclusive."""
-
-    member_ref: str | None = None
-    type: str | None = None
-    actor: str | None = None
-    change_id: str | None = None
-    start: datetime | None = None
-    end: datetime | None = None
 
 
 async def size(tx: Database) -> int:
@@ -117,9 +97,25 @@ async def append(tx: Database, grown: Frontier, leaves: Sequence[Leaf]) -> None:
         [leaf.recipient for leaf in leaves],
         [leaf.stage for leaf in leaves],
         [leaf.at for leaf in leaves],
+        await _facets(tx, leaves),
     )
+    if first // SLICE != grown.size // SLICE:
+        await tx.execute(SQL["insert_slices"], first // SLICE * SLICE, grown.size // SLICE * SLICE)
     await tx.execute(SQL["insert_nodes"], [n[0] for n in made], [n[1] for n in made], [n[2] for n in made])
     await _append_duties(tx, {first + n: leaf for n, leaf in enumerate(leaves)})
+
+
+async def _facets(tx: Database, leaves: Sequence[Leaf]) -> list[int]:
+    """Return the facet of each leaf, making those that are new."""
+    of = [(x.type, x.kind, x.actor, x.recipient, x.stage, " ".join(x.clauses)) for x in leaves]
+    wanted = list(dict.fromkeys(of))
+    columns = [list(column) for column in zip(*wanted, strict=True)]
+    rows = await tx.fetch(SQL["read_facets"], *columns)
+    if len(rows) < len(wanted):
+        await tx.execute(SQL["insert_facets"], *columns)
+        rows = await tx.fetch(SQL["read_facets"], *columns)
+    facets = dict(zip(wanted, (row["facet"] for row in rows), strict=True))
+    return [facets[key] for key in of]
 
 
 async def _append_duties(tx: Database, leaves: Mapping[int, Leaf]) -> None:
@@ -141,6 +137,18 @@ async def read_checkpoint(tx: Database, leaves: int) -> StoredCheckpoint | None:
     return _checkpoint(await tx.fetchrow(SQL["read_checkpoint"], leaves))
 
 
+async def cosigned_note(tx: Database, found: StoredCheckpoint) -> str:
+    """Return a checkpoint's note with the lines that witnesses have signed to it."""
+    return found.note + str(await tx.fetchval(SQL["cosignatures"], found.size))
+
+
+async def checkpoint_over(tx: Database, index: int) -> StoredCheckpoint | None:
+    """Return the checkpoint to prove a leaf by: the newest cosigned one that covers it, else the newest."""
+    size = await tx.fetchval(SQL["cosigned_size"], index)
+    found = await read_checkpoint(tx, size) if size is not None else await latest_checkpoint(tx)
+    return found if found is not None and found.size > index else None
+
+
 def _checkpoint(row: asyncpg.Record | None) -> StoredCheckpoint | None:
     if row is None:
         return None
@@ -150,15 +158,3 @@ def _checkpoint(row: asyncpg.Record | None) -> StoredCheckpoint | None:
 async def insert_checkpoint(tx: Database, made: StoredCheckpoint) -> None:
     """Store a checkpoint; one of the same size stays as it is."""
     await tx.execute(SQL["insert_checkpoint"], made.size, made.root, made.note, made.at)
-
-
-async def entries(tx: Database, wanted: Filter, after: int, limit: int) -> list[asyncpg.Record]:
-    """Return up to `limit` entries with an index above `after`, in order of index."""
-    values: list[object] = [after, limit]
-    conditions = ["index > $1"]
-    for name, condition in _CONDITIONS.items():
-        value = getattr(wanted, name)
-        if value is not None:
-            values.append(value)
-            conditions.append(condition.format(f"${len(values)}"))
-    return await tx.fetch(SQL["list_entries"].format(" AND ".join(conditions)), *values)

@@ -3,7 +3,7 @@
 import base64
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +12,10 @@ from typing import Annotated, Any, NoReturn
 import httpx
 import typer
 
+from services.audit import certificates, kept
 from services.audit import verify as verifier
-from services.audit.checkpoint import CheckpointError, Verifier
+from services.audit.certificates import BadKeysError, Keys
+from services.audit.checkpoint import COSIGNER, ED25519, CheckpointError, Verifier, open_checkpoint
 from services.audit.verify import Report
 from services.commands.context import load_settings
 from services.runtime.settings import Settings
@@ -22,28 +24,42 @@ TIMEOUT_S = 30.0
 PAGE_MAX = 1000
 EXIT_FAILED = 1
 EXIT_NOT_VERIFIED = 3
+CERTIFICATE_KEYS = "certificate.jwks"
 
 app = typer.Typer(name="audit", help="The append-only log: query, proofs, verification.", no_args_is_help=True)
 Format = Annotated[str, typer.Option("--format", help="json or text")]
+Member = Annotated[str | None, typer.Option("--member", help="Member reference")]
+Type = Annotated[str | None, typer.Option("--type", help="Event type")]
+Actor = Annotated[str | None, typer.Option("--actor")]
+Affiliate = Annotated[str | None, typer.Option("--affiliate", help="Whose receipts and disclosures")]
+Clause = Annotated[str | None, typer.Option("--clause", help="Of the policy: 5 finds 5.1 too")]
+Change = Annotated[str | None, typer.Option("--change", help="Change id")]
+Start = Annotated[str | None, typer.Option("--from", help="ISO 8601 with offset")]
+End = Annotated[str | None, typer.Option("--to", help="ISO 8601 with offset")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why: a code or a file number, recorded in the log")]
 Key = Annotated[Path | None, typer.Option("--vkey", help="The log's verifier key file")]
 
 
 @app.command()
-def query(
-    member: Annotated[str | None, typer.Option("--member", help="Member reference")] = None,
-    type_: Annotated[str | None, typer.Option("--type", help="Event type")] = None,
-    actor: Annotated[str | None, typer.Option("--actor")] = None,
-    change: Annotated[str | None, typer.Option("--change", help="Change id")] = None,
-    start: Annotated[str | None, typer.Option("--from", help="ISO 8601 with offset")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="ISO 8601 with offset")] = None,
+def query(  # noqa: PLR0913, PLR0917 - one option each
+    member: Member = None,
+    type_: Type = None,
+    actor: Actor = None,
+    affiliate: Affiliate = None,
+    clause: Clause = None,
+    change: Change = None,
+    start: Start = None,
+    end: End = None,
+    newest: Annotated[bool, typer.Option("--newest", help="The newest first")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1)] = 100,
+    reason: Reason = None,
     output: Format = "text",
 ) -> None:
     """List entries in the order they were appended."""
-    names = {"member_ref": member, "type": type_, "actor": actor, "change_id": change}
-    asked = {k: v for k, v in (names | {"from": start, "to": end}).items() if v is not None}
-    with _client() as client:
-        for entry in _entries(client, asked, limit):
+    names = {"member_ref": member, "type": type_, "actor": actor, "affiliate": affiliate, "clause": clause}
+    names |= {"change_id": change, "from": start, "to": end, "order": "newest" if newest else "oldest"}
+    with _client(reason) as client:
+        for entry in _entries(client, {k: v for k, v in names.items() if v is not None}, limit):
             typer.echo(json.dumps(entry, ensure_ascii=False) if output == "json" else _row(entry))
 
 
@@ -80,22 +96,34 @@ def prove(
 
 @app.command()
 def verify(
-    file: Annotated[Path | None, typer.Argument(help="A proof or an export; absent: export now")] = None,
+    file: Annotated[Path | None, typer.Argument(help="A proof, an export or a certificate; absent: export now")] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option("--checkpoint", help="A checkpoint kept elsewhere, or a folder of them"),
     ] = None,
     vkey: Key = None,
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="The certificates' public keys (JWKS, GET /v1/erasures/keys)")
+    ] = None,
+    witness: Annotated[
+        list[Path] | None, typer.Option("--witness", help="A witness's key file: its cosignature must be there")
+    ] = None,
     output: Format = "text",
 ) -> None:
-    """Recompute every hash of a file, offline. Exit 3 when it does not hold."""
+    """Recompute every hash of a file, offline; of a certificate its signature too. Exit 3 when it does not hold."""
     settings = load_settings()
     # Read before the export, which must then be at least as long.
     outside = _outside(settings, checkpoint, use_default=file is None)
+    leaves = _leaves(settings, checkpoint)
     key = _key(vkey or settings.data_dir / "audit.vkey")
-    with _file_or_export(file) as path:
+    witnesses = [_key(path, COSIGNER) for path in witness or ()]
+    with _file_or_export(file, _largest(outside, key)) as path:
         try:
-            report = verifier.verify_file(path, key, outside)
+            if certificates.is_certificate(path):
+                signed_by = _certificate_keys(keys or settings.data_dir / CERTIFICATE_KEYS)
+                report = certificates.verify_certificate(path.read_bytes(), key, signed_by, outside)
+            else:
+                report = verifier.verify_file(path, key, outside, witnesses=witnesses, leaves=leaves)
         except OSError as error:
             _fail(f"cannot read {path}: {error.strerror}")
     _tell(report, output)
@@ -109,16 +137,32 @@ def _outside(settings: Settings, given: Path | None, *, use_default: bool) -> li
         path = settings.data_dir / "checkpoints"
     if path is None:
         return []
-    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
     try:
-        return [one.read_text(encoding="utf-8") for one in files]
+        return kept.notes(path) if path.is_dir() else [path.read_text(encoding="utf-8")]
     except (OSError, UnicodeDecodeError):
         _fail(f"cannot read the checkpoint {path}")
 
 
-def _key(path: Path) -> Verifier:
+def _certificate_keys(path: Path) -> Keys:
     try:
-        return Verifier.parse(path.read_text(encoding="utf-8"))
+        return Keys.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        _fail(f"cannot read the certificates' keys {path}; save GET /v1/erasures/keys and name it with --keys")
+    except BadKeysError:
+        _fail(f"{path} is not a set of public keys (JWKS)")
+
+
+def _leaves(settings: Settings, given: Path | None) -> list[bytes]:
+    """Leaf hashes kept outside, wherever they are: a signed checkpoint must vouch for them before they count."""
+    own = settings.data_dir / "checkpoints"
+    folders = [own] if given is None else [given if given.is_dir() else given.parent, own]
+    found = (list(kept.leaves(folder)) for folder in folders)
+    return next((leaves for leaves in found if leaves), [])
+
+
+def _key(path: Path, kind: bytes = ED25519) -> Verifier:
+    try:
+        return Verifier.parse(path.read_text(encoding="utf-8"), kind)
     except (OSError, UnicodeDecodeError):
         _fail(f"cannot read the verifier key {path}; name it with --vkey")
     except CheckpointError:
@@ -126,14 +170,27 @@ def _key(path: Path) -> Verifier:
 
 
 @contextmanager
-def _file_or_export(file: Path | None) -> Iterator[Path]:
+def _file_or_export(file: Path | None, until: int) -> Iterator[Path]:
     if file is not None:
         yield file
         return
     with tempfile.TemporaryDirectory() as folder, _client() as client:
         path = Path(folder) / "export.ndjson"
-        _download(client, path)
+        _download(client, path, {"until": str(until)})
         yield path
+
+
+def _holds(note: str, key: Verifier) -> bool:
+    try:
+        return bool(open_checkpoint(note, key).size)
+    except CheckpointError:
+        return False
+
+
+def _largest(notes: Sequence[str], key: Verifier) -> int:
+    """Return the size of the largest checkpoint kept elsewhere: the export must reach it, or show that it cannot."""
+    heads = [open_checkpoint(note, key) for note in notes if _holds(note, key)]
+    return max((head.size for head in heads), default=0)
 
 
 def _tell(report: Report, output: str) -> None:
@@ -142,8 +199,10 @@ def _tell(report: Report, output: str) -> None:
         typer.echo(json.dumps(found))
         return
     if report.ok:
-        what = f"{report.entries} entries" if report.kind == "export" else "the entry"
-        typer.echo(f"verified: {what}, tree size {report.size}")
+        named = {"proof": "the entry", "certificate": f"the certificate, {report.entries} entries"}
+        what = named.get(report.kind, f"{report.entries} entries")
+        by = f", cosigned by {', '.join(report.cosigned_by)}" if report.cosigned_by else ""
+        typer.echo(f"verified: {what}, tree size {report.size}{by}")
         return
     typer.echo(f"NOT VERIFIED, first bad index: {report.first_bad_index}")
     for finding in report.findings:
@@ -161,21 +220,46 @@ def checkpoint(output: Format = "text") -> None:
 
 
 @app.command()
-def export(
+def export(  # noqa: PLR0913, PLR0917 - one option each
     output: Annotated[Path, typer.Option("--output", help="File to write")] = Path("audit-export.ndjson"),
+    form: Annotated[str, typer.Option("--format", help="ndjson, or csv for Excel")] = "ndjson",
+    member: Member = None,
+    type_: Type = None,
+    actor: Actor = None,
+    affiliate: Affiliate = None,
+    clause: Clause = None,
+    change: Change = None,
+    start: Start = None,
+    end: End = None,
+    reason: Reason = None,
 ) -> None:
-    """Write the whole log up to the latest checkpoint as NDJSON, for `audit verify FILE`."""
-    with _client() as client:
-        _download(client, output)
+    """Write the log up to the latest checkpoint, or a selection with its proofs, for `audit verify FILE`."""
+    names = {"member_ref": member, "type": type_, "actor": actor, "affiliate": affiliate, "clause": clause}
+    names |= {"change_id": change, "from": start, "to": end, "format": form}
+    with _client(reason) as client:
+        _download(client, output, {k: v for k, v in names.items() if v is not None})
     typer.echo(f"written: {output}", err=True)
 
 
-def _download(client: httpx.Client, path: Path) -> None:
+@app.command()
+def certificate(
+    index: Annotated[int, typer.Argument(min=0)],
+    output: Annotated[Path, typer.Option("--output", help="File to write (.html)")],
+    reason: Reason = None,
+) -> None:
+    """Write a Korean certificate of an entry: a page to print, with the proof inside."""
+    with _client(reason) as client:
+        _download(client, output, {"format": "html"}, f"/v1/audit/entries/{index}/proof")
+    typer.echo(f"written: {output}", err=True)
+
+
+def _download(client: httpx.Client, path: Path, params: dict[str, str], url: str = "/v1/audit/export") -> None:
     partial = path.with_name(path.name + ".part")
     try:
-        with client.stream("GET", "/v1/audit/export") as answer, partial.open("wb") as file:
+        with client.stream("GET", url, params=params) as answer, partial.open("wb") as file:
             if answer.status_code != 200:
                 answer.read()
+                partial.unlink()
                 _refused(answer)
             for chunk in answer.iter_bytes():
                 file.write(chunk)
@@ -185,12 +269,13 @@ def _download(client: httpx.Client, path: Path) -> None:
 
 
 @contextmanager
-def _client() -> Iterator[httpx.Client]:
+def _client(reason: str | None = None) -> Iterator[httpx.Client]:
     settings = load_settings().require("service_token")
     url = settings.audit_url or f"http://{settings.audit_host}:{settings.audit_port}"
     headers = {
         "Authorization": f"Bearer {settings.secret('service_token')}",
         "Accept-Language": "en",
+        "X-Reason": reason or "cli",
     }
     with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S) as client:
         yield client

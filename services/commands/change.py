@@ -1,18 +1,25 @@
-"""`dongui change`: where one change is now."""
+"""`dongui change`: where one change is now, and the certificate that everyone has answered it."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
-from services.commands.context import Format, consent_api, load_settings, print_json, print_table, wants_json
+from services.commands.context import (
+    USAGE,
+    Format,
+    consent_api,
+    fail,
+    load_settings,
+    print_json,
+    print_table,
+    tell,
+    wants_json,
+)
 from services.commands.member import COLUMNS, rows_of
 
 app = typer.Typer(no_args_is_help=True)
-
-
-@app.callback()
-def group() -> None:
-    """Keep `show` a verb of its own while it is the only one."""
+MEDIA: Final = {".json": "application/json", ".html": "text/html"}
 
 
 @app.command()
@@ -26,3 +33,24 @@ def show(change_id: Annotated[str, typer.Argument(metavar="ID")], output: Format
         return
     print_table(COLUMNS, rows_of(change))
     typer.echo("complete" if change["complete"] else "not complete")
+
+
+@app.command()
+def certificate(
+    change_id: Annotated[str, typer.Argument(metavar="ID")],
+    output: Annotated[Path, typer.Option("--output", help="File to write: .json (verifies offline) or .html (Korean)")],
+) -> None:
+    """Write the certificate of a change that everyone has answered; exit 1 naming who has not.
+
+    `dongui audit verify FILE.json` checks it offline.
+    """
+    media = MEDIA.get(output.suffix.lower())
+    if media is None:
+        fail("--output ends in .json or .html", USAGE)
+    with consent_api(load_settings()) as api:
+        content = api.content(f"/v1/changes/{change_id}/certificate", media)
+    try:
+        output.write_bytes(content)
+    except OSError as error:
+        fail(f"cannot write {output}: {error.strerror}")
+    tell(f"written: {output}")

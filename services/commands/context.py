@@ -73,13 +73,20 @@ class Api:
 
     def get(self, path: str, **params: str) -> Any:
         """Return the JSON of a 200; end the command with status 1 otherwise."""
+        return self._get(path, params, {}).json()
+
+    def content(self, path: str, media: str) -> bytes:
+        """Return the bytes of a 200 as a media type; end the command with status 1 otherwise."""
+        return self._get(path, {}, {"Accept": media}).content
+
+    def _get(self, path: str, params: dict[str, str], headers: dict[str, str]) -> httpx.Response:
         try:
-            answer = self._client.get(path, params=params)
+            answer = self._client.get(path, params=params, headers=headers)
         except httpx.HTTPError as error:
             fail(f"the {self._name} service does not answer ({type(error).__name__}); is it running?")
         if answer.status_code != 200:
             fail(_refusal(answer, self._name))
-        return answer.json()
+        return answer
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import typer
 from services.commands import purge, scan_member, scan_places
 from services.commands.context import (
     DRIFT,
+    PARTIAL,
     USAGE,
     Format,
     fail,
@@ -20,12 +21,16 @@ from services.commands.context import (
     tell,
     wants_json,
 )
+from services.commands.erasure_certificate import certificate, verify
+from services.commands.purge import WAIT_S, Purged
 from services.commands.scan_forms import Finder, TooShortError
 from services.commands.scan_member import Left
 from services.commands.scan_places import Report
 from services.runtime.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(certificate)
+app.command()(verify)
 
 
 @app.command()
@@ -58,14 +63,25 @@ def scan(
 
 
 @app.command("purge")
-def purge_residue() -> None:
+def purge_residue(
+    wait_s: Annotated[float, typer.Option("--wait", help="Seconds to wait for older transactions", min=0)] = WAIT_S,
+) -> None:
     """Rewrite the tables and let PostgreSQL drop its old WAL; `scan --strict` says what is left (docs/keys.md).
 
     Locks each table for as long as its rewriting takes. Needs the superuser (DONGUI_ADMIN_DSN, or a dev system).
+    Exit 4 when something keeps WAL from before; 1, with that database as it was, when a transaction stays open.
     """
     settings = load_settings().require("owner_dsns")
-    done = _run(purge.purge(settings))
-    tell(f"{done} tables rewritten, WAL switched and dropped up to the present")
+    try:
+        done: Purged = _run(purge.purge(settings, wait_s))
+    except purge.HeldError as held:
+        fail(f"still open after {wait_s:.0f} s, so deleted rows could not go: {held}. End it and purge again")
+    tell(f"{done.tables} tables rewritten")
+    for why in done.wal_kept:
+        tell(f"not gone: {why}")
+    if done.wal_kept:
+        raise typer.Exit(PARTIAL)
+    tell("WAL dropped up to the present")
 
 
 def _values(settings: Settings, ref: UUID | None, canaries: Path | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from services.policy.calendar import last_day
 from services.policy.cases import Given, Outcome, When, answer
 from services.policy.check import faults
+from services.policy.figures import per_clause, totals
 from services.policy.model import PolicyError, Rules, load
 from services.policy.shapes import Rule
 from services.runtime.clock import KST
@@ -97,18 +99,26 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter per option
 @app.command()
 def check(
     golden: Annotated[Path | None, typer.Option("--golden", help="Folder of the decision tables")] = None,
+    figures: Annotated[bool, typer.Option("--figures", help="Print rules, cases and clocks per clause")] = False,
     output: Format = "text",
 ) -> None:
-    """Check the rule data and run every decision table. Exit 3 when something does not hold."""
+    """Check the rule data and run every decision table. Exit 3 when something does not hold.
+
+    `--figures` also counts the tables of GET /v1/decisions (`decisions/`), which the tests run.
+    """
     folder = golden or Path(__file__).parents[2] / "tests" / "golden"
     if not folder.is_dir():
         _usage("the decision tables are not here; name their folder with --golden")
     tables = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))}
     found = _found(tables)
+    told: dict[str, Any] = {"ok": not found, "tables": len(tables), "faults": found}
+    counted = _figures(folder, tables) if figures else None
     if output == "json":
-        typer.echo(json.dumps({"ok": not found, "tables": len(tables), "faults": found}, ensure_ascii=False))
+        typer.echo(json.dumps(told | (counted or {}), ensure_ascii=False))
     else:
         typer.echo("\n".join(found) if found else f"policy holds: {len(tables)} rules, each with its decision table")
+        if counted is not None:
+            typer.echo(_figures_text(counted))
     if found:
         raise typer.Exit(EXIT_DRIFT)
 
@@ -129,6 +139,23 @@ def due(
     except (ValueError, OverflowError):
         _usage("--from is not ISO 8601, or the period ends beyond the holiday calendar")
     typer.echo(json.dumps({"last_day": found.isoformat()}) if output == "json" else found.isoformat())
+
+
+def _figures(folder: Path, tables: dict[str, str]) -> dict[str, Any]:
+    decisions = {p.stem: p.read_text(encoding="utf-8") for p in sorted((folder / "decisions").glob("*.toml"))}
+    rules = _load()
+    lines = [asdict(figure) for figure in per_clause(rules, tables, decisions)]
+    return {"clauses": lines, "totals": totals(rules, tables, decisions)}
+
+
+def _figures_text(counted: dict[str, Any]) -> str:
+    head = ("clause", "rules", "cases", "decisions", "clocks")
+    rows = [
+        (c["clause"], len(c["rules"]), c["cases"], c["decision_cases"], len(c["duties"])) for c in counted["clauses"]
+    ]
+    total = counted["totals"]
+    rows.append(("all", total["rules"], total["cases"], total["decision_cases"], total["duties"]))
+    return "\n".join("".join(f"{cell!s:<11}" for cell in row).rstrip() for row in (head, *rows))
 
 
 def _instant(text: str) -> datetime:

@@ -3,9 +3,8 @@
 Both places are asked: records of members who are here, and those that have moved to the retention database.
 """
 
-from collections import Counter
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -22,10 +21,8 @@ from services.commands.context import (
     tell,
     wants_json,
 )
-from services.policy.retention import all_classes, why
-from services.runtime.clock import KST
+from services.policy.outlook import DAYS_MAX, outlook
 
-DAYS_MAX = 366 * 10
 PATHS = {"consent": "/v1/records/schedule", "retention": "/v1/retention/schedule"}
 
 
@@ -69,30 +66,3 @@ def _pages(api: Api, place: str, last: date) -> Iterable[dict[str, Any]]:
         page = api.get(PATHS[place], until=last.isoformat(), cursor=cursor)
         yield from ({"place": place, "held": False, **row} for row in page["records"])
         cursor = page["next"]
-
-
-def outlook(rows: Iterable[dict[str, Any]], first: date, last: date) -> dict[str, Any]:
-    """Return records in order of their day, counts by class, and a daily series by class for a plot.
-
-    What is over before `first` goes on it; what a hold keeps is listed and not counted.
-    """
-    records = sorted((_planned(row, first) for row in rows), key=lambda r: (r["destroyed_on"], r["record_id"]))
-    counted = [r for r in records if not r["held"]]
-    days = sorted({r["destroyed_on"] for r in counted})
-    per_day = Counter((r["class"], r["destroyed_on"]) for r in counted)
-    classes = [c for c in all_classes() if any(r["class"] == c for r in counted)]
-    return {
-        "as_of": first.isoformat(),
-        "until": last.isoformat(),
-        "records": records,
-        "counts": {c: sum(r["class"] == c for r in counted) for c in classes},
-        "series": {"days": days, "by_class": {c: [per_day[c, day] for day in days] for c in classes}},
-    }
-
-
-def _planned(row: dict[str, Any], first: date) -> dict[str, Any]:
-    destroy_on = date.fromisoformat(row["destroy_on"])
-    occurred_at = datetime.fromisoformat(row["occurred_at"]).astimezone(KST)
-    reason = why(row["class"], row["rule"], occurred_at, destroy_on)
-    told = {"destroyed_on": max(destroy_on, first).isoformat(), "occurred_at": occurred_at.isoformat()}
-    return {**row, **told, "statute": reason.statute, "why": reason.ko, "considered": reason.considered}

@@ -31,6 +31,8 @@ _TABLES: Final = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' ORDER BY 1, 2
 """
+_STATISTICS: Final = "SELECT * FROM pg_stats WHERE schemaname <> 'information_schema' AND schemaname !~ '^pg_'"
+"""What ANALYZE has sampled: compressed in the table's file, so that no search of the bytes would find it."""
 
 
 @dataclass
@@ -85,6 +87,7 @@ async def _tables(dsn: SecretStr, finder: Finder) -> AsyncIterator[tuple[str, in
             query = f"SELECT * FROM {quoted(schema)}.{quoted(table)}"  # noqa: S608 - names of the catalogue, quoted
             found = [await _copied(connection, query, finder.stream(), form) for form in ("text", "binary")]
             yield table, max(found)
+        yield "planner's statistics", await _copied(connection, _STATISTICS, finder.stream(), "text")
     finally:
         await connection.close()
 

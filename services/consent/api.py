@@ -7,6 +7,7 @@ from fastapi.security import HTTPBearer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.consent import api_changes, api_duties, api_import, api_keys, api_members, api_records
+from services.consent.corrections import api as corrections
 from services.consent.decisions import api as decisions
 from services.consent.dormancy import api as dormancy
 from services.consent.erasure import api as erasure
@@ -14,6 +15,7 @@ from services.consent.erasure.issue import Issuer
 from services.consent.guardians import api as guardians
 from services.consent.handlers import Consent
 from services.consent.messages import api as messages
+from services.consent.messages import opt_out_api
 from services.consent.registers import api as registers
 from services.consent.rights import api as rights
 from services.keyring.keyring import KeyDestroyedError
@@ -34,9 +36,11 @@ ROUTERS: Final = (
     api_keys.router,
     api_duties.router,
     api_records.router,
+    corrections.router,
     decisions.router,
     guardians.router,
     messages.router,
+    opt_out_api.router,
     rights.router,
     dormancy.router,
     registers.router,

@@ -1,13 +1,13 @@
-"""Routes of what follows a change: its progress, the disclosure ledger, correction notices, lag."""
+"""Routes of what follows a change: its progress, the disclosure ledger, lag."""
 
 import uuid
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
-from services.consent import changes, disclosures, notices
+from services.consent import changes, disclosures
 from services.consent.access import READERS, Ask, Write, send
-from services.consent.bodies import AcknowledgementBody, DisclosureBody
+from services.consent.bodies import DisclosureBody
 from services.runtime.problem import Problem
 
 router = APIRouter(tags=["changes"])
@@ -56,35 +56,6 @@ async def disclose(
     canonical = ask.member(ref)
     key = ask.key(body.model_dump(mode="json"), required=True)
     return send(response, await disclosures.disclose(ask.consent, canonical, body, key))
-
-
-@router.get("/v1/notices")
-async def list_notices(
-    ask: Ask, recipient: str | None = None, after: Annotated[int, Query(ge=0)] = 0
-) -> dict[str, Any]:
-    """Pull the correction notices of a third party behind a cursor: missed ones included."""
-    principal = ask.require("third_party", "service", *READERS)
-    mine = principal.sub if principal.has("third_party") else recipient
-    if mine is None and principal.has(*READERS):
-        return await notices.listed_all(ask.consent, after)
-    if mine is None or (recipient is not None and recipient != mine):
-        raise Problem(
-            422 if mine is None else 403,
-            "recipient_required" if mine is None else "forbidden",
-            "recipient를 확인해 주세요.",
-            "Name the recipient; a third party may name itself only.",
-        )
-    return await notices.listed(ask.consent, mine, after)
-
-
-@router.post("/v1/notices/{notice_id}/acknowledgement")
-async def acknowledge(ask: Ask, notice_id: str, body: AcknowledgementBody) -> dict[str, str]:
-    """Take a third party's answer to a notice; needs no Idempotency-Key, repeating it changes nothing."""
-    principal = ask.require("third_party", "service")
-    mine = principal.sub if principal.has("third_party") else None
-    missing = Problem(404, "notice_not_found", "통지를 찾을 수 없습니다.", "There is no such notice.")
-    await notices.acknowledge(ask.consent, _uuid(notice_id, missing), mine, body)
-    return {"outcome": body.outcome}
 
 
 def _uuid(text: str, otherwise: Problem) -> str:

@@ -11,6 +11,7 @@ from schemas.codec import RETENTION_PARTY
 from services.consent.access import Ask, Asked
 from services.consent.bodies import KeysBody
 from services.consent.refusals import forbidden
+from services.consent.retained import EPOCH
 from services.consent.sealing import VAULT
 from services.keyring import derive
 from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
@@ -42,11 +43,11 @@ async def read_keys(ask: Ask, body: KeysBody, response: Response) -> dict[str, A
 async def _lookup(ask: Asked, kids: list[str]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     parsed = {kid: _parsed(kid) for kid in dict.fromkeys(kids)}
     _authorise(ask, {p[0] for p in parsed.values() if p})
-    refs = list({p[1] for p in parsed.values() if p})
-    data_keys = await ask.consent.keyring.data_keys(refs)
+    refs = {kid: _ref_of(*p) for kid, p in parsed.items() if p}
+    data_keys = await ask.consent.keyring.data_keys(list(set(refs.values())))
     found, missing = [], []
-    for kid, parts in parsed.items():
-        key = data_keys.get(parts[1]) if parts else None
+    for kid in parsed:
+        key = data_keys[refs[kid]] if kid in refs else None
         if isinstance(key, bytes):
             found.append(derive.jwk(derive.content_key(key, kid), kid))
         else:
@@ -59,6 +60,12 @@ def _parsed(kid: str) -> tuple[str, str, int] | None:
         return derive.parse_kid(kid)
     except ValueError:
         return None
+
+
+def _ref_of(recipient: str, member_ref: str, epoch: int) -> str:
+    """Return whose data key it is: statutory records travel under a key of their own."""
+    apart = recipient == RETENTION_PARTY and epoch >= EPOCH
+    return derive.handover_ref(member_ref) if apart else member_ref
 
 
 def _authorise(ask: Asked, recipients: set[str]) -> None:

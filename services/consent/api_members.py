@@ -9,7 +9,7 @@ from services.consent.access import OFFICERS, Ask, Asked, Write, send
 from services.consent.bodies import ConsentBody, CorrectionBody, SignUpBody
 from services.consent.reveals import Look, RevealBody, SearchBody
 from services.policy.model import Rules
-from services.policy.scope import part_of
+from services.policy.scope import part_of, provider_of
 
 router = APIRouter(tags=["members"])
 IfMatch = Annotated[str | None, Header(alias="If-Match", description="Required: the member's ETag")]
@@ -77,6 +77,8 @@ def _grant(rules: Rules, consent: dict[str, Any]) -> dict[str, Any]:
     }
     if party:
         shown[party] = consent["party"]
+    if party == "recipient":
+        shown |= {"provider": provider_of(rules), "role": "recipient"}
     if consent["channel"]:
         shown["channel"] = consent["channel"]
     part = part_of(rules, consent["notice_version"], consent["purpose"])

@@ -14,8 +14,8 @@ from argon2 import PasswordHasher
 
 from schemas.topics import RECEIPTS, SUPPRESSIONS
 from services.consent import api, receipts, upkeep
-from services.consent.erasure import saga, suppressions
-from services.consent.erasure.issue import Issuer
+from services.consent.erasure import holds, saga, suppressions
+from services.consent.erasure.issue import KEYS_FILE, Issuer
 from services.consent.guardians import handlers as guardians
 from services.consent.handlers import Consent
 from services.consent.messages import loop as messages
@@ -28,7 +28,7 @@ from services.policy.model import load
 from services.runtime import kafka, postgres
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
-from services.runtime.consumer import PostgresOffsets, follow
+from services.runtime.consumer import Batch, PostgresOffsets, follow
 from services.runtime.postgres import DATABASE_ERRORS, Connection
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings
@@ -136,7 +136,9 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 def server_config(settings: Settings, consent: Consent) -> uvicorn.Config:
     """Return the HTTP server's configuration: the API, its readiness, no access log (URLs name members)."""
     ready = partial(_ready, consent.pool, consent.keyring)
-    app = api.create(consent, Authenticator.from_settings(settings), ready, Issuer.from_settings(settings))
+    issuer = Issuer.from_settings(settings)
+    issuer.publish(settings.data_dir / KEYS_FILE)
+    app = api.create(consent, Authenticator.from_settings(settings), ready, issuer)
     if settings.retention_url and settings.rights_reader_token:
         app.state.read_retained = retained.reader(settings.retention_url, settings.secret("rights_reader_token"))
     return uvicorn.Config(
@@ -158,10 +160,15 @@ async def follow_receipts(settings: Settings, consent: Consent, stop: asyncio.Ev
         topics=[RECEIPTS],
         pool=consent.pool,
         offsets=PostgresOffsets(),
-        handle=receipts.record,
+        handle=partial(_take_receipts, consent),
         stop=stop,
         application="consent-receipts",
     )
+
+
+async def _take_receipts(consent: Consent, tx: Connection, batch: Batch) -> None:
+    await receipts.record(tx, batch)
+    await holds.obey(consent, tx, batch)
 
 
 async def follow_suppressions(settings: Settings, consent: Consent, stop: asyncio.Event) -> None:

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from schemas.base import ItemName, RecipientId
+from schemas.receipts import CodedValue
 
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 ITEM_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -216,10 +217,11 @@ class DisclosureBody(Body):
 
 
 class AcknowledgementBody(Body):
-    """POST /v1/notices/{id}/acknowledgement."""
+    """POST /v1/notices/{id}/acknowledgement. `evidence` is staff's: which document shows the answer."""
 
     outcome: Literal["corrected", "not_held", "refused"]
     reason: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,62}$")] | None = None
+    evidence: CodedValue | None = None
 
 
 class KeysBody(Body):

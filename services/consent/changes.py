@@ -19,6 +19,13 @@ async def shown(consent: Consent, change_id: str) -> tuple[str, dict[str, Any]]:
     return row["member_ref"], await _with_recipients(consent, row)
 
 
+async def refuse_other_member(consent: Consent, change_id: str, member_ref: str) -> None:
+    """Raise Problem 404 unless the change is this member's."""
+    row = await consent.pool.fetchrow(SQL["read_change"], change_id)
+    if row is None or row["member_ref"] != member_ref:
+        raise change_not_found()
+
+
 async def of_member(consent: Consent, member_ref: str) -> list[dict[str, Any]]:
     """Return every change of a member in order, each with its recipients; 404 for an unknown member."""
     rows = await consent.pool.fetch(SQL["list_changes"], member_ref)
@@ -35,7 +42,7 @@ async def lag(consent: Consent) -> list[dict[str, Any]]:
 async def _with_recipients(consent: Consent, row: asyncpg.Record) -> dict[str, Any]:
     found = await consent.pool.fetch(SQL["list_deliveries"], row["change_id"])
     recipients = [_recipient(d) for d in found]
-    answered = all(d["stage"] in ANSWERED for d in found)
+    answered = all(d["stage"] in ANSWERED and not d["overtaken"] for d in found)
     return {
         "change_id": row["change_id"],
         "change": row["name"],

@@ -1,5 +1,6 @@
 """Disclosures to third parties: by item, with a commitment of the value given, so that a correction finds them."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from schemas import codec
 from schemas.envelope import Envelope, to_headers
 from schemas.receipts import DISCLOSURE_TYPE, DisclosureRecord
 from schemas.topics import RECEIPTS
-from services.consent import idempotency, records, store
+from services.consent import idempotency, ledger, records, store
 from services.consent.bodies import DisclosureBody
 from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
@@ -19,6 +20,9 @@ from services.policy import decide as policy
 from services.runtime.outbox import Record
 from services.runtime.postgres import Connection
 from services.runtime.problem import Problem
+
+FOLDED = frozenset({"given", "told", "answer"})
+"""Columns that the fold of the ledger reads and nobody is shown: commitments, and what came back."""
 
 
 async def disclose(consent: Consent, ref: str, body: DisclosureBody, key: Key | None) -> Answer:
@@ -42,11 +46,16 @@ async def disclose(consent: Consent, ref: str, body: DisclosureBody, key: Key | 
 
 
 async def listed(consent: Consent, ref: str) -> dict[str, Any]:
-    """Return every disclosure of a member, oldest first; 404 for an unknown member."""
+    """Return every disclosure of a member, oldest first; 404 for an unknown member.
+
+    `stale_items` names the items of which the recipient may still hold a value that was corrected since.
+    """
     if await consent.pool.fetchval("SELECT 1 FROM member WHERE member_ref = $1", ref) is None:
         raise not_found()
     rows = await consent.pool.fetch(store.SQL["list_disclosures"], ref)
-    return {"disclosures": [dict(row) for row in rows]}
+    stale = ledger.stale([ledger.given({**row, "items": row["given"]}) for row in rows])
+    shown = [{name: value for name, value in row.items() if name not in FOLDED} for row in rows]
+    return {"disclosures": [one | {"stale_items": items} for one, items in zip(shown, stale, strict=True)]}
 
 
 def _allowed(consent: Consent, body: DisclosureBody) -> None:
@@ -83,9 +92,24 @@ async def _locked(connection: Connection, ref: str) -> Member:
 async def _ledger_row(consent: Consent, member: Member, body: DisclosureBody) -> records.LedgerRow:
     values = member.values()
     items = {resolved(values, name, i): "" for i, name in enumerate(body.items)}
+    _refuse_suspended(member, items, body.purpose)
     data_key = await consent.keyring.data_key(member.member_ref)
     given = {item: records.commitment(data_key, item, values[item]) for item in items}
     return records.LedgerRow(body.recipient, "third_party", "recipient", given, body.purpose, body.basis)
+
+
+def _refuse_suspended(member: Member, items: Iterable[str], purpose: str) -> None:
+    """Raise Problem 409 for an item or a purpose whose processing the member had suspended in part (37(2))."""
+    stopped = sorted({*items, purpose.upper()} & member.suspended)
+    if stopped:
+        names = ", ".join(stopped)
+        raise Problem(
+            409,
+            "processing_suspended",
+            f"처리가 정지된 항목이나 목적은 제공할 수 없습니다: {names}",
+            f"Suspended items or purposes may not be given: {names}",
+            suspended=stopped,
+        )
 
 
 def resolved(values: dict[str, Any], name: str, position: int) -> str:

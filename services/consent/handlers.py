@@ -98,11 +98,8 @@ async def create(
 
 
 async def _recalled(consent: Consent, key: Key | None) -> Answer | None:
-    """Look for a stored answer before the slow work of a password; the write looks again under its own lock."""
-    if key is None:
-        return None
-    async with consent.pool.acquire() as connection, connection.transaction():
-        return await idempotency.recall(connection, key)
+    """Look for a stored answer before the slow work of a password; the write looks again, under its lock."""
+    return await idempotency.stored(consent.pool, key) if key else None
 
 
 def check_born(body: AccountBody, at: datetime) -> None:
@@ -293,8 +290,8 @@ def situation_of(
     values = member.values()
     now = {i: records.commitment(data_key, i, values[i]) for i in items if i in values}
     ledger = tuple(
-        policy.LedgerEntry(recipient, "third_party", item, stale=given != now.get(item))
-        for (recipient, item), given in sorted(third_parties.items())
+        policy.LedgerEntry(recipient, "third_party", item, stale=any(value != now.get(item) for value in held))
+        for (recipient, item), held in sorted(third_parties.items())
         if item in items
     )
     held = {r: policy.Held(h.roles, h.marketing, h.prev) for r, h in member.held.items()}
@@ -306,6 +303,7 @@ def situation_of(
         held=held,
         ledger=ledger,
         at=at,
+        suspended=member.suspended,
     )
 
 

@@ -8,6 +8,7 @@ import hmac
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 import orjson
 
 from services.consent.store import SQL
@@ -53,7 +54,12 @@ async def recall(tx: Connection, key: Key | None) -> Answer | None:
             "같은 Idempotency-Key의 요청을 처리하고 있습니다. 잠시 후 다시 보내 주세요.",
             "A request with this Idempotency-Key is in progress. Send it again in a moment.",
         )
-    row = await tx.fetchrow(SQL["idempotent_read"], key.caller, key.value)
+    return await stored(tx, key)
+
+
+async def stored(connection: Connection | asyncpg.Pool, key: Key) -> Answer | None:
+    """Return the stored answer without waiting for a request in flight. Raises Problem 422 for another request."""
+    row = await connection.fetchrow(SQL["idempotent_read"], key.caller, key.value)
     if row is None:
         return None
     if not hmac.compare_digest(row["request_mac"], key.request_mac):

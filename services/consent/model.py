@@ -72,6 +72,8 @@ class Member:
     collected_via: Channel | None = None
     """How the account was collected (6.1); a profile's and a consent's channel stand beside them."""
     age_declared: bool = False
+    suspended: frozenset[str] = frozenset()
+    """Items and purposes whose processing is suspended in part (5.1); a whole suspension is a status."""
 
     @property
     def in_force(self) -> MemberStatus:
@@ -122,6 +124,8 @@ class Step:
     note: str | None = None
     asked: tuple[ConsentRef, ...] = ()
     """The consents a wish named, whether it changed them or not: each wish gets its result notice (E4)."""
+    lifted: frozenset[str] = frozenset()
+    """Items that may be shared again: what a processor is given of them is a new provision."""
 
 
 def sign_up(member: Member, given: tuple[ConsentRef, ...]) -> Step:
@@ -216,6 +220,7 @@ def confirm_withdrawal(member: Member, at: datetime) -> Step:
         birth_date=None,
         profiles={},
         consents=frozenset(),
+        suspended=frozenset(),
     )
     return Step(after, "withdrawn", ended=tuple(sorted(member.consents, key=str)))
 

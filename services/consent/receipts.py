@@ -11,6 +11,7 @@ from schemas.codec import CodecError
 from schemas.envelope import from_headers
 from schemas.receipts import Receipt
 from services.consent import retained
+from services.consent.corrections import answers as corrections
 from services.consent.store import SQL
 from services.runtime.postgres import Connection
 
@@ -30,16 +31,7 @@ async def record(tx: Connection, batch: Sequence[ConsumerRecord[Any, Any]]) -> N
             [r.at for r in seals],
             [r.leaf_index for r in seals],
         )
-    if answers:
-        await tx.execute(
-            SQL["record_answers"],
-            [r.change_id for r in answers],
-            [r.recipient for r in answers],
-            [r.stage for r in answers],
-            [r.at for r in answers],
-            [r.outcome for r in answers],
-            [r.reason for r in answers],
-        )
+    await corrections.record(tx, answers, "answer")
 
 
 def _receipt(found: ConsumerRecord[Any, Any]) -> Receipt | None:
@@ -53,10 +45,10 @@ def _receipt(found: ConsumerRecord[Any, Any]) -> Receipt | None:
 
 
 def _last_per_delivery(receipts: list[Receipt]) -> list[Receipt]:
-    """One row per delivery and statement: `refused` gives way to what a redrive brought later."""
+    """One row per delivery and statement: `refused` gives way to what a redrive brought, `manual` to an answer."""
     last: dict[tuple[str, str], Receipt] = {}
     for receipt in receipts:
         present = last.get((receipt.change_id, receipt.recipient))
-        if present is None or present.stage == "refused":
+        if present is None or (present.stage in {"refused", "manual"} and receipt.stage != "manual"):
             last[receipt.change_id, receipt.recipient] = receipt
     return list(last.values())

@@ -28,11 +28,11 @@ from schemas.events import (
 from schemas.topics import FACTS, NOTICES, affiliate_topic
 from services.consent.model import ConsentRef, HeldState, Member, Step
 from services.keyring import derive
-from services.policy.decide import Decision, NoticeFor, Project, StopFor
+from services.policy.decide import MARKETING_PURPOSE, Decision, NoticeFor, Project, StopFor
 from services.runtime.outbox import Record
 
-Holdings = Mapping[tuple[str, str], str]
-"""(third party, item) -> commitment of the value it was given last."""
+Holdings = Mapping[tuple[str, str], frozenset[str]]
+"""(third party, item) -> commitments of the values it may hold (`services.consent.ledger`)."""
 
 SOURCE = "/dongui/consent"
 THIRD_PARTY_EPOCH = 1
@@ -118,6 +118,7 @@ def _fact(step: Step, decision: Decision, data_key: bytes, context: Context) -> 
         commitments=commitments,
         consents=tuple(_consent_items(step, context.notice_version)),
         addressees=tuple(_addressees(decision)),
+        suspended=tuple(sorted(step.member.suspended)),
         policy_version=context.policy_version,
         note=step.note,
     )
@@ -165,13 +166,14 @@ def _project(out: Outgoing, action: Project, member: Member, data_key: bytes, co
         member=_member_part(member) if action.member else None,
         marketing=action.marketing,
         processed=_processed_part(member, action.processed_service),
+        suspended=tuple(sorted(action.suspended)),
     )
     kid = derive.format_kid(action.recipient, member.member_ref, held.epoch)
     record = _sealed_record(projection, affiliate_topic(action.recipient), kid, data_key, step, context, prev)
     _hand_over(out, action.recipient, "affiliate", record)
     out.held[action.recipient] = held
     already = member.held[action.recipient].roles if action.recipient in member.held else frozenset()
-    out.ledger.extend(_affiliate_ledger(projection, action, data_key, step.items, already))
+    out.ledger.extend(_affiliate_ledger(projection, action, data_key, step.items | step.lifted, already))
 
 
 def _stop(out: Outgoing, action: StopFor, step: Step, context: Context) -> None:
@@ -186,6 +188,7 @@ def _stop(out: Outgoing, action: StopFor, step: Step, context: Context) -> None:
         at=context.at,
         roles=tuple(sorted(action.roles)),
         marketing=action.marketing,
+        suspended=tuple(sorted(action.suspended)),
     )
     record = _clear_record(stop, affiliate_topic(action.recipient), step, context, previous=prev)
     _hand_over(out, action.recipient, "affiliate", record)
@@ -241,6 +244,8 @@ def _after_stop(before: HeldState, action: StopFor, seq: int) -> HeldState:
         return HeldState(seq, before.epoch, before.roles - frozenset(action.roles), None)
     if action.stop == "marketing_revoked":
         return replace(before, prev=seq, marketing=action.marketing)
+    if MARKETING_PURPOSE in action.suspended:
+        return replace(before, prev=seq, marketing=None)
     return replace(before, prev=seq)
 
 
@@ -258,12 +263,16 @@ def _member_part(member: Member) -> MemberPart:
 
 
 def _processed_part(member: Member, service: str | None) -> ProcessedPart | None:
-    """What the processor of a service holds: the account's e-mail and name, and that service's items."""
+    """What the processor of a service holds: the account's e-mail and name, and that service's items.
+
+    An item suspended in part is not among them: nothing of it is shared until it is released (37(2)).
+    """
     if service is None:
         return None
     profile = member.profiles[service]
     items = {"email": member.email, "name": member.name, **profile.items}
-    return ProcessedPart(service=service, role=profile.role, items=items)
+    shared = {i: v for i, v in items.items() if not {i, f"{service}.{i}"} & member.suspended}
+    return ProcessedPart(service=service, role=profile.role, items=shared)
 
 
 def _affiliate_ledger(

@@ -1,7 +1,8 @@
 """Statutory records leave for the retention database when their member is erased, and end here when their time does.
 
 No transaction spans two databases (design.md section 2.8): the outbox carries a record sealed for the retention
-process, its `retained` receipt comes back, and only then does the content go from here.
+process, its `retained` receipt comes back, and only then does the content go from here. From the hand-over on records
+are under a key of their own: what another law keeps (PIPA 21(1), proviso) outlives the member's key, and only that.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ from services.runtime.clock import KST
 from services.runtime.outbox import Record
 from services.runtime.postgres import Connection
 
-EPOCH: Final = 1
+EPOCH: Final = 2
+"""In the key id: from 2 on the key is derived from the hand-over key, before it was from the member's own."""
 PAGE: Final = 200
 
 
@@ -36,6 +38,7 @@ async def hand_over(consent: Consent, tx: Connection, member_ref: str) -> int:
 
     The member's row is locked by the caller and takes no record any more (status withdrawn). What must no longer be
     kept is destroyed instead. Called again it sends nothing twice. Wake the relay after the commit.
+    What waits here is sealed anew under the hand-over key, which the member's shred does not touch.
     Raises KeyDestroyedError when there are records and their key is gone.
     """
     at = consent.clock()
@@ -46,9 +49,16 @@ async def hand_over(consent: Consent, tx: Connection, member_ref: str) -> int:
     change = await tx.fetchrow(SQL["record_last_change"], member_ref)
     assert change is not None  # signing up was one
     data_key = await consent.keyring.data_key(member_ref)
-    await outbox.append(tx, [_carrier(_opened(row, member_ref, change, data_key), data_key, at) for row in rows])
-    await tx.execute(SQL["record_handed_over"], [row["record_id"] for row in rows], at)
+    own_key = await consent.keyring.create(derive.handover_ref(member_ref))
+    await outbox.append(tx, [_carrier(_opened(row, member_ref, change, data_key), own_key, at) for row in rows])
+    sealed = [_resealed(row, member_ref, data_key, own_key) for row in rows]
+    await tx.execute(SQL["record_handed_over"], [row["record_id"] for row in rows], sealed, at)
     return len(rows)
+
+
+async def end_handover(consent: Consent, member_ref: str) -> None:
+    """Destroy the hand-over key: every record is retained elsewhere, or its time is over. Again is harmless."""
+    await consent.keyring.shred(derive.handover_ref(member_ref))
 
 
 async def all_retained(tx: Connection, member_ref: str) -> bool:
@@ -87,6 +97,11 @@ async def destroy_expired(tx: Connection, at: datetime, *, member_ref: str | Non
 def label_of(record_id: str) -> str:
     """Return the label under which a record's content is sealed here."""
     return f"statutory-record/{record_id}"
+
+
+def _resealed(row: asyncpg.Record, member_ref: str, data_key: bytes, own_key: bytes) -> bytes:
+    label = label_of(row["record_id"])
+    return sealing.seal(own_key, member_ref, label, sealing.unseal(data_key, member_ref, label, row["sealed"]))
 
 
 def _opened(row: asyncpg.Record, member_ref: str, change: asyncpg.Record, data_key: bytes) -> StatutoryRecord:

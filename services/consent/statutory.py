@@ -21,6 +21,7 @@ from services.consent.refusals import field, not_found
 from services.consent.registers.bodies import UNSTORABLE, Past
 from services.consent.retained import label_of
 from services.consent.store import SQL
+from services.keyring import derive
 from services.keyring.keyring import Found
 from services.policy.retention import Kept, KeptClass, NotKeptError, all_classes, kept
 from services.runtime.clock import KST
@@ -153,12 +154,19 @@ async def listed(consent: Consent, ref: str) -> dict[str, Any]:
         if await connection.fetchval("SELECT 1 FROM member WHERE member_ref = $1", ref) is None:
             raise not_found()
         rows = await connection.fetch(SQL["record_list"], ref)
-    data_key = (await consent.keyring.data_keys([ref]))[ref]
+    data_key = await _key_now(consent, ref)
     return {"records": [_shown(row, ref, data_key) for row in rows]}
 
 
+async def _key_now(consent: Consent, ref: str) -> Found:
+    """The member's own key, or from the hand-over on the one of the records alone."""
+    own = derive.handover_ref(ref)
+    keys = await consent.keyring.data_keys([ref, own])
+    return keys[own] if isinstance(keys[own], bytes) else keys[ref]
+
+
 def _shown(row: asyncpg.Record, ref: str, data_key: Found) -> dict[str, Any]:
-    """The content is here, in the retention database, or gone with the key: shredded at the limit, unanswered."""
+    """The content is here, in the retention database, or gone with the key."""
     content: dict[str, Any] = {"kept_in": "retention" if row["sealed"] is None else "nowhere"}
     if row["sealed"] is not None and isinstance(data_key, bytes):
         plain = sealing.unseal(data_key, ref, label_of(row["record_id"]), row["sealed"])

@@ -9,8 +9,8 @@ import asyncpg
 from uuid_utils import uuid7
 
 from schemas.base import Marketing
-from schemas.events import Notice
 from schemas.receipts import DisclosureRecord
+from services.consent import ledger
 from services.consent.model import ConsentRef, HeldState, Member, Profile, Step
 from services.consent.records import Context, Holdings, LedgerRow, Outgoing
 from services.runtime import outbox
@@ -79,22 +79,14 @@ def _loaded(row: asyncpg.Record, parts: asyncpg.Record) -> Loaded:
         dormant_notified_at=row["dormant_notified_at"],
         collected_via=row["collected_via"],
         age_declared=row["age_declared"],
+        suspended=frozenset(row["suspended"]),
     )
-    return Loaded(member, _third_party_holdings(parts["ledger"]), parts["last_at"])
+    return Loaded(member, ledger.holdings(map(ledger.given, parts["ledger"])), parts["last_at"])
 
 
 def _held(h: Mapping[str, Any]) -> HeldState:
     marketing = Marketing(**h["marketing"]) if h["marketing"] else None
     return HeldState(h["prev"], h["epoch"], frozenset(h["roles"]), marketing)
-
-
-def _third_party_holdings(ledger: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
-    """Fold the ledger in order: what each third party was given last, item by item."""
-    held: dict[tuple[str, str], str] = {}
-    for row in ledger:
-        if row["kind"] == "third_party":
-            held |= {(row["recipient"], item): given for item, given in row["items"].items()}
-    return held
 
 
 async def write_new_member(tx: Connection, member: Member, email_index: bytes) -> None:
@@ -130,6 +122,7 @@ async def write_member(tx: Connection, member: Member, email_index: bytes | None
         member.withdrawal_requested_at,
         member.withdrawn_at,
         member.dormant_notified_at,
+        sorted(member.suspended),
     )
 
 
@@ -142,15 +135,11 @@ async def write_change(tx: Connection, step: Step, out: Outgoing, context: Conte
 
 
 async def write_changes(tx: Connection, writes: Sequence[Write]) -> None:
-    """Write the changes of many members, one each, in as few round trips as one needs."""
-    await _write_profiles(tx, writes)
-    await _write_consents(tx, writes)
-    await _many(tx, "insert_change", [_change_row(*w) for w in writes])
-    await _many(tx, "upsert_held", [row for w in writes for row in _held_rows(*w)])
-    deliveries = [(c.change_id, *d, c.at) for _, out, c in writes for d in out.deliveries]
-    await _many(tx, "insert_delivery", deliveries)
-    await _many(tx, "insert_disclosure", [row for w in writes for row in _ledger_rows(*w)])
-    await _many(tx, "insert_notice", [_notice_row(n) for _, out, _ in writes for n in out.notices])
+    """Write the changes of many members, one each: what ends first, then all that is new in one statement."""
+    touched = [s.member for s, _, _ in writes if s.change == "withdrawn" or _services(s)]
+    await _many(tx, "delete_profiles", [(m.member_ref, list(m.profiles)) for m in touched if m.seq > 1])
+    await _many(tx, "end_consents", [_ended_row(step, context) for step, _, context in writes if step.ended])
+    await tx.execute(SQL["write_changes"], *([row for w in writes for row in rows(*w)] for rows in _NEW))
     await outbox.append(tx, [record for _, out, _ in writes for record in out.records])
 
 
@@ -160,34 +149,43 @@ async def _many(tx: Connection, name: str, rows: Iterable[tuple[Any, ...]]) -> N
         await tx.executemany(SQL[name], found)
 
 
-def _change_row(step: Step, out: Outgoing, context: Context) -> tuple[Any, ...]:
-    fact = out.fact.model_dump(mode="json")
-    told = (context.change_id, step.member.member_ref, step.member.seq, step.change, fact, context.at)
-    return *told, step.member.in_force
+Row = dict[str, Any]
+"""A new row by column, as the statement `write_changes` takes it: JSON."""
 
 
-def _held_rows(step: Step, out: Outgoing, _: Context) -> Iterator[tuple[Any, ...]]:
-    for recipient, held in out.held.items():
-        marketing = held.marketing.model_dump() if held.marketing else None
-        yield step.member.member_ref, recipient, held.prev, held.epoch, sorted(held.roles), marketing
+def _changes(step: Step, out: Outgoing, context: Context) -> Iterator[Row]:
+    yield {
+        "change_id": context.change_id,
+        "member_ref": step.member.member_ref,
+        "seq": step.member.seq,
+        "name": step.change,
+        "fact": out.fact.model_dump(mode="json"),
+        "accepted_at": context.at,
+        "status": step.member.in_force,
+    }
 
 
-def _ledger_rows(step: Step, out: Outgoing, context: Context) -> Iterator[tuple[Any, ...]]:
-    for row in out.ledger:
-        yield _disclosure_row(str(uuid7()), step.member.member_ref, row, context.change_id, context.at)
+def _profiles(step: Step, _: Outgoing, context: Context) -> Iterator[Row]:
+    m = step.member
+    for p in (m.profiles[service] for service in _services(step) if service in m.profiles):
+        shown = {"service": p.service, "role": p.role, "items": dict(p.items)}
+        yield {"member_ref": m.member_ref, **shown, "collected_via": _via(context)}
 
 
-def _notice_row(notice: Notice) -> tuple[Any, ...]:
-    items = list(notice.items)
-    told = (notice.notice_id, notice.change_id, notice.member_ref, notice.recipient, notice.seq)
-    return *told, items, notice.corrected_at
-
-
-async def _write_profiles(tx: Connection, writes: Sequence[Write]) -> None:
-    touched = [s.member for s, _, _ in writes if s.change == "withdrawn" or _services(s)]
-    await _many(tx, "delete_profiles", [(m.member_ref, list(m.profiles)) for m in touched if m.seq > 1])
-    await _many(tx, "upsert_profile", [row for step, _, c in writes for row in _profile_rows(step, c)])
-    await _many(tx, "insert_profile_history", [row for step, _, c in writes for row in _history_rows(step, c)])
+def _history(step: Step, _: Outgoing, context: Context) -> Iterator[Row]:
+    """Roles and item names, no values: what answers for past instants. A service no longer used has role None."""
+    m = step.member
+    for service in _services(step):
+        p = m.profiles.get(service)
+        yield {
+            "member_ref": m.member_ref,
+            "service": service,
+            "role": p.role if p else None,
+            "items": sorted(p.items) if p else [],
+            "collected_via": _via(context),
+            "change_id": context.change_id,
+            "at": context.given_at or context.at,
+        }
 
 
 def _services(step: Step) -> list[str]:
@@ -195,65 +193,84 @@ def _services(step: Step) -> list[str]:
     return sorted({item.partition(".")[0] for item in step.items if "." in item})
 
 
-def _profile_rows(step: Step, context: Context) -> Iterator[tuple[Any, ...]]:
-    m = step.member
-    for p in (m.profiles[service] for service in _services(step) if service in m.profiles):
-        yield m.member_ref, p.service, p.role, dict(p.items), _via(context)
-
-
-def _history_rows(step: Step, context: Context) -> Iterator[tuple[Any, ...]]:
-    """Roles and item names, no values: what answers for past instants. A service no longer used has role None."""
-    m = step.member
-    for service in _services(step):
-        p = m.profiles.get(service)
-        kept = (p.role, sorted(p.items)) if p else (None, [])
-        yield m.member_ref, service, *kept, _via(context), context.change_id, context.given_at or context.at
-
-
 def _via(context: Context) -> str:
     return context.collected_via or context.channel
 
 
-async def _write_consents(tx: Connection, writes: Sequence[Write]) -> None:
-    ended = [_ended_row(step, context) for step, _, context in writes if step.ended]
-    await _many(tx, "end_consents", ended)
-    await _many(tx, "insert_consents", [_given_row(step, context) for step, _, context in writes if step.given])
+def _consents(step: Step, _: Outgoing, context: Context) -> Iterator[Row]:
+    for ref in step.given:
+        yield {
+            "member_ref": step.member.member_ref,
+            "purpose": ref.purpose,
+            "party": ref.party,
+            "channel": ref.channel,
+            "notice_version": context.notice_version,
+            "notice_hash": context.notice_hash,
+            "collected_via": _via(context),
+            "actor": context.actor,
+            "change_id": context.change_id,
+            "given_at": context.given_at or context.at,
+        }
+
+
+def _held_now(step: Step, out: Outgoing, _: Context) -> Iterator[Row]:
+    for recipient, held in out.held.items():
+        state = {"prev": held.prev, "epoch": held.epoch, "roles": sorted(held.roles)}
+        marketing = held.marketing.model_dump() if held.marketing else None
+        yield {"member_ref": step.member.member_ref, "recipient": recipient, **state, "marketing": marketing}
+
+
+def _deliveries(_: Step, out: Outgoing, context: Context) -> Iterator[Row]:
+    for recipient, kind, record_id in out.deliveries:
+        told = {"recipient": recipient, "kind": kind, "record_id": record_id}
+        yield {"change_id": context.change_id, **told, "at": context.at}
+
+
+def _disclosures(step: Step, out: Outgoing, context: Context) -> Iterator[Row]:
+    for row in out.ledger:
+        yield _disclosure(str(uuid7()), step.member.member_ref, row, context.change_id, context.at)
+
+
+def _disclosure(disclosure_id: str, ref: str, row: LedgerRow, change_id: str | None, at: datetime) -> Row:
+    return {
+        "disclosure_id": disclosure_id,
+        "member_ref": ref,
+        "recipient": row.recipient,
+        "kind": row.kind,
+        "role": row.role,
+        "items": dict(row.items),
+        "purpose": row.purpose,
+        "basis": row.basis,
+        "change_id": change_id,
+        "at": at,
+    }
+
+
+def _notices(_: Step, out: Outgoing, __: Context) -> Iterator[Row]:
+    for notice in out.notices:
+        yield {
+            "notice_id": notice.notice_id,
+            "change_id": notice.change_id,
+            "member_ref": notice.member_ref,
+            "recipient": notice.recipient,
+            "seq": notice.seq,
+            "items": list(notice.items),
+            "created_at": notice.corrected_at,
+        }
+
+
+_NEW = (_changes, _profiles, _history, _consents, _held_now, _deliveries, _disclosures, _notices)
+"""What the parameters of `write_changes` are, in order."""
 
 
 def _ended_row(step: Step, context: Context) -> tuple[Any, ...]:
-    purposes, parties, channels = _columns(step.ended)
+    parts = zip(*((r.purpose, r.party, r.channel) for r in step.ended), strict=True)
+    purposes, parties, channels = (list(part) for part in parts)
     return step.member.member_ref, purposes, context.at, context.change_id, parties, channels
-
-
-def _given_row(step: Step, context: Context) -> tuple[Any, ...]:
-    evidence = (context.notice_version, context.notice_hash, _via(context), context.actor)
-    given_at = context.given_at or context.at
-    return step.member.member_ref, *_columns(step.given), *evidence, context.change_id, given_at
-
-
-def _columns(refs: tuple[ConsentRef, ...]) -> tuple[list[str], list[str], list[str]]:
-    return [r.purpose for r in refs], [r.party for r in refs], [r.channel for r in refs]
-
-
-def _disclosure_row(
-    disclosure_id: str, ref: str, row: LedgerRow, change_id: str | None, at: datetime
-) -> tuple[Any, ...]:
-    return (
-        disclosure_id,
-        ref,
-        row.recipient,
-        row.kind,
-        row.role,
-        dict(row.items),
-        row.purpose,
-        row.basis,
-        change_id,
-        at,
-    )
 
 
 async def write_disclosure(tx: Connection, record: DisclosureRecord, row: LedgerRow, carrier: outbox.Record) -> None:
     """Record a disclosure made outside a change, and hand its receipt to the outbox."""
-    values = _disclosure_row(record.disclosure_id, record.member_ref, row, None, record.at)
-    await tx.execute(SQL["insert_disclosure"], *values)
+    made = _disclosure(record.disclosure_id, record.member_ref, row, None, record.at)
+    await tx.execute(SQL["insert_disclosure"], [made])
     await outbox.append(tx, [carrier])

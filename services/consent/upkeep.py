@@ -1,4 +1,6 @@
-"""Every hour: unused accounts (2.2), checks and reports (3.3, 4.3), word of changed processors (4) and notices (12)."""
+"""Every hour: unused accounts (2.2), checks and reports (3.3, 4.3), word of changed processors (4) and notices (12).
+
+And correction notices that nobody answered (5.7)."""
 
 import asyncio
 import contextlib
@@ -8,6 +10,7 @@ from typing import Final
 import structlog
 
 from services.consent import retained
+from services.consent.corrections import escalate
 from services.consent.decisions import reconsent
 from services.consent.dormancy.scan import scan
 from services.consent.handlers import Consent
@@ -42,6 +45,7 @@ async def look(consent: Consent, at: datetime) -> None:
     while await _told(consent, at):
         consent.nudge()
     await reconsent.tell(consent, at)
+    await escalate.look(consent, at)
 
 
 async def _destroyed(consent: Consent, at: datetime) -> int:

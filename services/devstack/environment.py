@@ -17,7 +17,9 @@ PARTNER = "demo-partner"
 NOTICES = "notices"
 RETENTION = "retention"
 CONSOLE = "console"
+WITNESS = "witness"
 CONSOLE_OFFSET, CONSENT_OFFSET, AUDIT_OFFSET, PARTNER_OFFSET, RETENTION_OFFSET, HEALTH_OFFSET = 0, 1, 2, 4, 5, 10
+WITNESS_OFFSET = 7
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONWARNINGS")
 
 
@@ -27,7 +29,7 @@ def propagator_of(affiliate: str) -> str:
 
 
 PROPAGATORS = {propagator_of(a): a for a in AFFILIATES}
-ALL = (PARTNER, "consent", "audit", RETENTION, *PROPAGATORS, NOTICES, CONSOLE)
+ALL = (PARTNER, WITNESS, "consent", "audit", RETENTION, *PROPAGATORS, NOTICES, CONSOLE)
 """Every process, in the order in which they are started."""
 
 
@@ -39,7 +41,7 @@ class ProcessPorts:
 
     @classmethod
     def from_base(cls, base: int) -> "ProcessPorts":
-        """Fixed places: console +0, consent +1, audit +2, the third party +4, retention +5, health servers from +10."""
+        """Fixed: console +0, consent +1, audit +2, the third party +4, retention +5, witness +7, health servers +10."""
         health = {name: base + HEALTH_OFFSET + i for i, name in enumerate([*PROPAGATORS, NOTICES])}
         offsets = {
             CONSOLE: CONSOLE_OFFSET,
@@ -47,6 +49,7 @@ class ProcessPorts:
             "audit": AUDIT_OFFSET,
             RETENTION: RETENTION_OFFSET,
             PARTNER: PARTNER_OFFSET,
+            WITNESS: WITNESS_OFFSET,
         }
         return cls({name: base + offset for name, offset in offsets.items()} | health)
 
@@ -86,6 +89,7 @@ class Installation:
             NOTICES: self._notices,
             PARTNER: self._partner,
             CONSOLE: self._console,
+            WITNESS: self._witness,
         }
         return parts[name]()
 
@@ -111,6 +115,15 @@ class Installation:
             "DONGUI_JWKS_FILE": str(self.keys.jwks),
             "DONGUI_AUDIT_PORT": str(self.ports.of["audit"]),
             "DONGUI_CONSENT_URL": self.ports.url("consent"),
+            "DONGUI_WITNESSES": _json({self.ports.url(WITNESS): self.keys.witness_vkey.read_text()}),
+            "DONGUI_CHECKPOINT_COPIES": _json([str(self.base_dir / "checkpoint-copies")]),
+        }
+
+    def _witness(self) -> dict[str, str]:
+        return {
+            "DONGUI_WITNESS_SIGNING_KEY_FILE": str(self.keys.witness_signing_key),
+            "DONGUI_WITNESS_LOGS_FILE": str(self.keys.witness_logs),
+            "DONGUI_WITNESS_PORT": str(self.ports.of[WITNESS]),
         }
 
     def _retention(self) -> dict[str, str]:

@@ -11,7 +11,10 @@ from pathlib import Path
 import orjson
 from joserfc.jwk import OKPKey
 
+from services.audit.checkpoint import ORIGIN, verifier_of
+from services.audit.cosignature import cosigner_of
 from services.devstack import signatures
+from services.runtime.settings import Settings
 
 SEED_BYTES = 32
 PASSWORD_BYTES = 12
@@ -33,6 +36,9 @@ class KeyFiles:
     webhook_signing_key: Path
     webhook_public_key: Path
     certificate_signing_key: Path
+    witness_signing_key: Path
+    witness_vkey: Path
+    witness_logs: Path
     issuer_key: Path
     console_key: Path
     console_accounts: Path
@@ -51,6 +57,9 @@ class KeyFiles:
             webhook_signing_key=folder / "webhook_signing_key",
             webhook_public_key=folder / "webhook_public_key",
             certificate_signing_key=folder / "certificate_signing_key",
+            witness_signing_key=folder / "witness_signing_key",
+            witness_vkey=folder / "witness_vkey",
+            witness_logs=folder / "witness_logs",
             issuer_key=folder / "issuer_key.json",
             console_key=folder / "console_key.json",
             console_accounts=folder / "console_accounts.json",
@@ -63,11 +72,13 @@ def ensure(folder: Path) -> KeyFiles:
     """Make the files that are missing below `folder` (0700) and return where all of them are."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = KeyFiles.below(folder)
-    seeds = (files.audit_signing_key, files.webhook_signing_key, files.certificate_signing_key)
+    seeds = [files.audit_signing_key, files.webhook_signing_key, files.certificate_signing_key]
+    seeds.append(files.witness_signing_key)
     retention = (files.retention_kek, files.retention_index_key)
     for path in (files.kek, files.email_index_key, *retention, *seeds):
         write_once(path, secrets.token_bytes(SEED_BYTES))
     write_once(files.webhook_public_key, signatures.public_key(files.webhook_signing_key.read_bytes()).encode())
+    _publish_log_keys(files)
     write_once(files.partner_secret, signatures.new_secret().encode())
     for path in (files.issuer_key, files.console_key):
         write_once(path, orjson.dumps(OKPKey.generate_key("Ed25519", auto_kid=True).as_dict(private=True)))
@@ -80,6 +91,13 @@ def first_accounts() -> dict[str, dict[str, str]]:
     """Return an account of each role with a random one-time password: who may sign in to a new console."""
     roles = {**{role: role for role in CONSOLE_ROLES if role != "affiliate"}, **AFFILIATE_ACCOUNTS}
     return {name: {"role": role, "password": secrets.token_urlsafe(PASSWORD_BYTES)} for name, role in roles.items()}
+
+
+def _publish_log_keys(files: KeyFiles) -> None:
+    """Write the keys the audit log and its witness know each other by."""
+    witness = cosigner_of(Settings.model_fields["witness_name"].default, files.witness_signing_key.read_bytes())
+    write_once(files.witness_vkey, witness.vkey().encode())
+    write_once(files.witness_logs, verifier_of(ORIGIN, files.audit_signing_key.read_bytes()).vkey().encode())
 
 
 def write_once(path: Path, content: bytes) -> bool:

@@ -42,6 +42,7 @@ SETTINGS = {
     "full_page_writes": "on",
     "synchronous_commit": "on",
     "wal_recycle": "off",  # a recycled segment keeps what was erased until it is overwritten
+    "archive_timeout": "300",  # a segment that is not full ends too, so that a checkpoint removes it (docs/keys.md)
     "timezone": "UTC",
     "log_timezone": "UTC",
     "password_encryption": "scram-sha-256",

@@ -13,7 +13,7 @@ import aiohttp
 from schemas.topics import all_topics
 from services.devstack import child, keyfiles, topics
 from services.devstack.child import Program
-from services.devstack.environment import ALL, PARTNER, PROPAGATORS, Installation, ProcessPorts, inherited
+from services.devstack.environment import ALL, PARTNER, PROPAGATORS, WITNESS, Installation, ProcessPorts, inherited
 from services.devstack.errors import DevstackError
 from services.devstack.ports import require_free
 from services.devstack.provision import AFFILIATES, Access, database_names, provision
@@ -173,7 +173,10 @@ class System:
         if name == PARTNER:
             port, store = str(self._ports.of[name]), str(self.installation.partner_store)
             return [*python, "services.devstack.partner", "--port", port, "--store", store]
-        arguments = {"notices": ["services.propagator", "--notices"]}
+        arguments = {
+            "notices": ["services.propagator", "--notices"],
+            WITNESS: ["services.audit.witness", "--create"],
+        }
         return [*python, *arguments.get(name, [f"services.{name}"])]
 
     def _log(self, name: str) -> Path:

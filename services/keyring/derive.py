@@ -8,6 +8,7 @@ import hmac
 import unicodedata
 from base64 import urlsafe_b64encode
 from typing import Final
+from uuid import UUID, uuid5
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -17,6 +18,7 @@ from schemas.jwe import KID
 KEY_BYTES: Final = 32
 _CONTENT_INFO: Final = b"dongui/content/v1/"
 _COMMITMENT_INFO: Final = b"dongui/commitment/v1"
+_OPT_OUT_INFO: Final = b"dongui/opt-out/v1"
 
 
 def format_kid(recipient: str, member_ref: str, epoch: int) -> str:
@@ -32,6 +34,14 @@ def parse_kid(kid: str) -> tuple[str, str, int]:
     if found is None:
         raise ValueError("not a key id")
     return found["recipient"], found["member"], int(found["epoch"])
+
+
+def handover_ref(member_ref: str) -> str:
+    """Return the reference of the key under which a member's statutory records wait and travel (docs/retention.md).
+
+    A key apart from the member's own, so that the one can be destroyed in time while the other's records are owed.
+    """
+    return str(uuid5(UUID(member_ref), "dongui/statutory-records"))
 
 
 def content_key(data_key: bytes, kid: str) -> bytes:
@@ -61,6 +71,11 @@ def email_index(index_key: bytes, email: str) -> bytes:
     """
     folded = unicodedata.normalize("NFC", email).strip().casefold()
     return hmac.digest(index_key, unicodedata.normalize("NFC", folded).encode(), hashlib.sha256)
+
+
+def opt_out_key(index_key: bytes) -> bytes:
+    """Return the 32-byte key of opt-out links: of the service's own key, so that a link needs no member's key."""
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=b"", info=_OPT_OUT_INFO).derive(index_key)
 
 
 def _expand(data_key: bytes, info: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from schemas.base import ItemName, Marketing, MemberStatus, RecipientId, Role, Shape
+from schemas.base import ItemName, Marketing, MemberStatus, RecipientId, Role, Shape, SuspendedName
 from schemas.events import FactName, StopName
 from services.policy.decide import CHANNELS, channels, decide
 from services.policy.model import Rules
@@ -38,7 +38,8 @@ class CaseError(ValueError):
 class Given(Shape):
     """The member after the change. `profiles` are `service:role`; `held` lists rows and marketing channels together.
 
-    `third_parties` hold the OLD value of these items, `up_to_date` already have the present one.
+    `third_parties` hold the OLD value of these items, `up_to_date` already have the present one; `suspended` are the
+    items and purposes suspended in part.
     """
 
     status: MemberStatus = "active"
@@ -49,6 +50,7 @@ class Given(Shape):
     third_parties: dict[RecipientId, tuple[ItemName, ...]] = Field(default_factory=dict)
     up_to_date: dict[RecipientId, tuple[ItemName, ...]] = Field(default_factory=dict)
     at: AwareDatetime = SOME_DAY
+    suspended: frozenset[SuspendedName] = frozenset()
 
     def situation(self) -> Situation:
         """Return it as `decide` takes it."""
@@ -60,6 +62,7 @@ class Given(Shape):
             held={r: Held(frozenset(n) - set(CHANNELS), _instruction(n)) for r, n in self.held.items()},
             ledger=(*_ledger(self.third_parties, stale=True), *_ledger(self.up_to_date, stale=False)),
             at=self.at,
+            suspended=self.suspended,
         )
 
 
@@ -78,6 +81,7 @@ class Outcome(Shape):
     roles: frozenset[Role] = frozenset()
     marketing: frozenset[MarketingChannel] = frozenset()
     items: frozenset[str] | None = None
+    suspended: frozenset[str] | None = None
     because: frozenset[str] | None = None
 
 
@@ -132,7 +136,7 @@ def differences(rules: Rules, rule: str, case: Case) -> Iterator[str]:
 
 def _told(wanted: Outcome, actual: Outcome) -> Outcome:
     """Leave out what the table says nothing about."""
-    silent = {name: None for name in ("items", "because") if getattr(wanted, name) is None}
+    silent = {name: None for name in ("items", "suspended", "because") if getattr(wanted, name) is None}
     return actual.model_copy(update=silent)
 
 
@@ -145,10 +149,12 @@ def _outcome(action: Action | NoticeFor) -> Outcome:
     because = frozenset(action.rules)
     if isinstance(action, Project):
         sent = frozenset(channels(action.marketing))
-        return _made("projection", because, roles=action.roles, marketing=sent, items=action.items)
+        told = {"items": action.items, "suspended": action.suspended}
+        return _made("projection", because, roles=action.roles, marketing=sent, **told)
     if isinstance(action, StopFor):
         left = frozenset(channels(action.marketing))
-        return _made("stop", because, stop=action.stop, roles=action.roles, marketing=left)
+        told = {"marketing": left, "suspended": action.suspended}
+        return _made("stop", because, stop=action.stop, roles=action.roles, **told)
     if isinstance(action, NoticeFor):
         return _made("notice", because, items=frozenset(action.items))
     return _made("nothing", because)

@@ -26,6 +26,7 @@ from services.policy.situation import (
     StopFor,
 )
 
+MARKETING_PURPOSE = "P1.5"
 CHANNELS = ("use", "email", "sms", "night")
 BOTH: frozenset[Role] = frozenset({"recipient", "processor"})
 STOP_RULE: Mapping[StopName, str] = {
@@ -36,6 +37,8 @@ STOP_RULE: Mapping[StopName, str] = {
 }
 FROZEN: Mapping[MemberStatus, str] = {"withdrawal_requested": ids.WITHDRAWAL_REQUEST, "suspended": ids.SUSPEND}
 """Statuses in which nothing new is shared; what is held stays, is corrected, and may be taken back."""
+LIVE: frozenset[MemberStatus] = frozenset({"active", "dormant_notified", "withdrawal_requested"})
+"""Statuses in which a suspension can be of a part: in the others nothing is used at all."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,18 @@ def decide(rules: Rules, situation: Situation, change: Change) -> Decision:
 
 def _for_affiliate(rules: Rules, recipient: str, situation: Situation, change: Change) -> Action:
     held = situation.held.get(recipient, Held())
-    stop = _ending(situation.status, change)
+    in_part = change.name == "suspended" and situation.status in LIVE and bool(situation.suspended)
+    stop = None if in_part else _ending(situation.status, change)
     if stop is not None:
         ever = stop == "erased" and change.name == "erased" and recipient in situation.held
         return _stop(recipient, stop, BOTH if ever else held_roles(held))
     allowed = _allowed(rules, recipient, situation, held)
     return (
-        _lost_role(recipient, held, allowed, situation.status)
+        (_in_part(rules, recipient, held, allowed, situation) if in_part else None)
+        or _lost_role(recipient, held, allowed, situation.status)
         or _lost_marketing(recipient, held, allowed)
-        or _state(rules, recipient, held, allowed, change)
-        or Nothing(recipient, _why_nothing(allowed, situation.status))
+        or _state(rules, recipient, held, allowed, change, situation.suspended)
+        or Nothing(recipient, _why_nothing(allowed, situation))
     )
 
 
@@ -104,13 +109,40 @@ def _stop(recipient: str, stop: StopName, roles: frozenset[Role]) -> Action:
 def _allowed(rules: Rules, recipient: str, situation: Situation, held: Held) -> Allowed:
     if situation.status == "pending_guardian":
         return Allowed()
-    allowed = entitled(rules, recipient, situation)
+    allowed = _without_parts(rules, entitled(rules, recipient, situation), held, situation.suspended)
     if situation.status not in FROZEN:
         return allowed
     both = channels(allowed.marketing) & channels(held.marketing)
     roles = allowed.roles & held.roles
     profile = allowed.profile if "processor" in roles else None
     return replace(allowed, roles=roles, marketing=_marketing(both), profile=profile)
+
+
+def _without_parts(rules: Rules, allowed: Allowed, held: Held, suspended: frozenset[str]) -> Allowed:
+    """Leave out what a suspension in part takes: marketing with P1.5, a new row that needs what is suspended."""
+    if not suspended:
+        return allowed
+    bases = _bases(rules, allowed)
+    roles = frozenset(r for r in allowed.roles if r in held.roles or _can_open(rules, r, bases[r][1], suspended))
+    marketing = None if MARKETING_PURPOSE in suspended or "recipient" not in roles else allowed.marketing
+    return replace(allowed, roles=roles, marketing=marketing, profile=allowed.profile if "processor" in roles else None)
+
+
+def _can_open(rules: Rules, role: str, rule: str, suspended: frozenset[str]) -> bool:
+    """Say whether a row can be opened: all items that make one may be shared, for at least one purpose."""
+    items = rules.shared if role == "recipient" else frozenset({"email", "name"})
+    return not items & suspended and not suspended.issuperset(rules.rules[rule].purposes)
+
+
+def _in_part(rules: Rules, recipient: str, held: Held, allowed: Allowed, situation: Situation) -> Action | None:
+    """Tell a holder which of its items, and which purposes, may not be used any more (37(1))."""
+    roles, parts = held_roles(held), parts_of(_items(rules, allowed), situation.suspended)
+    return StopFor(recipient, "suspended", roles, None, (ids.SUSPEND_PART,), parts) if roles and parts else None
+
+
+def parts_of(items: frozenset[str], suspended: frozenset[str]) -> frozenset[str]:
+    """Return what of a suspension in part concerns a holder of these items: those, and every purpose."""
+    return frozenset(name for name in suspended if name in items or name.startswith("P"))
 
 
 def entitled(rules: Rules, recipient: str, situation: Situation) -> Allowed:
@@ -154,7 +186,9 @@ def _lost_marketing(recipient: str, held: Held, allowed: Allowed) -> Action | No
     return StopFor(recipient, "marketing_revoked", frozenset({"recipient"}), allowed.marketing, (ids.MARKETING_STOP,))
 
 
-def _state(rules: Rules, recipient: str, held: Held, allowed: Allowed, change: Change) -> Project | None:
+def _state(
+    rules: Rules, recipient: str, held: Held, allowed: Allowed, change: Change, suspended: frozenset[str]
+) -> Project | None:
     items = _items(rules, allowed)
     gained = bool(allowed.roles - held.roles or channels(allowed.marketing) - channels(held.marketing))
     touched = any(item in items or _of_service(item, allowed.service) for item in change.items)
@@ -168,6 +202,8 @@ def _state(rules: Rules, recipient: str, held: Held, allowed: Allowed, change: C
     because += [ids.CORRECT] if change.name == "corrected" and touched else []
     because += [ids.RELEASE] if released else []
     because += [ids.CONTRACT] if allowed.uncontracted else []
+    parts = parts_of(items, suspended)
+    because += [ids.SUSPEND_PART] if parts else []
     return Project(
         recipient=recipient,
         roles=allowed.roles,
@@ -177,6 +213,7 @@ def _state(rules: Rules, recipient: str, held: Held, allowed: Allowed, change: C
         rules=tuple(because),
         items=items,
         bases=bases,
+        suspended=parts,
     )
 
 
@@ -199,14 +236,17 @@ def _bases(rules: Rules, allowed: Allowed) -> dict[str, tuple[str, str]]:
     return {role: (rules.rules[rule].purposes[0], rule) for role, rule in named.items() if role in allowed.roles}
 
 
-def _why_nothing(allowed: Allowed, status: MemberStatus) -> tuple[str, ...]:
+def _why_nothing(allowed: Allowed, situation: Situation) -> tuple[str, ...]:
+    status = situation.status
     if status == "pending_guardian":
         return (ids.GUARDIAN,)
     if allowed.roles:
         return (ids.MINIMUM,)
     if allowed.uncontracted:
         return (ids.CONTRACT,)
-    return (FROZEN[status],) if status in FROZEN else (ids.CONSENT,)
+    if status in FROZEN:
+        return (FROZEN[status],)
+    return (ids.CONSENT, ids.SUSPEND_PART) if situation.suspended else (ids.CONSENT,)
 
 
 def channels(marketing: Marketing | None) -> frozenset[str]:
@@ -234,6 +274,7 @@ def _must_be_told(rules: Rules, entry: LedgerEntry, change: Change) -> bool:
 
 
 __all__ = [
+    "MARKETING_PURPOSE",
     "Action",
     "Change",
     "Decision",

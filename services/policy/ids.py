@@ -17,6 +17,7 @@ MARKETING_STOP: Final = "1.5-stop"
 WITHDRAWAL_REQUEST: Final = "3.2-withdrawal-request"
 WITHDRAWN: Final = "3.2-withdrawn"
 SUSPEND: Final = "5.1-suspend"
+SUSPEND_PART: Final = "5.1-suspend-part"
 RELEASE: Final = "5.1-release"
 ERASE: Final = "7.1-erase"
 GUARDIAN: Final = "5.3-guardian"
@@ -38,6 +39,7 @@ ALL: Final = frozenset(
         WITHDRAWAL_REQUEST,
         WITHDRAWN,
         SUSPEND,
+        SUSPEND_PART,
         RELEASE,
         ERASE,
         GUARDIAN,

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final, Literal
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from schemas.base import Marketing, Shape
 from services.policy.duties import all_duties
@@ -40,6 +40,7 @@ class Medium(Shape):
 class _Data(Shape):
     night_from: time
     night_to: time
+    opt_out_days: int = Field(ge=30)
     medium: tuple[Medium, ...]
     rule: tuple[Rule, ...]
 
@@ -50,6 +51,7 @@ class Advertising:
 
     night_from: time
     night_to: time
+    opt_out_days: int
     media: Mapping[str, Medium]
     rules: Mapping[str, Rule]
 
@@ -67,7 +69,7 @@ def advertising() -> Advertising:
     found = {rule.id: rule for rule in data.rule}
     if frozenset(found) != RULE_IDS:
         raise ValueError("rules/marketing.toml and services/policy/marketing.py name different rules")
-    return Advertising(data.night_from, data.night_to, {m.id: m for m in data.medium}, found)
+    return Advertising(data.night_from, data.night_to, data.opt_out_days, {m.id: m for m in data.medium}, found)
 
 
 def may_send(

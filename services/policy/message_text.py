@@ -37,13 +37,19 @@ class Address:
     language: Language
 
 
-def render(messages: Messages, rules: Rules, address: Address, data: Mapping[str, Any], name: str) -> Rendered:
-    """Return the text of one message. Raises AdvertisementError, and KeyError for an unknown kind or company."""
+def render(
+    messages: Messages, rules: Rules, address: Address, data: Mapping[str, Any], name: str, opt_out: str | None = None
+) -> Rendered:
+    """Return the text of one message; `opt_out` is the link that refuses in one click, beside the company's address.
+
+    Raises AdvertisementError, and KeyError for an unknown kind or company.
+    """
     kind, company = messages.kinds[address.kind], messages.companies[address.sender]
     text = messages.texts[kind.id][address.language]
     fields = _words(messages, rules, kind, address.language, data)
     fixed = {"name": name, "sender": _named(company, address.language)}
-    whole = fields | fixed | {"contact": company.contact, "refusal": company.refusal}
+    refusal = company.refusal if opt_out is None else f"{opt_out} ({company.refusal})"
+    whole = fields | fixed | {"contact": company.contact, "refusal": refusal}
     made = Rendered(text.subject.format_map(whole).strip(), text.body.format_map(whole).strip() + "\n")
     if faults := faults_of(kind, company, address.language, made):
         raise AdvertisementError(faults)

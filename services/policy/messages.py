@@ -26,15 +26,32 @@ FieldType = Literal[
 ]
 
 
+class Limits(Shape):
+    """From how many persons on a company owes the notices of source and of yearly use (law.md F5, F6)."""
+
+    persons: int = Field(ge=1)
+    sensitive_persons: int = Field(ge=1)
+
+
 class Company(Shape):
-    """A company that sends: names, contact, how to refuse its advertisements; `large`: law.md F5 and F6 bind it."""
+    """A company that sends: names, contact, how to refuse its advertisements.
+
+    `persons` and `sensitive_persons`: how many it handles beside this system; `limits`: its own, lower than the law's.
+    """
 
     id: RecipientId
     ko: str = Field(min_length=1)
     en: str = Field(min_length=1)
     contact: str = Field(min_length=1)
     refusal: str = Field(min_length=1)
-    large: bool
+    persons: int = Field(default=0, ge=0)
+    sensitive_persons: int = Field(default=0, ge=0)
+    limits: Limits | None = None
+
+    def owes_notices(self, statutory: Limits, held: int) -> bool:
+        """Say whether F5 and F6 bind it, with `held` persons in this system (who may be among those beside it)."""
+        limits = self.limits or statutory
+        return max(self.persons, held) >= limits.persons or self.sensitive_persons >= limits.sensitive_persons
 
 
 class Kind(Shape):
@@ -74,6 +91,7 @@ class _Data(Shape):
     warn_days_before_reconfirmation: int = Field(ge=1)
     silent_bases: tuple[str, ...]
     reach: dict[Medium, tuple[ItemName, ...]]
+    limits: Limits
     company: tuple[Company, ...] = Field(min_length=1)
     kind: tuple[Kind, ...]
     words: dict[str, dict[str, Word]]
@@ -89,6 +107,7 @@ class Messages:
 
     warn_days: int
     silent_bases: tuple[str, ...]
+    limits: Limits
     reach: Mapping[Medium, tuple[str, ...]]
     companies: Mapping[str, Company]
     kinds: Mapping[str, Kind]
@@ -118,6 +137,7 @@ def parse(messages: str, texts: str) -> Messages:
     found = Messages(
         warn_days=data.warn_days_before_reconfirmation,
         silent_bases=data.silent_bases,
+        limits=data.limits,
         reach=data.reach,
         companies={c.id: c for c in data.company},
         kinds={k.id: k for k in data.kind},
@@ -130,6 +150,10 @@ def parse(messages: str, texts: str) -> Messages:
 
 
 def _faults(found: Messages) -> Iterator[str]:
+    for company in found.companies.values():
+        own = company.limits or found.limits
+        if own.persons > found.limits.persons or own.sensitive_persons > found.limits.sensitive_persons:
+            yield f"{company.id}: limits above the law's"
     yield from (f"a text of no kind: {i}" for i in sorted(set(found.texts) - set(found.kinds)))
     for kind in found.kinds.values():
         if kind.duty is not None and kind.duty not in duties.all_duties():

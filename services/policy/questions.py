@@ -18,7 +18,7 @@ DISCLOSED: Final = "3.1-disclosed"
 QUESTIONS: Final = frozenset({NEVER, SCOPE, CORPORATE, DISCLOSED})
 NAMED: Final = QUESTIONS | {
     *(ids.OPERATOR, ids.SHARE, ids.PROCESS, ids.CONTRACT, ids.ITEMS, ids.CONSENT, ids.REVOKE, ids.MARKETING),
-    *(ids.WITHDRAWAL_REQUEST, ids.WITHDRAWN, ids.SUSPEND, ids.ERASE, ids.GUARDIAN),
+    *(ids.WITHDRAWAL_REQUEST, ids.WITHDRAWN, ids.SUSPEND, ids.SUSPEND_PART, ids.ERASE, ids.GUARDIAN),
     *marketing.RULE_IDS,
 }
 """Every rule an answer can name. Each has a table in tests/golden/decisions."""

@@ -37,6 +37,11 @@ class Reconsent:
     changed: tuple[Aspect, ...]
 
 
+def provider_of(rules: Rules) -> str:
+    """Return who gives under every grant: the operator, through whose account all items are collected (3.2)."""
+    return next(a.id for a in rules.affiliates.values() if a.operator)
+
+
 def part_of(rules: Rules, version: str, consent: str) -> NoticePart | None:
     """Return what a notice version told before one consent; None for an unknown version."""
     notice = rules.notice(version)

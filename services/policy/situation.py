@@ -32,7 +32,8 @@ class Situation:
     """The member after the change, as far as policy looks at it. No values.
 
     `profiles` are (service, role); `sharing` the affiliates with a live grant; `marketing` the consents per sender;
-    `held` what each affiliate has, with an entry for each that ever had anything; `at` the instant of the change.
+    `held` what each affiliate has, with an entry for each that ever had anything; `at` the instant of the change;
+    `suspended` the items and purposes whose processing is suspended in part.
     """
 
     status: MemberStatus
@@ -42,6 +43,7 @@ class Situation:
     held: Mapping[str, Held]
     ledger: tuple[LedgerEntry, ...]
     at: datetime
+    suspended: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Project:
-    """Send the full state. `roles` are all that the affiliate has after it, `items` all it may be given."""
+    """Send the full state. `roles` are all that the affiliate has after it, `items` all it may be given.
+
+    `suspended`: of those items, and of the purposes, what is suspended in part.
+    """
 
     recipient: str
     roles: frozenset[Role]
@@ -64,6 +69,7 @@ class Project:
     rules: tuple[str, ...]
     items: frozenset[str] = frozenset()
     bases: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    suspended: frozenset[str] = frozenset()
 
     def basis_of(self, role: str) -> tuple[str, str]:
         """Return (leading purpose, rule id) under which a role is held. KeyError for a role not held."""
@@ -72,13 +78,17 @@ class Project:
 
 @dataclass(frozen=True)
 class StopFor:
-    """Take something away. `roles` are the rows it reaches; `marketing` is what remains after marketing_revoked."""
+    """Take something away. `roles` are the rows it reaches; `marketing` is what remains after marketing_revoked.
+
+    `suspended`: what a suspension in part takes out of use; empty for a whole one.
+    """
 
     recipient: str
     stop: StopName
     roles: frozenset[Role]
     marketing: Marketing | None
     rules: tuple[str, ...]
+    suspended: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The only code that talks to Faust and acknowledges: take a batch, apply it, then acknowledge.
+"""The only code that talks to Faust and acknowledges: take what waits, apply it together, then acknowledge.
 
 No exception leaves the loop: a restarted agent would go on with the NEXT batch. Apply again in place, or leave the
 process without acknowledging. How Faust loses events otherwise, measured: docs/decisions/0004.
@@ -17,6 +17,7 @@ from prometheus_client import Counter
 from services.propagator import transport
 from services.propagator.transport import Batch, BatchSchema
 from services.runtime import kafka
+from services.runtime.pace import Pace
 from services.runtime.settings import Settings
 
 EXIT_GIVEN_UP: Final = 71
@@ -24,6 +25,8 @@ RETRY_BUDGET_S: Final = 240.0
 BACKOFF_S_MIN: Final = 0.1
 BACKOFF_S_MAX: Final = 5.0
 BUFFER_BATCHES: Final = 16
+PACE_S: Final = 0.03
+"""Applications are this far apart at least: partitions that move at the same time share a transaction."""
 MAX_POLL_S: Final = 86_400.0
 """Faust never comes back after a missed poll; our own watchdog ends a process that makes no progress."""
 
@@ -69,9 +72,14 @@ def create(settings: Settings, *, app_id: str, topic: str, apply: Apply) -> faus
     source = app.topic(settings.topic_prefix + topic, schema=BatchSchema())
 
     async def agent(stream: Any) -> None:
-        async for event in stream.noack().events():
-            await _apply_all(app, apply, event.value, settings.affiliate_batch_max)
-            event.ack()
+        taken: asyncio.Queue[Any] = asyncio.Queue(BUFFER_BATCHES)
+        worker = asyncio.create_task(_work(app, apply, taken, settings.affiliate_batch_max))
+        try:
+            async for event in stream.noack().events():
+                await taken.put(event)
+        finally:
+            worker.cancel()  # in the middle of a batch, too: it is not acknowledged, so it is read again
+            await asyncio.gather(worker, return_exceptions=True)
 
     app.agent(source, name=app_id, concurrency=1)(agent)
     guard(app)
@@ -122,10 +130,24 @@ def guard(app: faust.App) -> None:
         raise UnsafeAppError(f"refused Faust settings: {', '.join(found)}")
 
 
-async def _apply_all(app: faust.App, apply: Apply, batch: Batch, size: int) -> None:
-    for part in _cut(batch.records, size):
+async def _work(app: faust.App, apply: Apply, taken: "asyncio.Queue[Any]", size: int) -> None:
+    """Apply what waits, whatever the partition, and acknowledge it in the order it came."""
+    pace = Pace(PACE_S)
+    while True:
+        events = [await taken.get()]
+        await pace.turn()
+        while not taken.empty():
+            events.append(taken.get_nowait())
+        await _apply_all(app, apply, [event.value for event in events], size)
+        for event in events:
+            event.ack()
+
+
+async def _apply_all(app: faust.App, apply: Apply, batches: Sequence[Batch], size: int) -> None:
+    for part in _cut([record for batch in batches for record in batch.records], size):
         await _until_applied(app, apply, part)
-    batch.applied = True
+    for batch in batches:
+        batch.applied = True
 
 
 def _cut(records: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -1,6 +1,6 @@
 """Pure: what one store knows of one member, and how a record changes it (docs/decisions/0002).
 
-Four cells, each last-writer-wins by seq; the visible rows are a function of the cells. So any order, any
+Five cells, each last-writer-wins by seq; the visible rows are a function of the cells. So any order, any
 duplication and any replay of the same records ends in the same rows, watermarks and gaps.
 """
 
@@ -19,11 +19,11 @@ Empty = Literal["absent", "ended"]
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What a recipient may have under clause 3.2, without the status."""
+    """What a recipient may have under clause 3.2, without the status. None: read back while suspended in part."""
 
-    email: str
-    name: str
-    password_hash: str
+    email: str | None
+    name: str | None
+    password_hash: str | None
     signed_up_at: datetime
 
 
@@ -72,6 +72,8 @@ class State:
     processed: Cell[Processed | Empty] = Cell(0, "absent")
     marketing: Cell[Mapping[str, bool] | None] = Cell(0, None)
     status: Cell[Status] = Cell(0, Status())
+    parts: Cell[tuple[str, ...]] = Cell(0, ())
+    """The items and purposes suspended in part: out of sight until a projection lifts them."""
     suppressed: bool = False
 
 
@@ -99,6 +101,7 @@ class MemberRow:
     signed_up_at: datetime | None
     withdrawn_at: datetime | None
     marketing: Mapping[str, bool] | None
+    suspended: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +113,13 @@ class ProcessedRow:
     service: str | None
     role: str | None
     items: Mapping[str, Any] | None
+    suspended: tuple[str, ...] | None
 
 
 Writes = dict[str, Any]
 """Cell name to the value a record writes into it."""
 _BLANK: Final = State("")
+MARKETING_PURPOSE: Final = "P1.5"
 
 
 def is_duplicate(state: State, seq: int) -> bool:
@@ -180,6 +185,7 @@ def _projected(p: Projection) -> Writes:
         "processed": Processed(processed.service, processed.role, processed.items) if processed else "absent",
         "marketing": p.marketing.model_dump() if p.marketing else None,
         "status": Status(member.status if member else None),
+        "parts": p.suspended,
     }
 
 
@@ -193,6 +199,9 @@ def _stopped(stop: Stop) -> Writes:
             return {"marketing": marketing}
         case "withdrawn":
             return {"status": Status("withdrawn", stop.at), **_emptied(stop, "ended")}
+        case "suspended" if stop.suspended:
+            unmarketed = {"marketing": None} if MARKETING_PURPOSE in stop.suspended else {}
+            return {"parts": stop.suspended, **unmarketed}
         case _:
             return {"status": Status(stop.stop)}
 
@@ -209,16 +218,18 @@ def member_row(state: State) -> MemberRow | None:
     if values == "absent":
         return None
     kept = values if isinstance(values, Values) else None
+    parts = state.parts.value if kept else ()
     return MemberRow(
         member_ref=state.member_ref,
-        seq=max(state.values.seq, state.status.seq, state.marketing.seq),
-        email=kept.email if kept else None,
-        name=kept.name if kept else None,
-        password_hash=kept.password_hash if kept else None,
+        seq=max(state.values.seq, state.status.seq, state.marketing.seq, state.parts.seq),
+        email=kept.email if kept and "email" not in parts else None,
+        name=kept.name if kept and "name" not in parts else None,
+        password_hash=kept.password_hash if kept and "password_hash" not in parts else None,
         status=status.name,
         signed_up_at=kept.signed_up_at if kept else None,
         withdrawn_at=status.at,
         marketing=state.marketing.value if kept else None,
+        suspended=parts or None,
     )
 
 
@@ -228,10 +239,17 @@ def processed_row(state: State) -> ProcessedRow | None:
     if held == "absent":
         return None
     kept = held if isinstance(held, Processed) else None
+    parts = state.parts.value if kept else ()
     return ProcessedRow(
         member_ref=state.member_ref,
-        seq=state.processed.seq,
+        seq=max(state.processed.seq, state.parts.seq),
         service=kept.service if kept else None,
         role=kept.role if kept else None,
-        items=kept.items if kept else None,
+        items=_in_sight(kept, parts) if kept else None,
+        suspended=parts or None,
     )
+
+
+def _in_sight(held: Processed, parts: tuple[str, ...]) -> dict[str, Any]:
+    """Return the items that may be used: those suspended in part are named with their service, or the account's."""
+    return {name: value for name, value in held.items.items() if not {name, f"{held.service}.{name}"} & {*parts}}

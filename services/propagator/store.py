@@ -75,6 +75,7 @@ def _state(row: asyncpg.Record, gaps: Sequence[Gap]) -> State:
         processed=Cell(row["processed_seq"], processed),
         marketing=Cell(row["marketing_seq"], row["marketing"]),
         status=Cell(row["status_seq"], Status(row["status"], row["status_at"])),
+        parts=Cell(row["parts_seq"], tuple(row["parts"] or ())),
         suppressed=suppressed,
     )
 
@@ -129,6 +130,8 @@ async def _write_watermarks(tx: Database, states: Sequence[State]) -> None:
             s.status.seq,
             s.status.value.name,
             s.status.value.at,
+            s.parts.seq,
+            s.parts.value or None,  # a tuple: asyncpg would flatten a list among jsonb[]
         )
         for s in states
     ]

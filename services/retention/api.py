@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from schemas.base import Uuid
 from schemas.receipts import CodedValue
 from services.keyring.kek import KekError
-from services.retention import readings
+from services.retention import forecast, holds, readings, sweep
 from services.retention.readings import Question, Vault
 from services.runtime import probes, problems
 from services.runtime.auth import Authenticator, Principal
@@ -103,24 +103,35 @@ async def schedule(
     return await readings.schedule(vault, until, cursor)
 
 
+@router.get("/v1/retention/forecast")
+async def read_forecast(who: Asker, vault: Kept, request: Request, as_of: date, until: date) -> dict[str, Any]:
+    """Return what will be destroyed from a day to another (KST), here and in consent: counts, rules, daily series."""
+    _require(who, "service", *OFFICERS)
+    authorization = request.headers["authorization"]
+    return await forecast.forecast(vault, request.app.state.consent_url, authorization, as_of, until)
+
+
 @router.put("/v1/retention/holds/{member_ref}", status_code=204)
 async def hold(who: Asker, vault: Kept, request: Request, member_ref: uuid.UUID, body: HoldBody) -> None:
-    """Keep a former member's records beyond their time (a suit, an order to preserve)."""
+    """Keep a member's records beyond their time, and pause the destruction in consent (a suit, an order)."""
     _require(who, *OFFICERS)
-    await readings.hold(vault, str(member_ref), body.reason, who.sub)
+    await holds.put(vault, str(member_ref), body.reason, who.sub)
     request.app.state.nudge()
 
 
 @router.delete("/v1/retention/holds/{member_ref}", status_code=204)
 async def lift(who: Asker, vault: Kept, request: Request, member_ref: uuid.UUID) -> None:
-    """Lift a hold; what is over by then is destroyed at the next sweep."""
+    """Lift every hold on a member; what is over by then is destroyed at once, here and in consent."""
     _require(who, *OFFICERS)
-    if not await readings.lift(vault, str(member_ref)):
+    if not await holds.lift(vault, str(member_ref)):
         raise Problem(404, "not_held", "보류 중이 아닙니다.", "There is no hold.")
+    await sweep.look(vault.pool, vault.clock())
     request.app.state.nudge()
 
 
-def create(vault: Vault, authenticator: Authenticator, ready: Ready, nudge: Callable[[], None]) -> FastAPI:
+def create(
+    vault: Vault, authenticator: Authenticator, ready: Ready, nudge: Callable[[], None], consent_url: str
+) -> FastAPI:
     """Return the application. `ready` says which dependency answers, `nudge` wakes the relay."""
     app = FastAPI(
         title="Dongui retention service",
@@ -131,6 +142,7 @@ def create(vault: Vault, authenticator: Authenticator, ready: Ready, nudge: Call
         summary="What another law makes the company keep, apart from everything else.",
     )
     app.state.vault, app.state.authenticator, app.state.nudge = vault, authenticator, nudge
+    app.state.consent_url = consent_url
     problems.install(app)
     app.add_exception_handler(KekError, _locked)
     app.include_router(router)

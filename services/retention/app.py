@@ -12,9 +12,10 @@ import aiohttp
 import asyncpg
 import uvicorn
 
-from schemas.topics import RETENTION
-from services.keyring.kek import FileKek, Keks
-from services.retention import api, sweep
+from schemas.topics import RECEIPTS, RETENTION
+from services.keyring.kek import KekProvider
+from services.keyring.provider import open_kek, required
+from services.retention import api, holds, sweep
 from services.retention.handlers import Intake
 from services.retention.keys import RecordKeys
 from services.retention.readings import Vault
@@ -30,7 +31,6 @@ NAME: Final = "dongui-retention"
 REQUIRED: Final = (
     "kafka",
     "retention_dsn",
-    "retention_kek_file",
     "retention_index_key_file",
     "retention_token",
     "consent_url",
@@ -54,12 +54,15 @@ class Parts:
 @contextlib.asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Parts]:
     """Open what the process needs and close it after. Raises MissingSettingsError, KekError."""
-    settings.require(*REQUIRED)
-    assert settings.retention_kek_file
+    settings.require(*REQUIRED, *required(settings, "records"))
+    async with open_kek(settings, "records") as kek, _opened(settings, kek) as parts:
+        yield parts
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings, kek: KekProvider) -> AsyncIterator[Parts]:
     assert settings.consent_url
-    earlier = [FileKek(path) for path in (settings.retention_kek_old_file,) if path]
-    kek, index_key = Keks(FileKek(settings.retention_kek_file), earlier), _index_key(settings)
-    dsn = settings.secret("retention_dsn")
+    index_key, dsn = _index_key(settings), settings.secret("retention_dsn")
     relay = Relay(dsn, partial(kafka.producer, settings), prefix=settings.topic_prefix, application="retention-relay")
     pool = await postgres.open_pool(dsn, size=POOL_SIZE, application=NAME)
     try:
@@ -111,6 +114,15 @@ def works(parts: Parts, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
             stop=stop,
             application="retention",
         ),
+        follow(
+            parts.settings,
+            topics=[RECEIPTS],
+            pool=pool,
+            offsets=PostgresOffsets(),
+            handle=holds.obey,
+            stop=stop,
+            application="retention-holds",
+        ),
     ]
 
 
@@ -127,10 +139,10 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 def server_config(parts: Parts) -> uvicorn.Config:
     """Return the HTTP server's configuration; no access log (URLs name members)."""
-    settings = parts.settings
+    settings, consent_url = parts.settings, parts.settings.consent_url or ""
     ready = partial(_ready, parts.vault.pool)
     return uvicorn.Config(
-        api.create(parts.vault, Authenticator.from_settings(settings), ready, parts.relay.nudge),
+        api.create(parts.vault, Authenticator.from_settings(settings), ready, parts.relay.nudge, consent_url),
         host=settings.retention_host,
         port=settings.retention_port,
         log_config=None,

@@ -98,25 +98,3 @@ async def schedule(vault: Vault, until: date, after: str) -> dict[str, Any]:
     last = rows[-1] if len(rows) == PAGE else None
     following = f"{last['destroy_on'].isoformat()}/{last['record_id']}" if last else None
     return {"records": [dict(row) for row in rows], "next": following, "today": vault.clock().astimezone(KST).date()}
-
-
-async def hold(vault: Vault, member_ref: str, reason: str, by: str) -> None:
-    """Keep a member's records beyond their time until the hold is lifted. Again changes nothing."""
-    at = vault.clock()
-    async with vault.pool.acquire() as connection, connection.transaction():
-        if await connection.execute(SQL["hold_set"], member_ref, reason, by, at) == "INSERT 0 1":
-            await outbox.append(connection, [_held(member_ref, "held", at, {"reason": reason})])
-
-
-async def lift(vault: Vault, member_ref: str) -> bool:
-    """Lift a hold: what is over is destroyed at the next sweep. False when none stood."""
-    at = vault.clock()
-    async with vault.pool.acquire() as connection, connection.transaction():
-        lifted = str(await connection.execute(SQL["hold_lift"], member_ref)) == "DELETE 1"
-        if lifted:
-            await outbox.append(connection, [_held(member_ref, "lifted", at, {})])
-    return lifted
-
-
-def _held(member_ref: str, state: str, at: datetime, codes: dict[str, str]) -> outbox.Record:
-    return answers.entry("retention_hold", member_ref, state, at, actor="staff", member_ref=member_ref, codes=codes)

@@ -1,8 +1,10 @@
 """Bearer tokens (RFC 8725): one algorithm, pinned issuer and audience, keys from a JWKS file or URL."""
 
 import asyncio
+import hashlib
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import orjson
@@ -18,6 +20,12 @@ JWKS_TIMEOUT_S = 5.0
 JWKS_RETRY_S = 10.0
 JWKS_STALE_S_MAX = 3600.0
 LEEWAY_S = 30
+VERIFIED_MAX = 4096
+"""Signatures remembered as good: a service sends one token thousands of times, and a check costs a millisecond."""
+
+
+Signed = tuple[dict[str, Any], list[str] | None]
+"""The claims of a token, and the roles its key may say (None: any)."""
 
 
 class AuthError(Exception):
@@ -52,6 +60,7 @@ class Authenticator:
         self._keys = keys
         self._fetched_at = self._next_fetch_at = float("-inf")
         self._lock = asyncio.Lock()
+        self._verified: dict[bytes, Signed] = {}
         self._claims = jwt.JWTClaimsRegistry(
             leeway=LEEWAY_S,
             iss={"essential": True, "value": issuer},
@@ -77,11 +86,23 @@ class Authenticator:
             raise AuthError(401, "token_missing")
         keys = await self._current_keys()
         try:
-            decoded = jwt.decode(token.strip(), keys, algorithms=ALGORITHMS)
-            self._claims.validate(decoded.claims)
+            claims, allowed = self._signed(token.strip(), keys)
+            self._claims.validate(claims)
         except (JoseError, ValueError, TypeError) as error:
             raise AuthError(401, "token_invalid") from error
-        return _principal(decoded.claims, _roles_of_key(keys, decoded.header.get("kid")))
+        return _principal(claims, allowed)
+
+    def _signed(self, token: str, keys: KeySet) -> Signed:
+        """Return the claims of a token whose signature is good, and which roles its key may say."""
+        digest = hashlib.sha256(token.encode()).digest()
+        if (known := self._verified.get(digest)) is not None:
+            return known
+        decoded = jwt.decode(token, keys, algorithms=ALGORITHMS)
+        found = (decoded.claims, _roles_of_key(keys, decoded.header.get("kid")))
+        if len(self._verified) >= VERIFIED_MAX:
+            self._verified.clear()
+        self._verified[digest] = found
+        return found
 
     async def _current_keys(self) -> KeySet:
         async with self._lock:
@@ -94,6 +115,7 @@ class Authenticator:
     async def _refresh(self, url: str) -> None:
         """Fetch the keys; while the issuer is away, known ones serve on for an hour and no longer."""
         now = time.monotonic()
+        self._verified.clear()  # a key that is no longer published signs nothing any more
         try:
             self._keys = await _fetch(url)
         except AuthError:

@@ -1,10 +1,19 @@
-"""Pure: a register entry as the outbox record that carries it to the audit log, whichever process writes it."""
+"""A register entry as the outbox record that carries it to the audit log, whichever process writes it; and back."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRecord
 
 from schemas import codec
-from schemas.envelope import Envelope, to_headers
+from schemas.codec import CodecError
+from schemas.envelope import Envelope, from_headers, to_headers
 from schemas.receipts import REGISTER_TYPE, RegisterEntry
 from schemas.topics import RECEIPTS
 from services.runtime.outbox import Record
+
+log = structlog.get_logger("register")
 
 
 def carrier(entry: RegisterEntry, source: str) -> Record:
@@ -22,3 +31,18 @@ def carrier(entry: RegisterEntry, source: str) -> Record:
     )
     payload = codec.encode_clear(entry, envelope)
     return Record(envelope.id, RECEIPTS, envelope.subject, envelope.type, payload, to_headers(envelope))
+
+
+def entries(batch: "Iterable[ConsumerRecord[Any, Any]]", kind: str) -> Iterator[RegisterEntry]:
+    """Yield the register entries of one kind among the records of the receipts topic, in order."""
+    mark = f'"{kind}"'.encode()
+    for raw in batch:
+        if raw.value is None or mark not in raw.value:
+            continue  # most of the topic is something else: not worth decoding
+        try:
+            shape = codec.decode_clear(from_headers(raw.headers), raw.value)
+        except CodecError as error:
+            log.warning("entry_undecodable", code=error.code, partition=raw.partition, offset=raw.offset)
+            continue
+        if isinstance(shape, RegisterEntry) and shape.kind == kind:
+            yield shape

@@ -16,10 +16,13 @@ from prometheus_client import Counter, Gauge
 
 from services.runtime import postgres
 from services.runtime.outbox import SHARDS
+from services.runtime.pace import Pace
 
 BATCH_MAX = 500
 SEND_TIMEOUT_S = 30.0
 BACKOFF_S_MAX = 5.0
+PACE_S = 0.01
+"""Publications are this far apart at least: a commit is not worth a round of its own when the next one is near."""
 LEASE_SPACE = 7_318_403
 """First key of the two-key advisory lock; the second is the shard."""
 
@@ -99,7 +102,9 @@ class Relay:
     ) -> None:
         held: set[int] = set()
         polls = 0
+        pace = Pace(PACE_S)
         while not stop.is_set():
+            await pace.turn()
             if polls % 20 == 0:
                 await self._lease(connection, held)
             polls += 1

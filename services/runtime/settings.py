@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     retention_kek_file: Path | None = None
     retention_kek_old_file: Path | None = None
     retention_index_key_file: Path | None = None
+    retention_vault_token_file: Path | None = None
+    retention_vault_transit_key: str | None = None
     kek_old_file: Path | None = None
     vault_url: str | None = None
     vault_token_file: Path | None = None
@@ -60,6 +62,7 @@ class Settings(BaseSettings):
     email_index_key_file: Path | None = None
     audit_signing_key_file: Path | None = None
     webhook_signing_key_file: Path | None = None
+    webhook_signing_key_old_file: Path | None = None
     certificate_signing_key_file: Path | None = None
 
     issuer: str = "https://issuer.dongui.localhost"
@@ -76,6 +79,11 @@ class Settings(BaseSettings):
     retention_host: str = "127.0.0.1"
     retention_port: int = 8803
     retention_url: str | None = None
+    witness_host: str = "127.0.0.1"
+    witness_port: int = 8807
+    witness_name: str = "witness.dongui.kr/w1"
+    witness_signing_key_file: Path | None = None
+    witness_logs_file: Path | None = None
     console_host: str = "127.0.0.1"
     console_port: int = 8800
     console_url: str | None = None
@@ -102,9 +110,18 @@ class Settings(BaseSettings):
     smtp_from: str | None = None
     message_gateway_url: str | None = None
     message_gateway_token: SecretStr | None = None
+    public_url: str | None = None
 
     relay_shards: int = 16
-    checkpoint_interval_s: float = 1.0
+    checkpoint_interval_s: float = Field(default=1.0, gt=0, le=60)
+    witnesses: dict[str, str] = Field(default_factory=dict)
+    checkpoint_copies: list[Path] = Field(default_factory=list)
+    timestamp_url: str | None = None
+    timestamp_roots_file: Path | None = None
+    timestamp_interval_s: float = Field(default=3600.0, gt=0)
+    anchor_interval_s: float = Field(default=2.0, gt=0, le=60)
+    verify_interval_s: float = Field(default=3600.0, gt=0)
+    audit_reason_required: bool | None = None
     affiliate_batch_max: int = 1000
     erasure_interval_s: float = 2.0
 

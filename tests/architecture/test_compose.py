@@ -21,10 +21,14 @@ from services.devstack.provision import AFFILIATES, database_names
 from services.runtime.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("setup", "consent", "audit", "retention", "console", "notices", *(f"propagator-{a}" for a in AFFILIATES))
+OURS = (
+    *("setup", "consent", "audit", "witness", "retention", "console", "notices"),
+    *(f"propagator-{a}" for a in AFFILIATES),
+)
 NEEDED = {
     "consent": {"kafka", "consent_dsn", "keyring_dsn", "kek_file", "email_index_key_file", "jwks_file"},
-    "audit": {"kafka", "audit_dsn", "audit_signing_key_file", "jwks_file"},
+    "audit": {"kafka", "audit_dsn", "audit_signing_key_file", "jwks_file", "witnesses", "checkpoint_copies"},
+    "witness": {"witness_signing_key_file", "witness_logs_file"},
     "retention": {
         "kafka",
         "retention_dsn",
@@ -196,7 +200,8 @@ def _runs(module: str) -> bool:
 
 
 def _port(compose: dict[str, Any], name: str) -> str:
-    default = {"consent": "8801", "audit": "8802", "retention": "8803", "console": "8800"}.get(name)
+    ports = {"consent": "8801", "audit": "8802", "retention": "8803", "witness": "8807", "console": "8800"}
+    default = ports.get(name)
     return default or compose["services"][name]["environment"]["DONGUI_HEALTH_PORT"]
 
 

@@ -23,7 +23,7 @@ def offered() -> set[tuple[str, str]]:
     apps = (
         consent.create(ANYTHING, ANYTHING, _ready),
         audit.create(ANYTHING, ANYTHING, vkey="", clock=ANYTHING, ready=_ready),
-        retention.create(ANYTHING, ANYTHING, _ready, ANYTHING),
+        retention.create(ANYTHING, ANYTHING, _ready, ANYTHING, ""),
     )
     return {
         (method.upper(), path)

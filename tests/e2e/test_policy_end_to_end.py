@@ -82,6 +82,36 @@ async def test_a_suspension_stands_in_every_store_from_its_verification_until_it
     assert (await client.decision(ref, "tmax-os", **sending))["allowed"] is True
 
 
+async def test_a_suspension_in_part_takes_just_that_out_of_every_store_until_its_release(client: Client) -> None:
+    """Clause 5.1, PIPA 37(1) "all or part": granted in part, the rest back in its place at once."""
+    consents = {"collection": True, "sharing": True, "marketing": {"use": True, "email": True}}
+    ref = (await client.sign_up(profiles=[WAPL], consents=consents))["member_ref"]
+    named = {"items": ["name", "wapl.photo"], "purposes": ["P1.5"]}
+    request_id = await client.request(ref, "suspension", channel="email", **named)
+    await client.step(request_id, "verify", IDENTIFIED)
+    rows = await client.members(ref)
+    assert {(row["status"], row["name"], row["marketing"]) for row in rows.values() if row} == {("active", None, None)}
+    processed = (await client.processed(ref))["tmax-anc"]
+    assert processed is not None
+    assert not {"name", "photo"} & set(processed["items"])
+    assert processed["items"]["title"] == "책임"
+    part = {"outcome": "partial", "items": ["photo"], "purposes": ["P1.5"], "ground": "contract"}
+    await client.step(request_id, "decide", part)
+    rows = await client.members(ref)
+    assert {(row["name"], row["marketing"]) for row in rows.values() if row} == {("홍길동", None)}
+    processed = (await client.processed(ref))["tmax-anc"]
+    assert processed is not None
+    assert {"name", "photo"} & set(processed["items"]) == {"name"}
+    for question in ({"purpose": "P1.1", "item": "photo"}, {"purpose": "marketing", "channel": "email"}):
+        found = await client.decision(ref, "tmax-anc", **question)
+        assert (found["allowed"], found["rule"]) == (False, "5.1-suspend-part")
+    await client.step(request_id, "release", role="member", sub=ref)
+    assert all(row and row["marketing"] == MARKETING for row in (await client.members(ref)).values())
+    processed = (await client.processed(ref))["tmax-anc"]
+    assert processed is not None
+    assert processed["items"]["photo"] == "p.png"
+
+
 async def test_a_deleted_optional_item_leaves_the_processor_and_no_third_party_is_told(client: Client) -> None:
     """Clause 5.1; 5.7 speaks of corrections only."""
     ref = (await client.sign_up(profiles=[WAPL]))["member_ref"]

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 
 from services.consent.decisions import model, reconsent
-from services.consent.decisions.history import Given, Grant, History, ProfileSpan, StatusSpan
+from services.consent.decisions.history import Given, Grant, History, PartsSpan, ProfileSpan, StatusSpan
 from services.consent.decisions.model import Answer, Question
 from services.consent.handlers import Consent
 from services.consent.refusals import not_found
@@ -49,12 +49,17 @@ async def _history(tx: Connection, ref: str, recipient: str) -> History:
         grants=tuple(Grant(**row) for row in await tx.fetch(SQL["decision_grants"], ref)),
         profiles=tuple(_profile(row) for row in await tx.fetch(SQL["decision_profiles"], ref)),
         ledger=tuple(_given(row) for row in await tx.fetch(SQL["decision_ledger"], ref, recipient)),
+        parts=tuple(_parts(row) for row in await tx.fetch(SQL["decision_parts"], ref)),
         checks=tuple((row[0], row[1]) for row in await tx.fetch(SQL["decision_checks"], ref)),
     )
 
 
 def _profile(row: asyncpg.Record) -> ProfileSpan:
     return ProfileSpan(**{**row, "items": tuple(row["items"])})
+
+
+def _parts(row: asyncpg.Record) -> PartsSpan:
+    return PartsSpan(frozenset(row["parts"]), row["since"], row["change_id"])
 
 
 def _given(row: asyncpg.Record) -> Given:

@@ -55,6 +55,20 @@ class StatusSpan:
 
 
 @dataclass(frozen=True)
+class PartsSpan:
+    """What is suspended in part from an instant on: items and purposes, none once all is lifted."""
+
+    parts: frozenset[str]
+    since: datetime
+    change_id: str
+
+    def evidence(self) -> dict[str, Any]:
+        """Return it as evidence."""
+        told = {"suspended": sorted(self.parts), "since": self.since, "change_id": self.change_id}
+        return {"kind": "suspension_in_part", **told}
+
+
+@dataclass(frozen=True)
 class ProfileSpan:
     """A member's role in a service from an instant on, with the names of the items; role None: not used any more."""
 
@@ -119,6 +133,12 @@ class History:
     ledger: tuple[Given, ...] = ()
     checks: tuple[tuple[int, datetime], ...] = ()
     """(consent_id, instant) of each two-year check done"""
+    parts: tuple[PartsSpan, ...] = ()
+
+    def parts_at(self, at: datetime) -> PartsSpan | None:
+        """Return what was suspended in part at an instant; None for nothing."""
+        begun = [span for span in self.parts if span.since <= at]
+        return begun[-1] if begun and begun[-1].parts else None
 
     def status_at(self, at: datetime) -> StatusSpan | None:
         """Return the status at an instant; None before the member was one.

@@ -15,7 +15,7 @@ from services.policy import decide as policy
 from services.policy import ids, questions
 from services.policy.marketing import USE, MediumId, may_send, reconfirmed
 from services.policy.model import Rules
-from services.policy.scope import part_of
+from services.policy.scope import part_of, provider_of
 from services.policy.situation import Situation
 
 MARKETING_PURPOSE: Final = "P1.5"
@@ -109,11 +109,22 @@ def _decided(now: Instant) -> Answer:
         return Answer(False, questions.NEVER)
     if rule := ENDED.get(now.status.status):
         return Answer(False, rule)
+    if (parts := now.history.parts_at(now.question.at)) is not None and _is_part(now, parts.parts):
+        return Answer(False, ids.SUSPEND_PART, (parts.evidence(),))
     if now.question.recipient in now.rules.third_parties:
         return _third_party(now)
     if now.question.purpose == MARKETING_PURPOSE:
         return _marketing(now)
     return _first_that_allows([*_rows(now)]) or _nobody_gave(now)
+
+
+def _is_part(now: Instant, parts: frozenset[str]) -> bool:
+    """Say whether the purpose or the item asked about is suspended in part; a bare name means the asker's service."""
+    asked = now.question
+    affiliate = now.rules.affiliates.get(asked.recipient)
+    services = now.rules.services if affiliate is None else [affiliate.processes]
+    named = {asked.purpose, asked.item, *(f"{service}.{asked.item}" for service in services if asked.item)}
+    return bool(named & parts)
 
 
 def _first_that_allows(answers: list[Answer]) -> Answer | None:
@@ -248,7 +259,7 @@ def _nobody_gave(now: Instant) -> Answer:
 def _grant_evidence(rules: Rules, grant: Grant | None) -> Iterator[Mapping[str, Any]]:
     if grant is None:
         return
-    yield grant.evidence()
+    yield grant.evidence() | ({"provider": provider_of(rules)} if grant.purpose == "sharing" else {})
     notice = rules.notice(grant.notice_version)
     if notice is not None:
         yield {"kind": "notice", "version": notice.version, "effective_from": notice.effective_from}

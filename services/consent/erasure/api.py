@@ -15,7 +15,7 @@ from services.consent.erasure.issue import Issuer
 from services.consent.rights.html import HEADERS
 
 router = APIRouter(tags=["erasure"])
-Listed = Literal["open", "selected", "approved", "executing", "erased", "unconfirmed", "held", "any"]
+Listed = Literal["open", "selected", "approved", "executing", "erased", "unconfirmed", "held", "late", "any"]
 UNSTORED = {"Cache-Control": "no-store"}
 
 
@@ -35,7 +35,7 @@ class HoldBody(Body):
 
 @router.get("/v1/erasures")
 async def list_erasures(ask: Ask, state: Listed = "open", cursor: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
-    """Return cases in order of selection; `open` is every state but `erased`, `unconfirmed` those never approved."""
+    """Return cases in order of selection; `open`: not yet erased; `late`: past the law's last day."""
     ask.require("service", *READERS)
     return await handlers.listed(ask.consent, state, cursor)
 

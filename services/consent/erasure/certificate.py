@@ -53,9 +53,9 @@ class Signer:
         """Return the public key as a key set."""
         return dict(KeySet([self._key]).as_dict(private=False))
 
-    def sign(self, document: Mapping[str, Any]) -> str:
-        """Return the compact JWS of a document."""
-        header = {"alg": ALGORITHM, "kid": self._key.kid, "typ": TYPE}
+    def sign(self, document: Mapping[str, Any], typ: str = TYPE) -> str:
+        """Return the compact JWS of a document; `typ` says which kind of certificate it is."""
+        header = {"alg": ALGORITHM, "kid": self._key.kid, "typ": typ}
         return jws.serialize_compact(header, rfc8785.dumps(dict(document)), self._key, algorithms=[ALGORITHM])
 
 
@@ -67,14 +67,15 @@ def document(row: Mapping[str, Any], of: Class, policy_version: str) -> dict[str
         "member_ref": row["member_ref"],
         "class": {"id": of.id, "clause": of.clause, "statute": of.statute, "ko": of.ko},
         "policy_version": policy_version,
-        "selected_at": _time(row["selected_at"]),
+        "selected_at": time_of(row["selected_at"]),
         "due_on": row["due_on"].isoformat(),
         "approval": _approval(row),
-        "started_at": _time(row["started_at"]),
-        "destroyed_at": _time(row["shredded_at"]),
+        "started_at": time_of(row["started_at"]),
+        "destroyed_at": time_of(row["shredded_at"]),
         "method": METHOD,
         "forced": row["forced"],
-        "statutory_records_kept": row["records"],
+        "statutory_records_kept": (row["records"] or 0) - row["records_owed"],
+        "statutory_records_owed": row["records_owed"],
         "recipients": [{"id": r["id"], "stage": r["stage"]} for r in row["recipients"]],
         "fact": {"change_id": row["change_id"], "seq": row["seq"], "leaf_index": row["leaf_index"]},
     }
@@ -82,7 +83,7 @@ def document(row: Mapping[str, Any], of: Class, policy_version: str) -> dict[str
 
 def _approval(row: Mapping[str, Any]) -> dict[str, Any]:
     """Whose word it ran on: the standing approval's version, the officer's, or the law's limit alone."""
-    own = {"by": row["approved_by"], "at": _time(row["approved_at"])} if row["approved_at"] else None
+    own = {"by": row["approved_by"], "at": time_of(row["approved_at"])} if row["approved_at"] else None
     return {"standing_version": row["standing_version"], "own": own}
 
 
@@ -97,14 +98,20 @@ def page(told: Mapping[str, Any], jws_text: str) -> str:
     """Return the Korean page. Every value is escaped; no script, no link, no image."""
     title = "개인정보 파기 확인서"
     parts = [
-        _table("파기 내역", ("구분", "내용"), _summary(told)),
+        table("파기 내역", ("구분", "내용"), _summary(told)),
         _recipients(told["recipients"]),
-        _signature(jws_text),
+        signature(jws_text),
     ]
+    return sheet(title, parts)
+
+
+def sheet(title: str, parts: Iterable[str]) -> str:
+    """Return the page of a certificate from its escaped parts."""
+    name = escape(title)
     return (
         '<!doctype html><html lang="ko"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width"><title>{title}</title><style>{STYLE}</style></head>'
-        f"<body><main><h1>{title}</h1>{''.join(parts)}</main></body></html>"
+        f'<meta name="viewport" content="width=device-width"><title>{name}</title><style>{STYLE}</style></head>'
+        f"<body><main><h1>{name}</h1>{''.join(parts)}</main></body></html>"
     )
 
 
@@ -122,25 +129,34 @@ def _summary(told: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
         ("파기 일시", told["destroyed_at"]),
         ("방법", "회원별 암호화 키 폐기, 각 저장소의 행 삭제 (복구 불가)"),
         ("결과", limit),
-        ("법령에 따라 따로 보존한 기록", f"{told['statutory_records_kept'] or 0}건"),
+        ("법령에 따라 따로 보존한 기록", _records(told)),
         ("감사 기록", told["fact"]["leaf_index"] if told["fact"]["leaf_index"] is not None else "봉인 대기"),
     ]
 
 
+def _records(told: Mapping[str, Any]) -> str:
+    owed = told["statutory_records_owed"]
+    waiting = f" (별도 보관 대기 {owed}건: 회원 키와 분리된 키로 암호화)" if owed else ""
+    return f"{told['statutory_records_kept']}건{waiting}"
+
+
 def _recipients(found: Sequence[Mapping[str, Any]]) -> str:
-    return _table("파기를 통지받은 곳", ("곳", "결과"), [(r["id"], STAGES.get(r["stage"], r["stage"])) for r in found])
+    return table("파기를 통지받은 곳", ("곳", "결과"), [(r["id"], STAGES.get(r["stage"], r["stage"])) for r in found])
 
 
-def _signature(jws_text: str) -> str:
+def signature(jws_text: str) -> str:
+    """Return the signature as it is printed."""
     return f'<h2>전자서명 (JWS, Ed25519)</h2><p style="overflow-wrap:anywhere"><code>{escape(jws_text)}</code></p>'
 
 
-def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table under its heading; every cell is escaped."""
     cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>" for row in rows)
     empty = f'<tr><td colspan="{len(head)}">없음</td></tr>'
     return f"<h2>{escape(title)}</h2><table><thead><tr>{cells}</tr></thead><tbody>{body or empty}</tbody></table>"
 
 
-def _time(at: datetime | None) -> str | None:
+def time_of(at: datetime | None) -> str | None:
+    """Return an instant as a certificate tells it: KST, to the second."""
     return at.astimezone(KST).isoformat(timespec="seconds") if at else None

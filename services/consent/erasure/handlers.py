@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from uuid_utils import uuid7
-
 from services.consent import duties, idempotency, register
-from services.consent.erasure import model, store
+from services.consent.erasure import holds, model, store
 from services.consent.erasure.model import Case
 from services.consent.erasure.saga import CONFIRM_DUTY
 from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
 from services.consent.refusals import field
 from services.consent.store import SQL
-from services.policy.erasure import DUTY, catalogue
+from services.policy.erasure import catalogue
+from services.runtime.clock import KST
 from services.runtime.postgres import Connection
 from services.runtime.problem import Problem
 
@@ -102,11 +101,7 @@ async def hold(command: Command, reason: str) -> Answer:
         )
 
     async def verb(tx: Connection, case: Case, at: datetime) -> Case:
-        after = model.hold(case)
-        await store.open_hold(tx, case.erasure_id, reason, at, command.by)
-        await duties.close_duty(tx, DUTY, case.duty_subject, at, "held")
-        await _entry(tx, case, "held", at, {"reason": reason})
-        return after
+        return await holds.put(tx, case, reason, command.by, at)
 
     return await _run(command, verb)
 
@@ -115,11 +110,7 @@ async def lift(command: Command) -> Answer:
     """End the pause: the destruction runs again, with the law's days from now. 409 when there is none."""
 
     async def verb(tx: Connection, case: Case, at: datetime) -> Case:
-        after = model.lift(case, catalogue(), str(uuid7()), at)
-        await store.close_hold(tx, case.erasure_id, at, command.by)
-        await duties.open_duty(tx, DUTY, after.duty_subject, at, member_ref=case.member_ref)
-        await _entry(tx, case, "lifted", at, {"due_on": after.schedule.due_on.isoformat()})
-        return after
+        return await holds.end(tx, case, command.by, at)
 
     return await _run(command, verb)
 
@@ -149,7 +140,8 @@ def _answered(case: Case) -> dict[str, Any]:
 
 async def listed(consent: Consent, state: str, after: int) -> dict[str, Any]:
     """Return cases in order of selection, up to 200 behind a cursor: `{"erasures": [...], "next"}`."""
-    rows = await store.page(consent.pool, "erasure_list", after, state, PAGE)
+    today = consent.clock().astimezone(KST).date()
+    rows = await store.page(consent.pool, "erasure_list", after, state, PAGE, today)
     return {"erasures": [shown(dict(row)) for row in rows], "next": rows[-1]["position"] if len(rows) == PAGE else None}
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import orjson
 import structlog
 
 from services.consent.erasure import certificate, handlers
@@ -15,6 +17,7 @@ from services.runtime.problem import Problem
 from services.runtime.settings import Settings
 
 TIMEOUT_S: Final = 5.0
+KEYS_FILE: Final = "certificate.jwks"
 log = structlog.get_logger("certificates")
 
 
@@ -35,6 +38,17 @@ class Issuer:
             audit_url=settings.audit_url,
             token=token.get_secret_value() if token else None,
         )
+
+    def publish(self, path: Path) -> None:
+        """Write the public key (JWKS) for who verifies offline; where nothing can be written the API still tells it."""
+        if self.signer is None:
+            return
+        partial = path.with_name(f".{path.name}.part")
+        try:
+            partial.write_bytes(orjson.dumps(self.signer.jwks()))
+            partial.replace(path)
+        except OSError as error:
+            log.warning("certificate_keys_unwritten", error=type(error).__name__)
 
     def required(self) -> Signer:
         """Return the signer; Problem 503 when this installation has no key for certificates."""

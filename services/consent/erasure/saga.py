@@ -24,12 +24,14 @@ from services.keyring.kek import KekError
 from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
 from services.policy.erasure import DUTY
 from services.runtime import outbox
+from services.runtime.clock import KST
 from services.runtime.postgres import DATABASE_ERRORS, Connection
 from services.runtime.problem import Problem
 
 SYSTEM: Final = Caller("erasure", "system")
 CONFIRM_DUTY: Final = "destruction_confirm"
 ANSWER_DUTY: Final = "destruction_answer"
+RECORDS_DUTY: Final = "records_retained"
 PAGE: Final = 200
 BUSY_S: Final = 0.2
 """About what the stores take to answer."""
@@ -39,6 +41,7 @@ AT_ONCE: Final = 4
 MOVES = Counter("dongui_erasure_moves", "Moves made", ["move"])
 FORCED = Counter("dongui_erasure_forced", "Keys shredded at the legal limit with something still owed")
 OPEN = Gauge("dongui_erasure_open", "Cases by state", ["state"])
+OWED = Gauge("dongui_erasure_records_owed", "Cases whose statutory records are not all retained yet")
 LATE = Gauge("dongui_erasure_late", "Cases past the legal limit that are neither erased nor held")
 _PASSING: Final = (
     *DATABASE_ERRORS,
@@ -72,7 +75,8 @@ async def look(consent: Consent) -> int:
         for start in range(0, len(page), AT_ONCE):
             found = await asyncio.gather(*(_safely(consent, ref) for ref in page[start : start + AT_ONCE]))
             moved += sum(move != "wait" for move in found)
-    moved += await _settle_answers(consent)
+    moved += await _settle_answers(consent) + await _settle_records(consent)
+    await _tell_overdue(consent)
     await measure(consent)
     return moved
 
@@ -130,6 +134,8 @@ async def _start(consent: Consent, tx: Connection, case: Case, at: datetime) -> 
     started = model.started(case, context.change_id)
     await store.update(tx, started)
     await tx.execute(SQL["erasure_started"], case.erasure_id, at, records)
+    if records:
+        await duties.open_duty(tx, RECORDS_DUTY, case.erasure_id, at, member_ref=case.member_ref)
     await _entry(tx, started, "executing", at, {"change_id": context.change_id, "records": str(records)})
 
 
@@ -156,7 +162,8 @@ async def _close(tx: Connection, case: Case, gate: Gate, at: datetime) -> None:
         await duties.open_duty(tx, ANSWER_DUTY, case.erasure_id, at, member_ref=case.member_ref)
     if case.forced:
         FORCED.inc()
-        log.error("erasure_forced", erasure_id=case.erasure_id, unanswered=list(gate.unanswered))
+        told = {"unanswered": list(gate.unanswered), "retained": gate.retained}
+        log.error("erasure_forced", erasure_id=case.erasure_id, **told)
     await _entry(tx, case, "erased", at, codes)
 
 
@@ -179,6 +186,39 @@ async def _answered(consent: Consent, erasure_id: str) -> None:
         await duties.close_duty(tx, ANSWER_DUTY, erasure_id, at, "answered")
         await _entry(tx, case, "answered", at, {})
     consent.nudge()
+
+
+async def _settle_records(consent: Consent) -> int:
+    """Destroy the hand-over key of who is erased and whose statutory records have all arrived: at once, or late."""
+    settled = after = 0
+    while rows := await consent.pool.fetch(SQL["erasure_records_done"], after, PAGE):
+        for row in rows:
+            await _arrived(consent, row["erasure_id"])
+        settled, after = settled + len(rows), rows[-1]["position"]
+    return settled
+
+
+async def _arrived(consent: Consent, erasure_id: str) -> None:
+    at = consent.clock()
+    async with consent.pool.acquire() as tx, tx.transaction():
+        case = await store.lock(tx, erasure_id)
+        assert case is not None  # a case is never deleted
+        await retained.end_handover(consent, case.member_ref)
+        await tx.execute(SQL["erasure_records_ended"], erasure_id, at)
+        await duties.close_duty(tx, RECORDS_DUTY, erasure_id, at, "retained")
+        await _entry(tx, case, "records_retained", at, {})
+    consent.nudge()
+
+
+async def _tell_overdue(consent: Consent) -> None:
+    """Escalate, once, each case that is past the law's last day and cannot be moved: an error, and an entry for all."""
+    at = consent.clock()
+    async with consent.pool.acquire() as tx, tx.transaction():
+        for row in await tx.fetch(SQL["erasure_overdue"], at, at.astimezone(KST).date()):
+            case = await store.lock(tx, row["erasure_id"])
+            assert case is not None  # a case is never deleted
+            await _entry(tx, case, "overdue", at, {"due_on": case.schedule.due_on.isoformat()})
+            log.error("erasure_overdue", erasure_id=case.erasure_id, state=case.state)
 
 
 async def _select_forgotten(consent: Consent) -> None:
@@ -204,4 +244,5 @@ async def measure(consent: Consent) -> None:
     counts = {row["state"]: row for row in rows}
     for state in ("selected", "approved", "executing"):
         OPEN.labels(state).set(counts[state]["cases"] if state in counts else 0)
+    OWED.set(await consent.pool.fetchval(SQL["erasure_records_owed"]))
     LATE.set(sum(row["late"] for row in rows))

@@ -6,7 +6,7 @@ from uuid_utils import uuid7
 
 from schemas.base import ActorKind
 from services.consent import duties, register
-from services.consent.erasure import model, store
+from services.consent.erasure import holds, model, store
 from services.consent.model import Step
 from services.consent.records import Context
 from services.policy.erasure import DUTY, catalogue
@@ -32,3 +32,4 @@ async def select(tx: Connection, member_ref: str, class_id: str, by: str, at: da
     await register.append(
         tx, store.KIND, case.erasure_id, "selected", at, actor=actor, member_ref=member_ref, codes=codes
     )
+    await holds.selected(tx, case)

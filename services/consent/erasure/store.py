@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
-from uuid_utils import uuid7
 
 from services.consent.erasure.model import Case, Gate
 from services.consent.store import SQL
@@ -71,14 +70,19 @@ async def unanswered(tx: Connection, change_id: str | None) -> tuple[str, ...]:
     return tuple(row["recipient"] for row in rows)
 
 
-async def open_hold(tx: Connection, erasure_id: str, reason: str, at: datetime, by: str) -> None:
+async def open_hold(tx: Connection, hold_id: str, erasure_id: str, reason: str, at: datetime, by: str) -> None:
     """Note why and by whom a case is paused."""
-    await tx.execute(SQL["erasure_hold"], str(uuid7()), erasure_id, reason, at, by)
+    await tx.execute(SQL["erasure_hold"], hold_id, erasure_id, reason, at, by)
 
 
-async def close_hold(tx: Connection, erasure_id: str, at: datetime, by: str) -> None:
-    """Note by whom the pause was ended."""
-    await tx.execute(SQL["erasure_lift"], erasure_id, at, by)
+async def close_holds(tx: Connection, erasure_id: str, at: datetime, by: str) -> list[str]:
+    """Note by whom every pause of a case was ended; return the holds' ids."""
+    return [row["hold_id"] for row in await tx.fetch(SQL["erasure_lift"], erasure_id, at, by)]
+
+
+async def close_hold(tx: Connection, hold_id: str, at: datetime, by: str) -> bool:
+    """Note by whom one pause was ended; False when it does not stand."""
+    return bool(await tx.execute(SQL["hold_lifted"], hold_id, at, by) == "UPDATE 1")
 
 
 async def wipe(tx: Connection, member_ref: str, at: datetime) -> None:

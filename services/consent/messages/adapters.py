@@ -6,11 +6,12 @@ No error text of a server is kept: it often repeats the address.
 import asyncio
 import smtplib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
+from email.policy import EmailPolicy
 from email.utils import format_datetime
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
@@ -52,6 +53,8 @@ class Outbound:
     body: str
     language: str
     unsubscribe: str | None = None
+    opt_out: str | None = None
+    """The link that refuses in one click, without login"""
 
 
 class Adapter(Protocol):
@@ -106,10 +109,22 @@ def _refused(code: int) -> DeliveryError:
     return DeliveryError(f"smtp.{code}", permanent=500 <= code < 600)
 
 
+class _Policy(EmailPolicy):
+    """Headers as ever, but a link goes out in one piece: folding would encode a long one, and no reader decodes it."""
+
+    def fold(self, name: str, value: str) -> str:
+        """Return the header's lines."""
+        return f"{name}: {value}{self.linesep}" if name == "List-Unsubscribe" else str(super().fold(name, value))
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        """Return the header's lines as bytes."""
+        return self.fold(name, value).encode() if name == "List-Unsubscribe" else super().fold_binary(name, value)
+
+
 def mail_of(message: Outbound, sender: str, clock: Clock) -> EmailMessage:
     """Return the mail: the company in From, a Message-ID that stays the same when it is sent again."""
     mailbox, _, domain = sender.rpartition("@")
-    mail = EmailMessage()
+    mail = EmailMessage(policy=_Policy())
     mail["Subject"] = message.subject
     mail["From"] = Address(message.company, mailbox, domain)
     mail["To"] = Address(addr_spec=message.to or "")
@@ -117,10 +132,20 @@ def mail_of(message: Outbound, sender: str, clock: Clock) -> EmailMessage:
     mail["Message-ID"] = f"<{message.message_id}@{domain}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["Content-Language"] = message.language
-    if message.unsubscribe is not None:
-        mail["List-Unsubscribe"] = f"<mailto:{message.unsubscribe}>"
+    for name, value in _unsubscribe(message):
+        mail[name] = value
     mail.set_content(message.body, cte="base64")
     return mail
+
+
+def _unsubscribe(message: Outbound) -> Iterator[tuple[str, str]]:
+    """RFC 2369, and RFC 8058 where one click is enough: the mail program posts to the link by itself."""
+    if message.unsubscribe is None:
+        return
+    by_mail = f"<mailto:{message.unsubscribe}>"
+    yield "List-Unsubscribe", f"<{message.opt_out}>, {by_mail}" if message.opt_out else by_mail
+    if message.opt_out:
+        yield "List-Unsubscribe-Post", "List-Unsubscribe=One-Click"
 
 
 @dataclass(frozen=True)
@@ -187,11 +212,16 @@ def _mailer(url: str, sender: str | None, clock: Clock) -> SmtpMailer:
     return SmtpMailer(host, port or MAIL_PORTS[parts.scheme], sender, clock, implicit, user, password)
 
 
-def _secure(url: str) -> str:
+def public_url(settings: Settings) -> str | None:
+    """Return where members reach this service, for refusal links. Raises AdapterError unless it is https."""
+    return _secure(settings.public_url, "DONGUI_PUBLIC_URL") if settings.public_url is not None else None
+
+
+def _secure(url: str, name: str = "DONGUI_MESSAGE_GATEWAY_URL") -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
         parts = urlsplit("")
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)):
-        raise AdapterError("DONGUI_MESSAGE_GATEWAY_URL must be https")
+        raise AdapterError(f"{name} must be https")
     return url

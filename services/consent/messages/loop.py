@@ -13,5 +13,6 @@ from services.runtime.settings import Settings
 async def run(settings: Settings, consent: Consent, stop: asyncio.Event) -> None:
     """Queue what becomes due and send what waits until `stop`. Raises AdapterError for a setting that is no use."""
     async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
-        sender = Sender(consent, adapters.from_settings(settings, consent.clock, client))
+        found = adapters.from_settings(settings, consent.clock, client)
+        sender = Sender(consent, found, public_url=adapters.public_url(settings))
         await asyncio.gather(sender.run(stop), scan.run(consent, stop))

@@ -8,7 +8,8 @@ from typing import Any, Final, get_args
 
 from services.consent.model import ConsentRef, Member, Step
 from services.policy import ids, marketing
-from services.policy.messages import FieldType, Kind, Language, Medium, Messages
+from services.policy.decide import MARKETING_PURPOSE
+from services.policy.messages import FieldType, Kind, Language, Medium, Messages, load
 from services.runtime.clock import KST
 
 UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -163,6 +164,9 @@ def ruling(
         return Go()
     if member.status != "active":
         return Drop(ids.SUSPEND if member.status == "suspended" else ids.WITHDRAWAL_REQUEST)
+    reached_by = {item for found, items in load().reach.items() if found == medium for item in items}
+    if member.suspended & {MARKETING_PURPOSE, *reached_by}:
+        return Drop(ids.SUSPEND_PART)
     allowed, rule = marketing.may_send(member.marketing().get(sender), medium, at, reconfirmed=reconfirmed)
     if allowed:
         return Go()

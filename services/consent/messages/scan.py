@@ -31,10 +31,15 @@ log = structlog.get_logger("messages")
 async def run(consent: Consent, stop: asyncio.Event) -> None:
     """Look every minute until `stop`; a database that is away is asked again in a minute."""
     stopping = asyncio.ensure_future(stop.wait())
+    counted_on: date | None = None
+    large: list[str] = []
     try:
         while not stop.is_set():
             try:
-                await due(consent, consent.clock())
+                now = consent.clock()
+                if counted_on != (today := now.astimezone(KST).date()):
+                    large, counted_on = await owing(consent), today  # once a day: it counts everybody
+                await due(consent, now, large)
                 await sender.measure(consent)
             except DATABASE_ERRORS as error:
                 log.warning("messages_scan_failed", error=type(error).__name__)
@@ -46,14 +51,21 @@ async def run(consent: Consent, stop: asyncio.Event) -> None:
 async def due(consent: Consent, now: datetime, large: Iterable[str] | None = None) -> int:
     """Queue all that is due at `now`; return how many messages that were.
 
-    `large` are the companies that owe notices of source and use (law.md F5, F6); by default those of the data.
+    `large` are the companies that owe notices of source and use; by default those that `owing` finds.
     """
-    companies = [c.id for c in load().companies.values() if c.large] if large is None else list(large)
+    companies = await owing(consent) if large is None else list(large)
     found = await _reconfirmations(consent, now)
     for company in companies:
         found += await _sources(consent, company, now) if company != load().operator else 0
         found += await _uses(consent, company, now)
     return found
+
+
+async def owing(consent: Consent) -> list[str]:
+    """Return the companies that owe notices of source and use (law.md F5, F6): by the persons they hold here, too."""
+    held = {row["recipient"]: row["persons"] for row in await consent.pool.fetch(SQL["message_persons_held"])}
+    messages = load()
+    return [c.id for c in messages.companies.values() if c.owes_notices(messages.limits, held.get(c.id, 0))]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from prometheus_client import Counter, Gauge
 
 from services.consent import duties, register, store
 from services.consent.handlers import Consent
-from services.consent.messages import model, reconfirmation, wishes
+from services.consent.messages import model, opt_out, reconfirmation, wishes
 from services.consent.messages.adapters import Adapter, DeliveryError, Outbound
 from services.consent.messages.model import Drop, Go, Wait
 from services.consent.model import Member
@@ -59,6 +59,8 @@ class Sender:
     consent: Consent
     adapters: Mapping[Medium, Adapter]
     poll_s: float = 1.0
+    public_url: str | None = None
+    """Where members reach this service; without it an advertisement is refused by mail only."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop`; what is being sent then ends first."""
@@ -153,7 +155,9 @@ class Sender:
         if "name" not in contact or (items and to is None):
             return None
         company = messages.companies[job["sender"]]
-        text = self._text(job, contact["name"])
+        advertising = messages.kinds[job["kind"]].advertising
+        link = self._opt_out(job) if advertising else None
+        text = self._text(job, contact["name"], link)
         return Outbound(
             message_id=job["message_id"],
             member_ref=job["member_ref"],
@@ -163,12 +167,19 @@ class Sender:
             subject=text.subject,
             body=text.body,
             language=job["language"],
-            unsubscribe=company.refusal if messages.kinds[job["kind"]].advertising else None,
+            unsubscribe=company.refusal if advertising else None,
+            opt_out=link,
         )
 
-    def _text(self, job: Job, name: str) -> Rendered:
+    def _opt_out(self, job: Job) -> str | None:
+        if self.public_url is None:
+            return None
+        about = (job["member_ref"], job["sender"], job["medium"])
+        return opt_out.link(self.consent.index_key, self.public_url, *about, self.consent.clock())
+
+    def _text(self, job: Job, name: str, link: str | None) -> Rendered:
         address = Address(job["kind"], job["sender"], job["language"])
-        return render(load(), self.consent.rules, address, job["data"], name)
+        return render(load(), self.consent.rules, address, job["data"], name, link)
 
     async def _deliver(self, job: Job, outbound: Outbound) -> None:
         try:

@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from services.consent.model import Member
+from services.consent.rights import scope
 from services.consent.rights.model import Request, withheld
 from services.policy.model import Rules
 from services.policy.rights import catalogue
+from services.policy.scope import provider_of
 from services.runtime.clock import KST
 
 SECRET = "password_hash"  # noqa: S105 - the name of an item
@@ -31,9 +33,8 @@ class Found:
     at: datetime
 
 
-def document(rules: Rules, request: Request, result: Mapping[str, Any], found: Found) -> dict[str, Any]:
-    """Return the answer as JSON blocks. `result` is the outcome in words; content only of a granted access."""
-    operator = next(a for a in rules.affiliates.values() if a.operator)
+def document(rules: Rules, request: Request, found: Found) -> dict[str, Any]:
+    """Return the answer as JSON blocks; content only of a granted access."""
     told = {
         "id": request.id,
         "member_ref": request.member_ref,
@@ -41,15 +42,42 @@ def document(rules: Rules, request: Request, result: Mapping[str, Any], found: F
         "received_at": text_of(request.received_at),
         "decided_at": text_of(request.decided_at) if request.decided_at else None,
         "as_of": text_of(found.at),
-        "controller": {"id": operator.id, "ko": operator.ko, "en": operator.en},
-        **result,
+        "controller": _operator(rules),
+        **result_of(request),
     }
-    kept_back = withheld(request, found.member.values())
+    kept_back = withheld(request, scope.everything(rules, request.type, found.member))
     if kept_back:
         told["withheld_items"] = [_named(rules, item) for item in sorted(kept_back)]
     if request.type == "access" and request.outcome in {"granted", "partial"}:
         told["blocks"] = blocks(rules, request, found)
     return told
+
+
+def result_of(request: Request) -> dict[str, Any]:
+    """Return the outcome with its ground in words and, where anything is refused or put off, how to object (38(5))."""
+    found = catalogue()
+    told: dict[str, Any] = {}
+    if request.outcome is not None:
+        form = found.forms[found.types[request.type].answer_form]
+        told = {"outcome": request.outcome, "form": {"id": form.id, "title": form.ko}}
+    if request.ground is not None:
+        ground = found.grounds[request.type, request.ground]
+        told["ground"] = {"id": ground.id, "statute": ground.statute, "clause": ground.clause, "ko": ground.ko}
+    if request.statute is not None:
+        told["statute"] = {"id": request.statute, "ko": found.statutes[request.statute].ko}
+    if request.outcome == "partial":
+        told |= named("granted_", request.granted)
+    if request.state == "deferred" or request.outcome in {"partial", "refused"}:
+        told["objection"] = found.objection.model_dump(mode="json")
+    return told
+
+
+def named(prefix: str, found: frozenset[str] | None) -> dict[str, list[str] | None]:
+    """Items and purposes apart, as the bodies take them."""
+    if found is None:
+        return {}
+    purposes = sorted(name for name in found if name.startswith("P"))
+    return {f"{prefix}items": sorted(found - {*purposes}), **({f"{prefix}purposes": purposes} if purposes else {})}
 
 
 def blocks(rules: Rules, request: Request, found: Found) -> dict[str, Any]:
@@ -110,6 +138,7 @@ def _consent(rules: Rules, row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "purpose": {"id": row["purpose"], "ko": CONSENT_WORDS[row["purpose"]]},
         "party": {"id": row["party"], "ko": _party(rules, row["party"])} if row["party"] else None,
+        "provider": _operator(rules) if row["purpose"] == "sharing" else None,
         "channel": row["channel"] or None,
         "given_at": text_of(row["given_at"]),
         "ended_at": text_of(row["ended_at"]) if row["ended_at"] else None,
@@ -121,8 +150,15 @@ def _consent(rules: Rules, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _operator(rules: Rules) -> dict[str, str]:
+    operator = rules.affiliates[provider_of(rules)]
+    return {"id": operator.id, "ko": operator.ko, "en": operator.en}
+
+
 def _named(rules: Rules, item: str) -> dict[str, str]:
-    """An item with its Korean name; `<service>.<item>` names the service too."""
+    """An item with its Korean name, or a purpose; `<service>.<item>` names the service too."""
+    if item in rules.purposes:
+        return {"item": item, "ko": rules.purposes[item].ko}
     service, _, name = item.rpartition(".")
     known = rules.items.get(name)
     ko = known.ko if known else {"role": "역할", "birth_date": "생년월일"}.get(name, name)

@@ -106,10 +106,11 @@ async def read_answer(ask: Ask, request_id: str, request: Request, response: Res
     """Return the answer as JSON, or as a Korean page to print for `Accept: text/html`."""
     who = person(ask)
     wanted = "html" if "text/html" in request.headers.get("accept", "") else "json"
-    document = await answers.shown(ask.consent, _id(request_id), who, wanted)
+    found = await answers.shown(ask.consent, _id(request_id), who, wanted)
     if wanted == "html":
-        return HTMLResponse(html.page(document), headers=html.HEADERS | UNSTORED)
+        return HTMLResponse(found["page"], headers=html.HEADERS | UNSTORED)
     response.headers.update(UNSTORED)
+    document: dict[str, Any] = found["document"]
     return document
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.base import ItemName
+from schemas.base import ItemName, PurposeId
 from services.consent.bodies import Body, Code, CorrectionBody, Name
 from services.policy.rights import TypeId
 
@@ -13,6 +13,8 @@ Channel = Literal["web", "written", "email", "fax", "phone"]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Document = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Items = Annotated[list[ItemName], Field(min_length=1, max_length=40)]
+
+Purposes = Annotated[list[PurposeId], Field(min_length=1, max_length=10)]
 
 
 class ChangesBody(CorrectionBody):
@@ -42,6 +44,7 @@ class RequestBody(Body):
     channel: Channel
     received_at: AwareDatetime | None = None
     items: Items | None = None
+    purposes: Purposes | None = None
     changes: ChangesBody | None = None
     agent: AgentBody | None = None
 
@@ -68,12 +71,13 @@ class DeferBody(Body):
 
 
 class DecideBody(Body):
-    """The answer; `items` are those granted by a partial one."""
+    """The answer; `items`, and of a suspension `purposes`, are those granted by a partial one."""
 
     outcome: Literal["granted", "partial", "refused"]
     ground: Word | None = None
     statute: Word | None = None
     items: Items | None = None
+    purposes: Purposes | None = None
 
 
 class ToldBody(Body):

@@ -9,9 +9,9 @@ from services.consent import model as members
 from services.consent import profiles, sealing
 from services.consent.handlers import Caller, Consent, change_within
 from services.consent.model import ENDED, Member, Step
-from services.consent.rights import refusals, steps, store
+from services.consent.rights import refusals, scope, steps, store
 from services.consent.rights.bodies import ChangesBody
-from services.consent.rights.model import Effect, Request, actor_of
+from services.consent.rights.model import Effect, Request, actor_of, standing
 from services.policy.rights import catalogue
 from services.runtime.postgres import Connection
 
@@ -28,11 +28,15 @@ async def apply(
     The fact names who asked and by which channel. Raises Problem 409 where the member's state does not allow it.
     """
     member = await store.locked_member(tx, request.member_ref)
-    todo = await _steps(consent, request, effect, member, sealed)
+    if request.type == "suspension":
+        todo = _suspension(request, effect, member, await store.other_parts(tx, request))
+    else:
+        todo = await _steps(consent, request, effect, member, sealed)
     caller = Caller(by, actor_of(catalogue(), request), request.channel)
     done = [await change_within(consent, tx, request.member_ref, step, caller) for step in todo]
-    if effect == "suspend":
-        request = replace(request, suspends=bool(done))
+    if effect == "suspend" and not done:
+        standing = request.items is not None and request.items <= member.suspended
+        request = replace(request, suspends=standing)
     return request, [context.change_id for _, context in done]
 
 
@@ -41,13 +45,25 @@ async def _steps(
 ) -> list[Callable[[Member], Step]]:
     if effect == "correct":
         return [await _correction(consent, request, sealed)]
+    return [] if member.status in ENDED else _deletion(consent, request, member)
+
+
+def _suspension(
+    request: Request, effect: Effect, member: Member, others: frozenset[str]
+) -> list[Callable[[Member], Step]]:
+    """`others`: what other requests of this member keep suspended in part."""
     if member.status in ENDED:
         return []
-    if effect == "delete":
-        return _deletion(consent, request, member)
-    if steps.is_suspended(member) == (effect == "suspend"):
-        return []
-    return [steps.suspend if effect == "suspend" else steps.release]
+    if request.items is None and request.outcome != "partial":
+        wanted = steps.suspend if effect == "suspend" else steps.release
+        return [] if steps.is_suspended(member) == (effect == "suspend") else [wanted]
+    if effect == "suspend":
+        parts = request.items or frozenset()
+        return [] if parts <= member.suspended else [lambda m: steps.suspend_part(m, parts)]
+    keep = others | ((standing(request) or frozenset()) if effect == "narrow" else frozenset())
+    if request.items is None and effect == "narrow":
+        return [lambda m: steps.narrow(m, keep)] if steps.is_suspended(member) else []
+    return [] if member.suspended == keep else [lambda m: steps.release_part(m, keep)]
 
 
 async def _correction(consent: Consent, request: Request, sealed: bytes | None) -> Callable[[Member], Step]:
@@ -55,7 +71,7 @@ async def _correction(consent: Consent, request: Request, sealed: bytes | None) 
     assert sealed is not None  # the intake refuses a correction without changes
     data_key = await store.data_key(consent.keyring, request.member_ref)
     plain = sealing.unseal(data_key, request.member_ref, f"{CHANGES_LABEL}/{request.id}", sealed)
-    body = ChangesBody.model_validate(orjson.loads(plain))
+    body = scope.only(ChangesBody.model_validate(orjson.loads(plain)), request.granted)
     account = {f: getattr(body, f) for f in ("email", "name") if f in body.model_fields_set}
 
     def step(member: Member) -> Step:

@@ -7,14 +7,15 @@ from typing import Any
 
 import asyncpg
 
-from services.consent import disclosures, idempotency
+from services.consent import idempotency
 from services.consent.duties import close_duty, open_duty
 from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
 from services.consent.messages.queue import queue
 from services.consent.model import Member, withdrawal_pending
-from services.consent.rights import effects, evidence, model, refusals, store
+from services.consent.rights import answers, effects, evidence, model, refusals, scope, store
 from services.consent.rights.access import Who
+from services.consent.rights.answer import named, result_of
 from services.consent.rights.bodies import DecideBody, DeferBody, ReleaseBody, ToldBody, VerifyBody
 from services.consent.rights.model import Decision, Facts, Move, Request
 from services.consent.rights.store import Hands
@@ -67,8 +68,9 @@ async def decide(command: Command, body: DecideBody) -> Answer:
 
     async def move(tx: Connection, request: Request, at: datetime) -> Move:
         member = await store.locked_member(tx, request.member_ref)
-        decision = Decision(body.outcome, body.ground, body.statute, _items(request, body, member))
-        facts = Facts(frozenset(member.values()), withdrawal_pending(member))
+        present = scope.everything(command.consent.rules, request.type, member)
+        decision = Decision(body.outcome, body.ground, body.statute, _items(command, request, body, member))
+        facts = Facts(present, withdrawal_pending(member))
         return model.decide(catalogue(), request, decision, facts, at)
 
     codes = {"outcome": body.outcome, "ground": body.ground, "statute": body.statute}
@@ -112,6 +114,8 @@ async def _step(command: Command, name: str, move_of: MoveOf, hands: Hands, code
         who.check(row)
         move = await move_of(connection, before, at)
         await _tell(connection, move.request, name, at)
+        if name == "decided":
+            await answers.keep(consent, connection, move.request, at)
         after, change_ids = await _effect(consent, connection, move, who, row)
         await store.write(connection, after, hands, change_ids)
         await _clocks(connection, after, name, at)
@@ -160,16 +164,18 @@ async def _tell(tx: Connection, request: Request, name: str, at: datetime) -> No
     await queue(tx, "rights_answer", request.member_ref, data, dedupe_key, at)
 
 
-def _items(request: Request, body: DecideBody, member: Member) -> frozenset[str] | None:
+def _items(command: Command, request: Request, body: DecideBody, member: Member) -> frozenset[str] | None:
     """A partial decision names items as the request did: in full, or short where that says which."""
-    if body.items is None:
+    if body.purposes is not None and request.type != "suspension":
+        raise refusals.field_not_for_type("/purposes")
+    if body.items is None and body.purposes is None:
         return None
-    asked = request.items or frozenset()
-    values = member.values()
-    return frozenset(
-        item if item in asked else disclosures.resolved(values, item, position)
-        for position, item in enumerate(body.items)
-    )
+    for position, purpose in enumerate(body.purposes or []):
+        if purpose not in command.consent.rules.purposes:
+            raise scope.unknown_purpose(command.consent.rules, position)
+    asked, values = request.items or frozenset(), member.values()
+    named = (scope.full_name(asked, values, item, position) for position, item in enumerate(body.items or []))
+    return frozenset(named) | frozenset(body.purposes or [])
 
 
 async def read(consent: Consent, request_id: str, who: Who) -> dict[str, Any]:
@@ -204,7 +210,7 @@ def shown(row: asyncpg.Record, at: datetime) -> dict[str, Any]:
         "received_by": row["received_by"],
         "due_on": row["due_on"].isoformat(),
         "late": late,
-        "items": row["items"],
+        **named("", request.items),
         "agent": {"kind": agent.kind, "document": agent.document, "scope": list(agent.scope)} if agent else None,
         "verified_at": _text(request.verified_at),
         "deferral": request.deferral,
@@ -215,26 +221,7 @@ def shown(row: asyncpg.Record, at: datetime) -> dict[str, Any]:
         "change_ids": row["change_ids"],
         "ended_at": _text(request.ended_at),
     }
-    return {name: value for name, value in told.items() if value is not None} | result_of(request, row)
-
-
-def result_of(request: Request, row: asyncpg.Record) -> dict[str, Any]:
-    """Return the outcome with its ground in words and, where anything is refused or put off, how to object (38(5))."""
-    found = catalogue()
-    told: dict[str, Any] = {}
-    if request.outcome is not None:
-        form = found.forms[found.types[request.type].answer_form]
-        told = {"outcome": request.outcome, "form": {"id": form.id, "title": form.ko}}
-    if request.ground is not None:
-        ground = found.grounds[request.type, request.ground]
-        told["ground"] = {"id": ground.id, "statute": ground.statute, "clause": ground.clause, "ko": ground.ko}
-    if request.statute is not None:
-        told["statute"] = {"id": request.statute, "ko": found.statutes[request.statute].ko}
-    if request.outcome == "partial":
-        told["granted_items"] = row["granted_items"]
-    if request.state == "deferred" or request.outcome in {"partial", "refused"}:
-        told["objection"] = found.objection.model_dump(mode="json")
-    return told
+    return {name: value for name, value in told.items() if value is not None} | result_of(request)
 
 
 def _text(at: datetime | None) -> str | None:

@@ -10,7 +10,7 @@ from services.consent.duties import open_duty
 from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
 from services.consent.model import Member, refuse_ended
-from services.consent.rights import evidence, model, refusals, steps, store
+from services.consent.rights import evidence, model, refusals, scope, steps, store
 from services.consent.rights.access import Who
 from services.consent.rights.bodies import RequestBody
 from services.consent.rights.effects import CHANGES_LABEL
@@ -79,8 +79,10 @@ def _check_fields(consent: Consent, body: RequestBody, member: Member, who: Who)
         refuse_ended(member)
     if (body.changes is not None) != (body.type == "correction"):
         raise refusals.changes_required() if body.changes is None else refusals.field_not_for_type("/changes")
-    if body.items is not None and body.type in {"correction", "suspension"}:
+    if body.items is not None and body.type == "correction":
         raise refusals.field_not_for_type("/items")
+    if body.purposes is not None and body.type != "suspension":
+        raise refusals.field_not_for_type("/purposes")
     if body.type == "suspension" and steps.is_suspended(member):
         raise refusals.already_suspended()
     if body.changes is not None:
@@ -108,6 +110,10 @@ def _received_at(body: RequestBody, who: Who, at: datetime) -> datetime:
 
 
 def _items(consent: Consent, body: RequestBody, member: Member) -> frozenset[str] | None:
+    if body.type == "suspension" and (body.items or body.purposes):
+        return scope.suspended(consent.rules, member, body.items or [], body.purposes or [])
+    if body.changes is not None:
+        return scope.corrected(body.changes)
     if body.items is None:
         return None
     values = member.values()

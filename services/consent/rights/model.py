@@ -15,7 +15,8 @@ from services.policy.rights import Catalogue, Ground, TypeId
 
 State = Literal["received", "verified", "deferred", "decided", "done", "released", "withdrawn"]
 Outcome = Literal["granted", "partial", "refused"]
-Effect = Literal["suspend", "release", "correct", "delete"]
+Effect = Literal["suspend", "release", "narrow", "correct", "delete"]
+"""`narrow`: a suspension stays for what is granted, the rest of it is lifted."""
 OPEN: frozenset[State] = frozenset({"received", "verified", "deferred"})
 
 
@@ -30,7 +31,10 @@ class Agent:
 
 @dataclass(frozen=True)
 class Request:
-    """The state of one request. `items` None means all; `suspends` that its suspension stands now."""
+    """The state of one request. `items` None means all; `suspends` that its suspension stands now.
+
+    Of a suspension the items may be purposes too; of a correction they are those that it changes.
+    """
 
     id: str
     member_ref: str
@@ -135,7 +139,7 @@ def decide(catalogue: Catalogue, request: Request, decision: Decision, facts: Fa
         statute=decision.statute,
         granted=_granted(request, decision),
         decided_at=at,
-        suspends=request.suspends and decision.outcome == "granted",
+        suspends=request.suspends and decision.outcome != "refused",
     )
     return Move(after, _effect(request, decision))
 
@@ -169,9 +173,15 @@ def withheld(request: Request, present: Collection[str]) -> frozenset[str]:
     return asked if request.outcome == "refused" else frozenset()
 
 
+def standing(request: Request) -> frozenset[str] | None:
+    """Return what a suspension that stands is of; None for everything."""
+    return request.granted if request.outcome == "partial" else request.items
+
+
 def _effect(request: Request, decision: Decision) -> Effect | None:
     if request.type == "suspension":
-        return "release" if decision.outcome == "refused" and request.suspends else None
+        effects: dict[Outcome, Effect] = {"refused": "release", "partial": "narrow"}
+        return effects.get(decision.outcome) if request.suspends else None
     if decision.outcome == "refused" or request.type == "access":
         return None
     return "correct" if request.type == "correction" else "delete"

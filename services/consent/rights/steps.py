@@ -29,6 +29,25 @@ def suspend(member: Member) -> Step:
     return Step(replace(member, status="suspended", status_before=before), "suspended")
 
 
+def suspend_part(member: Member, parts: frozenset[str]) -> Step:
+    """Stop the use and sharing of these items and purposes only (37(1)); 409 as for a whole suspension."""
+    suspend(member)
+    return Step(replace(member, suspended=member.suspended | parts), "suspended", note="in_part")
+
+
+def release_part(member: Member, keep: frozenset[str]) -> Step:
+    """Lift what of a suspension in part is not to be kept: other requests' parts stay."""
+    refuse_ended(member)
+    lifted = member.suspended - keep
+    return Step(replace(member, suspended=keep), "released", note="suspension_in_part", lifted=lifted)
+
+
+def narrow(member: Member, keep: frozenset[str]) -> Step:
+    """A whole suspension was granted in part: the status goes back, what is granted stays suspended."""
+    step = release(member)
+    return replace(step, member=replace(step.member, suspended=keep), note="suspension_in_part")
+
+
 def release(member: Member) -> Step:
     """Lift a suspension: back to what was before it, a pending withdrawal included. 409 where none stands."""
     refuse_ended(member)

@@ -125,6 +125,12 @@ async def locked_member(tx: Connection, member_ref: str) -> Member:
     return await member(tx, member_ref)
 
 
+async def other_parts(tx: Connection, request: Request) -> frozenset[str]:
+    """Return the items and purposes that other requests of the member keep suspended in part."""
+    rows = await tx.fetch(SQL["rights_other_parts"], request.member_ref, request.id)
+    return frozenset(name for row in rows for name in row["parts"])
+
+
 def request_of(row: asyncpg.Record) -> Request:
     """Return the model's state of a row."""
     agent = Agent(row["agent_kind"], row["agent_document"], tuple(row["agent_scope"])) if row["agent_kind"] else None

@@ -7,6 +7,13 @@ SELECT change_id, status, accepted_at AS since FROM (
     FROM change WHERE member_ref = $1 AND status IS NOT NULL
 ) s WHERE status IS DISTINCT FROM before ORDER BY seq
 
+-- name: decision_parts
+SELECT change_id, accepted_at AS since, array(SELECT jsonb_array_elements_text(parts)) AS parts FROM (
+    SELECT change_id, seq, accepted_at, parts, lag(parts, 1, '[]') OVER (ORDER BY seq) AS before FROM (
+        SELECT change_id, seq, accepted_at, coalesce(fact->'suspended', '[]') AS parts FROM change WHERE member_ref = $1
+    ) c
+) s WHERE parts IS DISTINCT FROM before ORDER BY seq
+
 -- name: decision_grants
 SELECT consent_id, purpose, party, channel, notice_version, notice_hash, collected_via, actor, change_id, given_at,
        ended_at, ended_by

@@ -18,20 +18,25 @@ SELECT * FROM erasure WHERE erasure_id = $1 FOR UPDATE SKIP LOCKED
 -- name: erasure_read
 SELECT e.*, h.reason AS hold_reason, h.held_at, h.held_by,
        c.seq, c.sealed_at, c.leaf_index,
+       (SELECT count(*) FROM statutory_record r
+        WHERE r.member_ref = e.member_ref AND r.stage IS DISTINCT FROM 'retained') AS records_owed,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('id', d.recipient, 'kind', d.kind, 'stage', d.stage, 'at', d.at)
                ORDER BY d.recipient), '[]') FROM delivery d WHERE d.change_id = e.change_id) AS recipients
 FROM erasure e
-LEFT JOIN erasure_hold h ON h.erasure_id = e.erasure_id AND h.lifted_at IS NULL
+LEFT JOIN LATERAL (SELECT reason, held_at, held_by FROM erasure_hold o
+                   WHERE o.erasure_id = e.erasure_id AND o.lifted_at IS NULL ORDER BY held_at LIMIT 1) h ON true
 LEFT JOIN change c ON c.change_id = e.change_id
 WHERE e.erasure_id = $1 OR e.member_ref = $1 ORDER BY e.erasure_id = $1 DESC LIMIT 1
 
 -- name: erasure_list
 SELECT e.*, h.reason AS hold_reason, h.held_at, h.held_by FROM erasure e
-LEFT JOIN erasure_hold h ON h.erasure_id = e.erasure_id AND h.lifted_at IS NULL
+LEFT JOIN LATERAL (SELECT reason, held_at, held_by FROM erasure_hold o
+                   WHERE o.erasure_id = e.erasure_id AND o.lifted_at IS NULL ORDER BY held_at LIMIT 1) h ON true
 WHERE e.position > $1
   AND CASE $2 WHEN 'open' THEN e.state <> 'erased'
               WHEN 'unconfirmed' THEN e.approved_at IS NULL
               WHEN 'held' THEN e.held
+              WHEN 'late' THEN e.state <> 'erased' AND NOT e.held AND e.due_on < $4
               WHEN 'any' THEN true
               ELSE e.state = $2 END
 ORDER BY e.position LIMIT $3
@@ -82,7 +87,7 @@ UPDATE erasure SET unanswered = '{}' WHERE erasure_id = $1
 INSERT INTO erasure_hold (hold_id, erasure_id, reason, held_at, held_by) VALUES ($1, $2, $3, $4, $5)
 
 -- name: erasure_lift
-UPDATE erasure_hold SET lifted_at = $2, lifted_by = $3 WHERE erasure_id = $1 AND lifted_at IS NULL
+UPDATE erasure_hold SET lifted_at = $2, lifted_by = $3 WHERE erasure_id = $1 AND lifted_at IS NULL RETURNING hold_id
 
 -- name: erasure_lock_member
 SELECT status FROM member WHERE member_ref = $1 FOR UPDATE
@@ -133,3 +138,40 @@ FROM erasure WHERE state <> 'erased' GROUP BY state
 
 -- name: erasure_restored
 UPDATE erasure SET state = 'erased', shredded_at = coalesce(shredded_at, $2) WHERE member_ref = $1 AND state <> 'erased'
+
+-- name: erasure_records_done
+SELECT e.position, e.erasure_id FROM erasure e
+WHERE e.state = 'erased' AND e.records > 0 AND e.records_ended_at IS NULL AND e.position > $1
+  AND NOT EXISTS (SELECT FROM statutory_record r WHERE r.member_ref = e.member_ref AND r.stage IS DISTINCT FROM 'retained')
+ORDER BY e.position LIMIT $2
+
+-- name: erasure_records_ended
+UPDATE erasure SET records_ended_at = $2 WHERE erasure_id = $1
+
+-- name: erasure_records_owed
+SELECT count(*) FROM erasure e
+WHERE e.records > 0 AND e.records_ended_at IS NULL
+  AND EXISTS (SELECT FROM statutory_record r WHERE r.member_ref = e.member_ref AND r.stage IS DISTINCT FROM 'retained')
+
+-- name: hold_lifted
+UPDATE erasure_hold SET lifted_at = $2, lifted_by = $3 WHERE hold_id = $1 AND lifted_at IS NULL
+
+-- name: hold_known
+SELECT EXISTS (SELECT FROM erasure_hold WHERE hold_id = $1)
+
+-- name: hold_open
+SELECT EXISTS (SELECT FROM erasure_hold WHERE erasure_id = $1 AND lifted_at IS NULL)
+
+-- name: hold_ahead
+INSERT INTO hold_ahead (hold_id, member_ref, reason, held_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+
+-- name: hold_ahead_lifted
+DELETE FROM hold_ahead WHERE hold_id = $1
+
+-- name: hold_ahead_taken
+DELETE FROM hold_ahead WHERE member_ref = $1 RETURNING hold_id, reason, held_at
+
+-- name: erasure_overdue
+UPDATE erasure SET overdue_told_at = $1
+WHERE state <> 'erased' AND NOT held AND due_on < $2 AND overdue_told_at IS NULL
+RETURNING erasure_id

@@ -9,6 +9,10 @@ SELECT EXISTS (SELECT FROM message_refusal WHERE member_ref = $1 AND kind = $2)
 -- name: message_unsent_for
 SELECT count(*) FROM message WHERE member_ref = $1 AND state = 'queued'
 
+-- name: message_reception_stands
+SELECT EXISTS (SELECT FROM consent WHERE member_ref = $1 AND purpose = 'marketing' AND party = $2 AND channel = $3
+                                    AND ended_at IS NULL)
+
 -- name: message_waiting_for
 SELECT message_id FROM message WHERE member_ref = $1 AND state = 'queued' FOR UPDATE
 
@@ -76,6 +80,9 @@ FROM consent c LEFT JOIN message_reconfirmation r USING (consent_id) LEFT JOIN m
 WHERE c.member_ref = $1 AND c.purpose = 'marketing' AND c.party = $2 AND c.channel = ANY($3::text[])
   AND c.given_at <= $4 AND (c.ended_at IS NULL OR c.ended_at > $4)
 GROUP BY c.consent_id
+
+-- name: message_persons_held
+SELECT recipient, count(*) AS persons FROM held WHERE cardinality(roles) > 0 GROUP BY recipient
 
 -- name: message_sources
 WITH told AS (

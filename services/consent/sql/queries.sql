@@ -14,9 +14,10 @@ SELECT
   (SELECT coalesce(jsonb_agg(jsonb_build_object('recipient', recipient, 'prev', prev, 'epoch', epoch,
             'roles', roles, 'marketing', marketing)), '[]')
      FROM held WHERE member_ref = $1) AS held,
-  (SELECT coalesce(jsonb_agg(jsonb_build_object('recipient', recipient, 'kind', kind, 'role', role,
-            'items', items) ORDER BY position), '[]')
-     FROM disclosure WHERE member_ref = $1) AS ledger,
+  (SELECT coalesce(jsonb_agg(jsonb_build_object('recipient', d.recipient, 'kind', d.kind, 'role', d.role,
+            'items', d.items, 'told', n.items, 'answer', n.outcome) ORDER BY d.position), '[]')
+     FROM disclosure d LEFT JOIN notice n ON n.change_id = d.change_id AND n.recipient = d.recipient
+     WHERE d.member_ref = $1 AND d.kind = 'third_party') AS ledger,
   (SELECT accepted_at FROM change WHERE member_ref = $1 ORDER BY seq DESC LIMIT 1) AS last_at
 
 -- name: insert_member
@@ -46,17 +47,9 @@ SELECT email_index FROM member WHERE email_index = ANY($1::bytea[])
 UPDATE member SET status = $2, email = $3, name = $4, password_hash = $5, birth_date = $6,
        email_index = coalesce($7, email_index),
        status_before = $8, withdrawal_requested_at = $9, withdrawn_at = $10, dormant_notified_at = $11,
+       suspended = $12,
        last_active_at = CASE WHEN $10::timestamptz IS NULL THEN last_active_at END
 WHERE member_ref = $1
-
--- name: upsert_profile
-INSERT INTO profile (member_ref, service, role, items, collected_via) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (member_ref, service)
-DO UPDATE SET role = excluded.role, items = excluded.items, collected_via = excluded.collected_via
-
--- name: insert_profile_history
-INSERT INTO profile_history (member_ref, service, role, items, collected_via, change_id, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: delete_profiles
 DELETE FROM profile WHERE member_ref = $1 AND NOT (service = ANY($2::text[]))
@@ -66,33 +59,67 @@ UPDATE consent SET ended_at = $3, ended_by = $4
 WHERE member_ref = $1 AND ended_at IS NULL
   AND (purpose, party, channel) IN (SELECT * FROM unnest($2::text[], $5::text[], $6::text[]))
 
--- name: insert_consents
-INSERT INTO consent (member_ref, purpose, party, channel, notice_version, notice_hash, collected_via, actor, change_id, given_at)
-SELECT $1, p, q, c, $5, $6, $7, $8, $9, $10 FROM unnest($2::text[], $3::text[], $4::text[]) AS t(p, q, c)
-ON CONFLICT (member_ref, purpose, party, channel) WHERE ended_at IS NULL DO NOTHING
-
--- name: upsert_held
-INSERT INTO held (member_ref, recipient, prev, epoch, roles, marketing) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (member_ref, recipient) DO UPDATE
-SET prev = excluded.prev, epoch = excluded.epoch, roles = excluded.roles, marketing = excluded.marketing
-
--- name: insert_change
-INSERT INTO change (change_id, member_ref, seq, name, fact, accepted_at, status) VALUES ($1, $2, $3, $4, $5, $6, $7)
-
--- name: insert_delivery
-INSERT INTO delivery (change_id, recipient, kind, record_id, at) VALUES ($1, $2, $3, $4, $5)
+-- name: write_changes
+WITH change AS (
+    INSERT INTO change (change_id, member_ref, seq, name, fact, accepted_at, status)
+    SELECT * FROM jsonb_to_recordset($1)
+      AS t(change_id uuid, member_ref uuid, seq bigint, name text, fact jsonb, accepted_at timestamptz, status text)
+), profile AS (
+    INSERT INTO profile (member_ref, service, role, items, collected_via)
+    SELECT * FROM jsonb_to_recordset($2) AS t(member_ref uuid, service text, role text, items jsonb, collected_via text)
+    ON CONFLICT (member_ref, service)
+    DO UPDATE SET role = excluded.role, items = excluded.items, collected_via = excluded.collected_via
+), history AS (
+    INSERT INTO profile_history (member_ref, service, role, items, collected_via, change_id, at)
+    SELECT * FROM jsonb_to_recordset($3)
+      AS t(member_ref uuid, service text, role text, items text[], collected_via text, change_id uuid, at timestamptz)
+), consent AS (
+    INSERT INTO consent (member_ref, purpose, party, channel, notice_version, notice_hash, collected_via, actor,
+                         change_id, given_at)
+    SELECT * FROM jsonb_to_recordset($4)
+      AS t(member_ref uuid, purpose text, party text, channel text, notice_version text, notice_hash text,
+           collected_via text, actor text, change_id uuid, given_at timestamptz)
+    ON CONFLICT (member_ref, purpose, party, channel) WHERE ended_at IS NULL DO NOTHING
+), held AS (
+    INSERT INTO held (member_ref, recipient, prev, epoch, roles, marketing)
+    SELECT * FROM jsonb_to_recordset($5)
+      AS t(member_ref uuid, recipient text, prev bigint, epoch int, roles text[], marketing jsonb)
+    ON CONFLICT (member_ref, recipient) DO UPDATE
+    SET prev = excluded.prev, epoch = excluded.epoch, roles = excluded.roles, marketing = excluded.marketing
+), delivery AS (
+    INSERT INTO delivery (change_id, recipient, kind, record_id, at)
+    SELECT * FROM jsonb_to_recordset($6)
+      AS t(change_id uuid, recipient text, kind text, record_id uuid, at timestamptz)
+), disclosure AS (
+    INSERT INTO disclosure (disclosure_id, member_ref, recipient, kind, role, items, purpose, basis, change_id, at)
+    SELECT * FROM jsonb_to_recordset($7)
+      AS t(disclosure_id uuid, member_ref uuid, recipient text, kind text, role text, items jsonb, purpose text,
+           basis text, change_id uuid, at timestamptz)
+)
+INSERT INTO notice (notice_id, change_id, member_ref, recipient, seq, items, created_at)
+SELECT * FROM jsonb_to_recordset($8)
+  AS t(notice_id uuid, change_id uuid, member_ref uuid, recipient text, seq bigint, items text[], created_at timestamptz)
 
 -- name: insert_disclosure
 INSERT INTO disclosure (disclosure_id, member_ref, recipient, kind, role, items, purpose, basis, change_id, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-
--- name: insert_notice
-INSERT INTO notice (notice_id, change_id, member_ref, recipient, seq, items, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+SELECT * FROM jsonb_to_recordset($1)
+  AS t(disclosure_id uuid, member_ref uuid, recipient text, kind text, role text, items jsonb, purpose text,
+       basis text, change_id uuid, at timestamptz)
 
 -- name: list_disclosures
-SELECT disclosure_id, recipient, kind, role, array(SELECT jsonb_object_keys(items) ORDER BY 1) AS items,
-       purpose, basis, change_id, at, relayed_at, applied_at
-FROM disclosure WHERE member_ref = $1 ORDER BY position
+WITH reached AS (
+    SELECT d.recipient, max(c.seq) AS seq FROM change c JOIN delivery d USING (change_id)
+    WHERE c.member_ref = $1 AND d.kind = 'affiliate' AND d.stage = 'applied' GROUP BY d.recipient
+)
+SELECT x.disclosure_id, x.recipient, x.kind, x.role, array(SELECT jsonb_object_keys(x.items) ORDER BY 1) AS items,
+       x.purpose, x.basis, x.change_id, x.at, x.relayed_at, x.applied_at,
+       x.items AS given, n.items AS told,
+       CASE x.kind WHEN 'third_party' THEN n.outcome ELSE CASE WHEN c.seq <= r.seq THEN 'corrected' END END AS answer
+FROM disclosure x
+LEFT JOIN change c ON c.change_id = x.change_id
+LEFT JOIN notice n ON n.change_id = x.change_id AND n.recipient = x.recipient
+LEFT JOIN reached r ON r.recipient = x.recipient AND x.kind = 'affiliate'
+WHERE x.member_ref = $1 ORDER BY x.position
 
 -- name: read_change
 SELECT change_id, member_ref, seq, name, accepted_at, sealed_at, leaf_index FROM change WHERE change_id = $1
@@ -101,22 +128,10 @@ SELECT change_id, member_ref, seq, name, accepted_at, sealed_at, leaf_index FROM
 SELECT change_id, seq, name, accepted_at, sealed_at, leaf_index FROM change WHERE member_ref = $1 ORDER BY seq
 
 -- name: list_deliveries
-SELECT recipient, kind, stage, at, relayed_at, outcome, reason FROM delivery WHERE change_id = $1 ORDER BY kind, recipient
-
--- name: lock_delivery_of_notice
-SELECT 1 FROM delivery WHERE (change_id, recipient) = (SELECT change_id, recipient FROM notice WHERE notice_id = $1)
-FOR UPDATE
-
--- name: read_notice
-SELECT * FROM notice WHERE notice_id = $1
-
--- name: list_notices
-SELECT position AS cursor, notice_id, change_id, member_ref, seq, items, created_at, outcome, acknowledged_at
-FROM notice WHERE recipient = $1 AND position > $2 ORDER BY position LIMIT $3
-
--- name: list_all_notices
-SELECT position AS cursor, notice_id, change_id, member_ref, recipient, seq, items, created_at, outcome, acknowledged_at
-FROM notice WHERE position > $1 ORDER BY position LIMIT $2
+SELECT d.recipient, d.kind, d.stage, d.at, d.relayed_at, d.outcome, d.reason,
+       n.outcome = 'superseded' AND n.acknowledged_at IS NULL AS overtaken
+FROM delivery d LEFT JOIN notice n ON n.change_id = d.change_id AND n.recipient = d.recipient
+WHERE d.change_id = $1 ORDER BY d.kind, d.recipient
 
 -- name: mark_relayed
 WITH relayed AS (
@@ -129,23 +144,6 @@ WITH relayed AS (
 UPDATE disclosure d SET relayed_at = now() FROM relayed r
 WHERE d.change_id = r.change_id AND d.recipient = r.recipient AND d.relayed_at IS NULL
 
--- name: record_answers
-WITH answer AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[])
-      AS t(change_id, recipient, stage, at, outcome, reason)
-), answered AS (
-    UPDATE delivery d SET stage = a.stage, at = a.at, outcome = a.outcome, reason = a.reason
-    FROM answer a
-    WHERE d.change_id = a.change_id AND d.recipient = a.recipient
-      AND (d.stage IN ('accepted', 'relayed', 'late') OR (d.stage = 'refused' AND a.stage <> 'refused'))
-    RETURNING d.change_id, d.recipient, d.stage, d.at, d.outcome
-), applied AS (
-    UPDATE disclosure x SET applied_at = y.at FROM answered y
-    WHERE x.change_id = y.change_id AND x.recipient = y.recipient AND y.stage = 'applied'
-)
-UPDATE notice n SET outcome = coalesce(y.outcome, y.stage), acknowledged_at = y.at FROM answered y
-WHERE n.change_id = y.change_id AND n.recipient = y.recipient AND n.acknowledged_at IS NULL
-
 -- name: record_seals
 UPDATE change c SET sealed_at = s.at, leaf_index = s.leaf_index
 FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) AS s(change_id, at, leaf_index)
@@ -156,7 +154,7 @@ SELECT recipient, kind, count(*) AS changes, extract(epoch FROM now() - min(acce
        min(accepted_at) FILTER (WHERE name IN ('withdrawn', 'withdrawal_requested', 'suspended', 'erased'))
          AS oldest_withdrawal_at
 FROM delivery JOIN change USING (change_id)
-WHERE stage IN ('accepted', 'relayed') GROUP BY recipient, kind ORDER BY kind, recipient
+WHERE stage IN ('accepted', 'relayed', 'manual') GROUP BY recipient, kind ORDER BY kind, recipient
 
 -- name: idempotent_lock
 SELECT pg_try_advisory_xact_lock(hashtextextended($1 || chr(10) || $2, 7318404))

@@ -28,6 +28,16 @@ UPDATE rights_request SET state = $2, verified_at = $3, deferral = $4, deferred_
     agent_method = coalesce($17, agent_method), decided_by = coalesce($18, decided_by), told_by = coalesce($19, told_by)
 WHERE request_id = $1
 
+-- name: rights_keep_answer
+INSERT INTO rights_answer (request_id, sealed) VALUES ($1, $2)
+
+-- name: rights_kept_answer
+SELECT sealed FROM rights_answer WHERE request_id = $1
+
+-- name: rights_other_parts
+SELECT coalesce(CASE WHEN outcome = 'partial' THEN granted_items ELSE items END, '{}') AS parts
+FROM rights_request WHERE member_ref = $1 AND request_id <> $2 AND suspends
+
 -- name: rights_lock_member
 SELECT 1 FROM member WHERE member_ref = $1 FOR UPDATE
 

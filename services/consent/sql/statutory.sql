@@ -14,7 +14,8 @@ WHERE member_ref = $1 AND handed_over_at IS NULL AND destroy_on > $2 ORDER BY re
 SELECT change_id, seq FROM change WHERE member_ref = $1 ORDER BY seq DESC LIMIT 1
 
 -- name: record_handed_over
-UPDATE statutory_record SET handed_over_at = $2 WHERE record_id = ANY($1::uuid[])
+UPDATE statutory_record r SET handed_over_at = $3, sealed = n.sealed
+FROM unnest($1::uuid[], $2::bytea[]) AS n(record_id, sealed) WHERE r.record_id = n.record_id
 
 -- name: record_answered
 UPDATE statutory_record r SET stage = a.stage, answered_at = a.at,

@@ -9,7 +9,7 @@ from schemas import codec
 from schemas.codec import CodecError
 from schemas.envelope import from_headers
 from schemas.receipts import Receipt
-from services.propagator.notices import store
+from services.propagator.notices import endings, store
 from services.propagator.notices.store import Answer
 from services.runtime.postgres import Connection
 
@@ -18,7 +18,8 @@ async def record(tx: Connection, batch: Sequence["ConsumerRecord[Any, Any]"]) ->
     """Apply a batch of the receipts topic in the caller's transaction; the same batch again changes nothing."""
     found = [a for a in map(_answer, batch) if a is not None]
     if found:
-        await store.answered(tx, found)
+        for position, end in await store.answered(tx, found):
+            await endings.of_overtaken(tx, position, end)
 
 
 def _answer(found: "ConsumerRecord[Any, Any]") -> Answer | None:

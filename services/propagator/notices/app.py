@@ -17,7 +17,9 @@ from aiokafka import AIOKafkaConsumer
 from schemas.topics import NOTICES, RECEIPTS
 from services.propagator import agents, watchdog
 from services.propagator.keys import ContentKeys
-from services.propagator.notices import answers, desk, endpoints, post, signing
+from services.propagator.notices import answers, by_hand, desk, endpoints, plan, post, signing
+from services.propagator.notices.attempt import Attempts
+from services.propagator.notices.by_hand import Channel
 from services.propagator.notices.endpoints import Endpoint
 from services.propagator.notices.ingest import Ingest
 from services.propagator.notices.sender import Sender
@@ -51,6 +53,7 @@ class Parts:
     sender: Sender
     ingest: Ingest
     endpoints: dict[str, Endpoint]
+    by_hand: dict[str, Channel]
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     app: faust.App | None = None
     watchdog: Watchdog | None = None
@@ -66,32 +69,38 @@ class Parts:
 
 
 @contextlib.asynccontextmanager
-async def build(settings: Settings, *, timeout_s: float = post.TIMEOUT_S) -> AsyncIterator[Parts]:
-    """Open what the process needs, close it after. Raises MissingSettingsError, EndpointError, SigningKeyError."""
+async def build(settings: Settings, *, timeout_s: float | None = None) -> AsyncIterator[Parts]:
+    """Open what the process needs, close it after. Raises MissingSettingsError, EndpointError, SigningKeyError.
+
+    `timeout_s` None = the one of `delivery.toml`.
+    """
     settings.require(*REQUIRED)
     assert settings.consent_url
     assert settings.webhook_signing_key_file
     production = settings.profile != "dev"
     known = endpoints.parse(settings.third_parties, production=production)
-    signer = signing.Signer(signing.seed_of(settings.webhook_signing_key_file.read_bytes()))
+    numbers, channels = plan.load(), by_hand.channels(settings.third_parties)
+    files = (settings.webhook_signing_key_file, settings.webhook_signing_key_old_file)
+    signer = signing.Signer(*(signing.seed_of(path.read_bytes()) for path in files if path))
     dsn = settings.secret("notices_dsn")
     relay = Relay(dsn, partial(kafka.producer, settings), prefix=settings.topic_prefix, application="notices-relay")
     pool = await postgres.open_pool(dsn, size=POOL_SIZE, application=NAME)
     try:
         async with (
-            post.session(production=production, timeout_s=timeout_s) as outside,
+            post.session(production=production, timeout_s=timeout_s or numbers.timeout_s) as outside,
             aiohttp.ClientSession() as inside,
         ):
-            sender = Sender(
+            attempts = Attempts(
                 pool=pool,
                 keys=ContentKeys(inside, settings.consent_url, settings.secret("notices_token")),
                 client=outside,
                 signer=signer,
-                endpoints=known,
+                plan=numbers,
                 clock=utc_now,
                 nudge=relay.nudge,
             )
-            yield Parts(settings, pool, relay, sender, Ingest(pool, utc_now), known)
+            sender = Sender(attempts=attempts, endpoints=known)
+            yield Parts(settings, pool, relay, sender, Ingest(pool, utc_now), known, channels)
     finally:
         pool.terminate()  # what is in a transaction now was not recorded: it is done again at the next start
 
@@ -117,6 +126,7 @@ async def work(parts: Parts) -> None:
         asyncio.create_task(_follow_receipts(parts)),
         asyncio.create_task(_ingest(parts)),
         asyncio.create_task(parts.sender.run(parts.stop)),
+        asyncio.create_task(by_hand.run(parts.sender.attempts, parts.by_hand, parts.stop)),
         asyncio.create_task(desk.watch(parts.pool, parts.endpoints, utc_now, parts.stop)),
     ]
     stopping = asyncio.create_task(parts.stop.wait())

@@ -17,11 +17,17 @@ class EndpointError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One third party's receiver."""
+    """One third party's receiver. `earlier` are secrets that a rotation replaced and that sign a while yet."""
 
     recipient: str
     url: str
     secret: bytes = field(repr=False)
+    earlier: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """What a message to it is signed with, the present secret first."""
+        return (self.secret, *self.earlier)
 
 
 def parse(third_parties: Mapping[str, Mapping[str, Any]], *, production: bool) -> dict[str, Endpoint]:

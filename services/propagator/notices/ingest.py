@@ -20,7 +20,7 @@ from schemas.jwe import KID
 from schemas.topics import NOTICES
 from services.propagator import answers
 from services.propagator.notices import outgoing, store
-from services.propagator.notices.store import Incoming
+from services.propagator.notices.store import Incoming, Subject
 from services.runtime.clock import Clock
 from services.runtime.outbox import Record
 
@@ -118,13 +118,5 @@ def _receipt(envelope: Envelope, kid: str, code: str, at: datetime) -> list[Reco
     recipient, member_ref = _of(kid)
     if envelope.change_id is None or envelope.sequence < 1 or envelope.subject != member_ref:
         return []
-    said = outgoing.receipt(
-        change_id=envelope.change_id,
-        member_ref=member_ref,
-        seq=envelope.sequence,
-        recipient=recipient,
-        stage="refused",
-        at=at,
-        reason=code,
-    )
-    return [said]
+    about = Subject(envelope.change_id, member_ref, recipient, envelope.sequence)
+    return [outgoing.receipt(about, "refused", at, reason=code)]

@@ -9,12 +9,14 @@ import orjson
 
 from schemas.events import Notice, event_type
 from services.propagator.notices import schedule
+from services.propagator.notices.plan import Schedule
 
 BODY_BYTES_MAX: Final = 20_000
 REASON: Final = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 OUTCOMES: Final = frozenset({"corrected", "not_held", "refused"})
 Outcome = Literal["corrected", "not_held", "refused"]
-Waiting = Literal["pending", "no_endpoint", "disabled", "delivered"]
+Waiting = Literal["pending", "no_endpoint", "disabled", "manual", "delivered"]
+MASK: Final = "***"
 
 
 class TooLargeError(Exception):
@@ -55,32 +57,58 @@ class Again:
     disable: bool = False
 
 
-def judge(reply: Reply, *, attempts: int, delivered: bool, now: datetime, jitter: float) -> Acknowledged | Again:
-    """Return what follows from the answer to attempt number `attempts` (from 1).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempted:
+    """Attempt number `attempts` (from 1) of a notice; `delivered` says whether an earlier one got a 2xx."""
 
-    `delivered` says whether an earlier attempt got a 2xx. A redirect is a failure; nothing but an outcome in the
-    body of a 2xx is an acknowledgement.
+    notice_id: str
+    attempts: int
+    delivered: bool
+
+
+def judge(reply: Reply, attempted: Attempted, waits: Schedule, *, now: datetime, jitter: float) -> Acknowledged | Again:
+    """Return what follows from an answer.
+
+    A redirect is a failure; nothing but an outcome in the body of a 2xx is an acknowledgement, and none that names
+    another notice than the one it answers.
     """
-    if reply.is_success and (said := answer_in(reply.body)) is not None:
+    if reply.is_success and (said := answer_in(reply.body, attempted.notice_id)) is not None:
         return said
-    arrived = delivered or reply.is_success
+    arrived = attempted.delivered or reply.is_success
     if reply.status == 410:
         return Again("delivered" if arrived else "disabled", now, disable=True)
-    due_at = schedule.next_at(now, attempts, jitter, reply.retry_after)
+    due_at = schedule.next_at(waits, now, attempted.attempts, jitter, reply.retry_after)
     return Again("delivered" if arrived else "pending", due_at)
 
 
-def answer_in(body: bytes) -> Acknowledged | None:
-    """Return the acknowledgement in a response body, or None. A reason that is no code is dropped."""
+def answer_in(body: bytes, notice_id: str) -> Acknowledged | None:
+    """Return the acknowledgement of this notice in a response body, or None. A reason that is no code is dropped."""
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
     if not isinstance(found, dict) or not isinstance(outcome := found.get("outcome"), str) or outcome not in OUTCOMES:
         return None
+    if found.get("notice_id", notice_id) != notice_id:
+        return None
     reason = found.get("reason")
     coded = isinstance(reason, str) and REASON.fullmatch(reason) is not None
     return Acknowledged(outcome, reason if coded else None)  # type: ignore[arg-type]
+
+
+def masked_answer(reply: Reply, notice_id: str) -> dict[str, Any]:
+    """Return what may be kept of an answer: its codes when it is an acknowledgement, else only its size."""
+    said = answer_in(reply.body, notice_id) if reply.is_success else None
+    if said is None:
+        return {"bytes": len(reply.body)}
+    return {"outcome": said.outcome} | ({"reason": said.reason} if said.reason else {})
+
+
+def masked_body(notice: Notice) -> dict[str, Any]:
+    """Return the body with every value replaced: what the delivery log shows."""
+    data = _data(notice)
+    shown = data | {"corrected_at": data["corrected_at"].isoformat(), "values": dict.fromkeys(data["values"], MASK)}
+    return {"type": event_type("corrected"), "timestamp": notice.corrected_at.isoformat(), "data": shown}
 
 
 def body_of(notice: Notice) -> bytes:

@@ -6,6 +6,7 @@ Their ids are made from what they are about, so that the same statement made twi
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from typing import cast
 
 from schemas import codec
 from schemas.envelope import Envelope, to_headers
@@ -13,7 +14,7 @@ from schemas.receipts import RECEIPT_TYPE, Receipt, Stage
 from schemas.topics import NOTICES, RECEIPTS, dlq_of
 from services.propagator.answers import ERROR_HEADER, NAMESPACE, ORIGIN_HEADER
 from services.propagator.notices.model import Outcome
-from services.propagator.notices.store import SQL, Job
+from services.propagator.notices.store import SQL, Job, Subject
 from services.runtime import outbox
 from services.runtime.outbox import Record
 from services.runtime.postgres import Connection
@@ -22,42 +23,38 @@ SOURCE = "/dongui/propagator/notices"
 
 
 def receipt(
-    *,
-    change_id: str,
-    member_ref: str,
-    seq: int,
-    recipient: str,
-    stage: Stage,
-    at: datetime,
-    outcome: Outcome | None = None,
-    reason: str | None = None,
+    about: Subject, stage: Stage, at: datetime, *, outcome: str | None = None, reason: str | None = None
 ) -> Record:
     """Return the receipt of one third party about one change; `at` is aware."""
     said = Receipt(
-        change_id=change_id,
-        member_ref=member_ref,
-        seq=seq,
-        recipient=recipient,
+        change_id=about.change_id,
+        member_ref=about.member_ref,
+        seq=about.seq,
+        recipient=about.recipient,
         kind="third_party",
         stage=stage,
         at=at,
-        outcome=outcome,
+        outcome=cast("Outcome | None", outcome),
         reason=reason,
+        superseded_by=about.superseded_by,
     )
+    statement = f"{about.recipient}/{stage}/{outcome or ''}"
+    if about.superseded_by:
+        statement += f"/{about.superseded_by}"
     envelope = Envelope(
-        id=str(uuid.uuid5(uuid.UUID(change_id), f"{recipient}/{stage}/{outcome or ''}")),
+        id=str(uuid.uuid5(uuid.UUID(about.change_id), statement)),
         type=RECEIPT_TYPE,
         source=SOURCE,
-        subject=member_ref,
-        sequence=seq,
+        subject=about.member_ref,
+        sequence=about.seq,
         previous=0,
         time=at,
         dataschema="urn:dongui:receipt:v1",
         content_type="application/json",
-        change_id=change_id,
+        change_id=about.change_id,
     )
     payload = codec.encode_clear(said, envelope)
-    return Record(envelope.id, RECEIPTS, member_ref, envelope.type, payload, to_headers(envelope))
+    return Record(envelope.id, RECEIPTS, about.member_ref, envelope.type, payload, to_headers(envelope))
 
 
 def dead_letter(job: Job, code: str) -> Record:

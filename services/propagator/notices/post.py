@@ -25,6 +25,7 @@ def session(*, production: bool, timeout_s: float = TIMEOUT_S) -> aiohttp.Client
     """Return the client of all endpoints; call it inside the running loop and close it after."""
     connector = aiohttp.TCPConnector(
         socket_factory=egress.socket_factory(production=production),
+        limit=0,  # over all: else the dead would take the places of the living
         limit_per_host=CONNECTIONS_PER_HOST,
     )
     return aiohttp.ClientSession(

@@ -47,24 +47,41 @@ def _base64(text: bytes) -> bytes:
 
 
 class Signer:
-    """Signs for every endpoint with one ed25519 key, and with the endpoint's own secret."""
+    """Signs for every endpoint with one ed25519 key, and with the endpoint's own secret.
 
-    def __init__(self, seed: bytes) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+    While a key is being replaced both sign: each signature stands in the header by itself, and one good one is enough.
+    """
+
+    def __init__(self, seed: bytes, *earlier: bytes) -> None:
+        self._keys = [Ed25519PrivateKey.from_private_bytes(one) for one in (seed, *earlier)]
 
     @property
     def public_key(self) -> str:
         """What third parties verify `v1a` with: `whpk_` + base64 of 32 bytes."""
-        return PUBLIC_PREFIX + base64.b64encode(self._key.public_key().public_bytes_raw()).decode()
+        return self.public_keys[0]
 
-    def headers(self, message_id: str, at: datetime, body: bytes, secret: bytes) -> dict[str, str]:
+    @property
+    def public_keys(self) -> list[str]:
+        """The public keys of all that sign now, the one that stays first."""
+        return [PUBLIC_PREFIX + _text(key.public_key().public_bytes_raw()) for key in self._keys]
+
+    def headers(self, message_id: str, at: datetime, body: bytes, *secrets: bytes) -> dict[str, str]:
         """Return the three headers of one attempt made at `at` (aware; whole UTC seconds are sent)."""
         stamp = str(int(at.timestamp()))
         signed = f"{message_id}.{stamp}.".encode() + body
-        mine = base64.b64encode(self._key.sign(signed)).decode()
-        shared = base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode()
+        mine = [f"v1a,{_text(key.sign(signed))}" for key in self._keys]
+        shared = [f"v1,{_text(hmac.digest(secret, signed, hashlib.sha256))}" for secret in secrets]
         return {
             "webhook-id": message_id,
             "webhook-timestamp": stamp,
-            "webhook-signature": f"v1a,{mine} v1,{shared}",
+            "webhook-signature": " ".join(mine + shared),
         }
+
+
+def secret_text(secret: bytes) -> str:
+    """Return an endpoint's secret as its third party is given it."""
+    return SECRET_PREFIX + _text(secret)
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()

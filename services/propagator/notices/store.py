@@ -10,13 +10,18 @@ from typing import Any, Literal
 
 import asyncpg
 
+from schemas.events import Notice
+from services.propagator.notices import model
 from services.propagator.notices.endpoints import Endpoint
-from services.propagator.notices.model import Again, Outcome, Reply, Waiting
+from services.propagator.notices.model import Again, Reply, Waiting
+from services.propagator.notices.order import Older
 from services.runtime.postgres import Connection
 from services.runtime.queries import Queries
 
 SQL = Queries("services.propagator.notices")
 Closed = Literal["acknowledged", "skipped_destroyed", "refused"]
+NO_URL = ""
+"""What a claim names for a third party that staff tell: no 410 disables it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,10 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed notice. `attempts` were made before; `delivered_at` is the first 2xx."""
+    """A claimed notice. `attempts` were made before; `delivered_at` is the first 2xx.
+
+    `behind`: older notices of the same member and third party are not delivered.
+    """
 
     position: int
     record_id: str
@@ -52,6 +60,28 @@ class Job:
     attempts: int
     delivered_at: datetime | None
     lease: str
+    behind: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a receipt is about. `superseded_by` is the newer change whose notice went in place of this one's."""
+
+    change_id: str
+    member_ref: str
+    recipient: str
+    seq: int
+    superseded_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a notice ended."""
+
+    state: Closed | Literal["superseded"]
+    at: datetime
+    outcome: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +115,57 @@ async def insert(tx: Connection, found: Sequence[Incoming], at: datetime) -> int
     return len(added)
 
 
-async def answered(tx: Connection, answers: Sequence[Answer]) -> int:
-    """Keep the answers and close the notices they are about; return how many were closed."""
+async def answered(tx: Connection, answers: Sequence[Answer]) -> list[tuple[int, End]]:
+    """Keep the answers and close the notices they are about; return (position, end) of each that was closed."""
     columns: list[list[Any]] = [[getattr(a, name) for a in answers] for name in Answer.__slots__]
     await tx.execute(SQL["insert_answers"], *columns)
-    return len(await tx.fetch(SQL["close_answered"], columns[0]))
+    rows = await tx.fetch(SQL["close_answered"], columns[0])
+    return [(r["position"], End(r["state"], r["closed_at"], r["outcome"], r["reason"])) for r in rows]
 
 
-async def claim(pool: asyncpg.Pool, endpoint: Endpoint, limit: int, lease: Lease) -> list[Job]:
-    """Lease up to `limit` due notices of an endpoint that is not disabled; per member only the oldest undelivered."""
-    rows = await pool.fetch(
-        SQL["claim"], endpoint.recipient, limit, lease.token, lease.since, lease.until, endpoint.url
-    )
+async def due(pool: asyncpg.Pool, recipients: Sequence[str], now: datetime) -> list[str]:
+    """Return those of the third parties, for whom a notice is due."""
+    return [row["recipient"] for row in await pool.fetch(SQL["due_recipients"], recipients, now)]
+
+
+async def claim(pool: asyncpg.Pool, recipient: str, url: str, limit: int, lease: Lease) -> list[Job]:
+    """Lease up to `limit` due notices of a third party that is not disabled at this URL.
+
+    One that is behind older ones of the same member only when each of those has failed and none is being sent.
+    """
+    rows = await pool.fetch(SQL["claim"], recipient, limit, lease.token, lease.since, lease.until, url)
     return [Job(**dict(row)) for row in rows]
+
+
+async def older(pool: asyncpg.Pool, job: Job, now: datetime) -> list[Older]:
+    """Return the older undelivered notices of the job's member and third party, in order of sequence."""
+    rows = await pool.fetch(SQL["older"], job.recipient, job.member_ref, job.seq, now)
+    return [
+        Older(**dict(row) | {"items": None if r is None else frozenset(r)}) for row in rows for r in (row["items"],)
+    ]
+
+
+async def note_opened(tx: Connection, job: Job, notice: Notice) -> None:
+    """Keep what the delivery log shows of a notice that was opened: ids and item names, values masked."""
+    masked = model.masked_body(notice)
+    await tx.execute(SQL["open_notice"], job.position, job.lease, notice.notice_id, list(notice.items), masked)
+
+
+async def overtake(tx: Connection, positions: Sequence[int], job: Job, now: datetime) -> list[Subject]:
+    """Let a newer notice go in place of older ones that have failed; return those that it really overtook."""
+    rows = await tx.fetch(SQL["overtake"], positions, job.position, job.lease, now)
+    return [Subject(**dict(row), superseded_by=job.change_id) for row in rows]
+
+
+async def close_overtaken(tx: Connection, position: int, end: End) -> list[Subject]:
+    """End every notice that this one overtook, and those that they had overtaken; return them."""
+    rows = await tx.fetch(SQL["close_overtaken"], position, end.state, end.outcome, end.reason, end.at)
+    return [Subject(**dict(row)) for row in rows]
+
+
+async def leave_to_staff(tx: Connection, job: Job, look_at: datetime) -> bool:
+    """Leave a notice to staff; False when it is not ours any more."""
+    return await tx.fetchval(SQL["leave_to_staff"], job.position, job.lease, look_at) is not None
 
 
 async def postpone(pool: asyncpg.Pool, job: Job, due_at: datetime) -> None:
@@ -105,9 +173,10 @@ async def postpone(pool: asyncpg.Pool, job: Job, due_at: datetime) -> None:
     await pool.execute(SQL["postpone"], job.position, job.lease, due_at)
 
 
-async def note_attempt(tx: Connection, job: Job, reply: Reply, at: datetime) -> None:
-    """Keep the evidence of one attempt: when, status, milliseconds, class of the error."""
-    await tx.execute(SQL["insert_attempt"], job.position, at, reply.status, reply.milliseconds, reply.error)
+async def note_attempt(tx: Connection, job: Job, reply: Reply, notice_id: str, at: datetime) -> None:
+    """Keep the evidence of one attempt: when, status, milliseconds, class of the error, codes of the answer."""
+    answer = model.masked_answer(reply, notice_id)
+    await tx.execute(SQL["insert_attempt"], job.position, at, reply.status, reply.milliseconds, reply.error, answer)
 
 
 async def again(tx: Connection, job: Job, verdict: Again, now: datetime) -> None:
@@ -116,19 +185,10 @@ async def again(tx: Connection, job: Job, verdict: Again, now: datetime) -> None
     await tx.execute(SQL["again"], job.position, job.lease, verdict.state, verdict.due_at, delivered_at)
 
 
-async def close(
-    tx: Connection,
-    job: Job,
-    state: Closed,
-    at: datetime,
-    *,
-    outcome: Outcome | None = None,
-    reason: str | None = None,
-    attempted: bool = False,
-) -> bool:
+async def close(tx: Connection, job: Job, end: End, *, attempted: bool = False) -> bool:
     """End a job; False when it is not ours any more or ended meanwhile: then nothing may be said about it."""
-    row = await tx.fetchrow(SQL["close"], job.position, job.lease, state, outcome, reason, at, int(attempted))
-    return row is not None
+    ended = (end.state, end.outcome, end.reason, end.at, int(attempted))
+    return await tx.fetchrow(SQL["close"], job.position, job.lease, *ended) is not None
 
 
 async def disable(tx: Connection, endpoint: Endpoint, at: datetime) -> None:

@@ -13,7 +13,7 @@ SELECT 1 FROM watermark WHERE member_ref = ANY($1::uuid[]) ORDER BY member_ref F
 -- name: read_states
 SELECT t.member_ref, s.member_ref IS NOT NULL AS suppressed,
        w.seq, w.values_seq, w.values_state, w.processed_seq, w.processed_state,
-       w.marketing_seq, w.marketing, w.status_seq, w.status, w.status_at,
+       w.marketing_seq, w.marketing, w.status_seq, w.status, w.status_at, w.parts_seq, w.parts,
        m.email, m.name, m.password_hash, m.signed_up_at, p.service, p.role, p.items
 FROM unnest($1::uuid[]) AS t(member_ref)
 LEFT JOIN watermark w USING (member_ref)
@@ -29,32 +29,35 @@ UPDATE watermark w
 SET seq = t.seq, values_seq = t.values_seq, values_state = t.values_state,
     processed_seq = t.processed_seq, processed_state = t.processed_state,
     marketing_seq = t.marketing_seq, marketing = t.marketing,
-    status_seq = t.status_seq, status = t.status, status_at = t.status_at
+    status_seq = t.status_seq, status = t.status, status_at = t.status_at,
+    parts_seq = t.parts_seq, parts = t.parts
 FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[],
-            $7::bigint[], $8::jsonb[], $9::bigint[], $10::text[], $11::timestamptz[])
+            $7::bigint[], $8::jsonb[], $9::bigint[], $10::text[], $11::timestamptz[], $12::bigint[], $13::jsonb[])
   AS t(member_ref, seq, values_seq, values_state, processed_seq, processed_state,
-       marketing_seq, marketing, status_seq, status, status_at)
+       marketing_seq, marketing, status_seq, status, status_at, parts_seq, parts)
 WHERE w.member_ref = t.member_ref AND t.seq >= w.seq
 
 -- name: write_members
-INSERT INTO member (member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing, applied_at)
-SELECT t.*, $10::timestamptz
+INSERT INTO member (member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing,
+                    suspended, applied_at)
+SELECT t.*, $11::timestamptz
 FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
-            $7::timestamptz[], $8::timestamptz[], $9::jsonb[])
-  AS t(member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing)
+            $7::timestamptz[], $8::timestamptz[], $9::jsonb[], $10::jsonb[])
+  AS t(member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing, suspended)
 ON CONFLICT (member_ref) DO UPDATE
 SET seq = excluded.seq, email = excluded.email, name = excluded.name, password_hash = excluded.password_hash,
     status = excluded.status, signed_up_at = excluded.signed_up_at, withdrawn_at = excluded.withdrawn_at,
-    marketing = excluded.marketing, applied_at = excluded.applied_at
+    marketing = excluded.marketing, suspended = excluded.suspended, applied_at = excluded.applied_at
 WHERE excluded.seq >= member.seq
 
 -- name: write_processed
-INSERT INTO processed_member (member_ref, seq, service, role, items, applied_at)
-SELECT t.*, $6::timestamptz
-FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::jsonb[]) AS t(member_ref, seq, service, role, items)
+INSERT INTO processed_member (member_ref, seq, service, role, items, suspended, applied_at)
+SELECT t.*, $7::timestamptz
+FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[])
+  AS t(member_ref, seq, service, role, items, suspended)
 ON CONFLICT (member_ref) DO UPDATE
 SET seq = excluded.seq, service = excluded.service, role = excluded.role, items = excluded.items,
-    applied_at = excluded.applied_at
+    suspended = excluded.suspended, applied_at = excluded.applied_at
 WHERE excluded.seq >= processed_member.seq
 
 -- name: delete_members
@@ -78,7 +81,8 @@ ON CONFLICT (member_ref) DO NOTHING
 -- name: clear_cells
 UPDATE watermark
 SET values_seq = 0, values_state = 'absent', processed_seq = 0, processed_state = 'absent',
-    marketing_seq = 0, marketing = NULL, status_seq = 0, status = NULL, status_at = NULL
+    marketing_seq = 0, marketing = NULL, status_seq = 0, status = NULL, status_at = NULL,
+    parts_seq = 0, parts = NULL
 WHERE member_ref = ANY($1::uuid[])
 
 -- name: append_outbox

@@ -35,7 +35,15 @@ FROM kept_record k WHERE destroy_on <= $1 AND (destroy_on, record_id) > ($2, $3)
 ORDER BY destroy_on, record_id LIMIT $4
 
 -- name: hold_set
-INSERT INTO hold (member_ref, reason, set_by, set_at) VALUES ($1, $2, $3, $4) ON CONFLICT (member_ref) DO NOTHING
+INSERT INTO hold (member_ref, reason, set_by, set_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (member_ref) WHERE place = 'retention' DO NOTHING RETURNING hold_id
 
 -- name: hold_lift
-DELETE FROM hold WHERE member_ref = $1
+DELETE FROM hold WHERE member_ref = $1 RETURNING hold_id
+
+-- name: hold_mirror
+INSERT INTO hold (hold_id, member_ref, reason, set_by, set_at, place) VALUES ($1, $2, $3, 'consent', $4, 'consent')
+ON CONFLICT DO NOTHING
+
+-- name: hold_mirror_lift
+DELETE FROM hold WHERE hold_id = $1

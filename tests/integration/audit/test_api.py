@@ -1,25 +1,26 @@
 """The audit API over real tables, with tokens of a real issuer."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaProducer
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 
 from services.audit import api, tree, verify
-from services.audit.agents import Parts
 from services.audit.checkpoint import open_checkpoint
+from services.runtime import postgres
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
 from tests.integration.audit import records
-from tests.integration.audit.conftest import until, writing
+from tests.integration.audit.logs import Log, leaf_of
 
 ISSUER_KEY = OKPKey.generate_key("Ed25519", {"kid": "test"})
 KEYS = KeySet([ISSUER_KEY])
@@ -38,28 +39,38 @@ def token(*roles: str) -> dict[str, str]:
 
 
 @pytest.fixture
-async def client(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
+async def log(databases: Any, tmp_path: Path) -> AsyncIterator[Log]:
+    pool = await postgres.open_pool(databases.dsn("audit"), size=4)
+    yield Log.of(pool, tmp_path / "data")
+    await pool.close()
+
+
+@pytest.fixture
+async def client(log: Log) -> AsyncIterator[httpx.AsyncClient]:
+    async with asking(log) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def asking(log: Log, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     async def ready() -> dict[str, bool]:
         return {"postgres": True, "log": False}
 
     authenticator = Authenticator("i", "a", keys=KEYS, url=None)
-    app = api.create(parts.pool, authenticator, vkey=parts.notary.verifier.vkey(), clock=utc_now, ready=ready)
-    transport = httpx.ASGITransport(app)
+    vkey = log.notary.verifier.vkey()
+    app = api.create(log.pool, authenticator, vkey=vkey, clock=utc_now, ready=ready, **options)
+    transport = httpx.ASGITransport(app, client=("192.0.2.7", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://audit", headers=token("compliance")) as made:
         yield made
 
 
 @pytest.fixture
-async def members(parts: Parts, producer: AIOKafkaProducer) -> list[str]:
+async def members(log: Log) -> list[str]:
     """Two members with three facts each and one answer, sealed."""
     made = [records.a_member(), records.a_member()]
-    for member in made:
-        for seq in (1, 2, 3):
-            fact = records.a_fact(member, seq, recipients=("tmax-os",))
-            await records.send(producer, parts.settings.topic_prefix, fact)
-    await records.send(producer, parts.settings.topic_prefix, records.an_answer(fact, "tmax-os"))
-    async with writing(parts):
-        await until(parts.pool, "SELECT max(size) FROM checkpoint", 7)
+    facts = [records.a_fact(member, seq, recipients=("tmax-os",)) for member in made for seq in (1, 2, 3)]
+    await log.append([leaf_of(shape, n) for n, shape in enumerate([*facts, records.an_answer(facts[-1], "tmax-os")])])
+    await log.seal()
     return made
 
 
@@ -90,31 +101,29 @@ async def test_pages_follow_each_other_without_a_gap(client: httpx.AsyncClient, 
     assert seen == [0, 1, 2, 3, 4, 5, 6]
 
 
-async def test_a_proof_holds_with_nothing_but_hashing(
-    client: httpx.AsyncClient, members: list[str], parts: Parts
-) -> None:
+async def test_a_proof_holds_with_nothing_but_hashing(client: httpx.AsyncClient, members: list[str], log: Log) -> None:
     for index in range(7):
         proof = (await client.get(f"/v1/audit/entries/{index}/proof")).json()
         body = base64.b64decode(proof["body_base64"])
         leaf = hashlib.sha256(b"\x00" + body).digest()
         assert base64.b64decode(proof["leaf_hash"]) == leaf
         assert json.loads(body) == proof["body"]
-        head = open_checkpoint(proof["checkpoint"], parts.notary.verifier)
+        head = open_checkpoint(proof["checkpoint"], log.notary.verifier)
         path = [base64.b64decode(value) for value in proof["path"]]
         assert head.size == proof["tree_size"] == 7
         assert tree.verify_inclusion(leaf, index, 7, path, head.root)
 
 
 async def test_a_proof_from_the_api_is_a_file_the_verifier_accepts(
-    client: httpx.AsyncClient, members: list[str], parts: Parts, tmp_path: Path
+    client: httpx.AsyncClient, members: list[str], log: Log, tmp_path: Path
 ) -> None:
     found = (await client.get("/v1/audit/entries/4/proof")).json()
     body = base64.b64decode(found["body_base64"])
     path = [base64.b64decode(value) for value in found["path"]]
     file = tmp_path / "p.tlog-proof"
     file.write_text(verify.format_proof(4, body, path, found["checkpoint"]))
-    outside = (parts.settings.data_dir / "checkpoints/latest.txt").read_text()
-    assert verify.verify_file(file, parts.notary.verifier, [outside]).ok
+    outside = (log.data_dir / "checkpoints/latest.txt").read_text()
+    assert verify.verify_file(file, log.notary.verifier, [outside]).ok
 
 
 async def test_the_checkpoint_comes_as_json_or_as_the_note(client: httpx.AsyncClient, members: list[str]) -> None:
@@ -125,9 +134,9 @@ async def test_the_checkpoint_comes_as_json_or_as_the_note(client: httpx.AsyncCl
     assert note.headers["content-type"].startswith("text/plain")
 
 
-async def test_consistency_of_two_sizes_is_proved(client: httpx.AsyncClient, members: list[str], parts: Parts) -> None:
+async def test_consistency_of_two_sizes_is_proved(client: httpx.AsyncClient, members: list[str], log: Log) -> None:
     found = (await client.get("/v1/audit/consistency", params={"from": 4, "to": 7})).json()
-    bodies = [r["body"] for r in await parts.pool.fetch("SELECT body FROM entry ORDER BY index")]
+    bodies = [r["body"] for r in await log.pool.fetch("SELECT body FROM entry ORDER BY index")]
     small, large = tree.Frontier(), tree.Frontier()
     for n, body in enumerate(bodies):
         large.push(tree.leaf_hash(body))
@@ -171,7 +180,7 @@ async def test_before_the_first_checkpoint_there_is_none(client: httpx.AsyncClie
     assert (answer.status_code, answer.json()["code"]) == (409, "not_sealed_yet")
 
 
-@pytest.mark.parametrize("role", ["compliance", "cpo", "sre", "service"])
+@pytest.mark.parametrize("role", ["compliance", "cpo", "sre", "service", "auditor"])
 async def test_staff_and_services_may_read(client: httpx.AsyncClient, role: str) -> None:
     answer = await client.get("/v1/audit/entries", headers=token(role))
     assert answer.status_code == 200
@@ -179,7 +188,7 @@ async def test_staff_and_services_may_read(client: httpx.AsyncClient, role: str)
 
 @pytest.mark.parametrize("role", ["member", "affiliate", "third_party", "notices", "unknown"])
 async def test_others_may_not(client: httpx.AsyncClient, role: str) -> None:
-    for path in ("entries", "entries/0", "entries/0/proof", "checkpoint", "export", "overdue"):
+    for path in ("entries", "entries/0", "entries/0/proof", "checkpoint", "export", "overdue", "verification"):
         answer = await client.get(f"/v1/audit/{path}", headers=token(role))
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 

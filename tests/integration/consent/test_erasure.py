@@ -28,6 +28,7 @@ from services.consent.erasure import saga
 from services.consent.erasure.certificate import Signer
 from services.consent.erasure.issue import Issuer
 from services.consent.handlers import Consent
+from services.keyring import derive
 from services.keyring.keyring import KeyDestroyedError, Keyring
 from services.policy.contacts import subjects
 from services.runtime.auth import Authenticator
@@ -326,6 +327,30 @@ async def test_a_legal_hold_stops_even_the_limit_and_its_end_runs_the_destructio
     assert await entries(clean, ref) == ["selected", "held", "lifted", "executing"]
 
 
+async def test_a_case_that_nobody_could_move_in_time_is_escalated_once(clean: Service) -> None:
+    ref = await left_then(clean)
+    late = at(clean, LAST_EVENING + timedelta(days=1))
+    alive = clean.consent.keyring
+    away = replace(late, keyring=AwayKeyring(alive._pool, alive._kek))
+    await saga.look(late)
+    await answered(clean, await case_of(clean, ref), *AFFILIATES)
+    for _ in range(2):
+        await saga.look(away)
+    assert (await entries(clean, ref)).count("overdue") == 1
+    async with as_of(clean, LAST_EVENING + timedelta(days=1), "compliance") as then:
+        listed = (await then.http.get("/v1/erasures", params={"state": "late"})).json()["erasures"]
+    assert [case["member_ref"] for case in listed] == [ref]
+    await saga.look(late)
+    assert (await case_of(clean, ref))["state"] == "erased"
+
+
+class AwayKeyring(Keyring):
+    """The keyring of a process whose key database is away."""
+
+    async def shred(self, member_ref: str) -> None:
+        raise OSError(f"away: {len(member_ref)}")
+
+
 class DyingKeyring(Keyring):
     """The real keyring of a process that is killed right after it: before a move is committed."""
 
@@ -401,22 +426,51 @@ async def test_the_key_waits_for_the_statutory_records_to_be_kept_elsewhere(clea
     await answered(clean, case, *AFFILIATES)
     assert await saga.look(clean.consent) == 0
     assert await status(clean, ref) == "withdrawn"
-    kept = Receipt(
-        change_id=case["change_id"],
-        member_ref=ref,
-        seq=4,
-        recipient="retention",
-        kind="retention",
-        stage="retained",
-        at=datetime.now(UTC),
-        record_id=record.json()["record_id"],
-    )
-    await send(clean, kept)
+    await retained_receipt(clean, case, record.json()["record_id"])
     async with asyncio.timeout(20):
         while await status(clean, ref) != "erased":
             await saga.look(clean.consent)
             await asyncio.sleep(0.05)
     assert (await case_of(clean, ref))["forced"] is False
+
+
+async def test_at_the_limit_all_goes_but_the_record_another_law_keeps_which_is_chased(clean: Service) -> None:
+    """PIPA 21(1): its proviso takes the record out of the duty to destroy, and nothing else."""
+    async with as_of(clean, LEFT) as then:
+        ref = await then.sign_up()
+        body = {"class": "contract", "occurred_at": "2026-11-01T00:00:00+09:00", "fields": {"order_no": "A-7"}}
+        record = (await then.post(f"/v1/members/{ref}/records", body)).json()["record_id"]
+        for verb in ("withdrawal", "withdrawal/confirm"):
+            await then.post(f"/v1/members/{ref}/{verb}")
+    await saga.look(at(clean, LEFT + timedelta(days=1)))
+    case = await case_of(clean, ref)
+    owed = await duty(clean, "records_retained", ref)
+    assert [(day - (LEFT + timedelta(days=1)).date(), outcome) for day, outcome in owed] == [(timedelta(1), None)]
+    await answered(clean, case, *AFFILIATES)
+    await saga.look(at(clean, LAST_EVENING))
+    done = await case_of(clean, ref)
+    assert (done["state"], done["forced"], done["unanswered"]) == ("erased", True, [])
+    with pytest.raises(KeyDestroyedError):
+        await clean.consent.keyring.data_key(ref)
+    waiting = (await clean.http.get(f"/v1/members/{ref}/records")).json()["records"]
+    assert [(r["record_id"], r["kept_in"], r["fields"]) for r in waiting] == [(record, "consent", {"order_no": "A-7"})]
+    assert [outcome for _, outcome in await duty(clean, "records_retained", ref)] == [None]
+    await retained_receipt(clean, case, record)
+    async with asyncio.timeout(20):
+        while not [outcome for _, outcome in await duty(clean, "records_retained", ref) if outcome]:
+            await saga.look(clean.consent)
+            await asyncio.sleep(0.05)
+    assert [outcome for _, outcome in await duty(clean, "records_retained", ref)] == ["retained"]
+    with pytest.raises(KeyDestroyedError):
+        await clean.consent.keyring.data_key(derive.handover_ref(ref))
+    assert (await entries(clean, ref))[-2:] == ["erased", "records_retained"]
+
+
+async def retained_receipt(service: Service, case: dict[str, Any], record_id: str) -> None:
+    """Let the retention process answer that it keeps a record."""
+    told = {"change_id": case["change_id"], "member_ref": case["member_ref"], "seq": 4, "recipient": "retention"}
+    made = Receipt(**told, kind="retention", stage="retained", at=datetime.now(UTC), record_id=record_id)
+    await send(service, made)
 
 
 async def test_an_account_that_nobody_used_is_destroyed_under_its_own_class(quiet: Service) -> None:

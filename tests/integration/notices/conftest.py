@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from pydantic import SecretStr
 from schemas import codec
 from schemas.envelope import Envelope, to_headers
 from schemas.events import Notice
-from schemas.topics import NOTICES
+from schemas.receipts import RECEIPT_TYPE, Receipt
+from schemas.topics import NOTICES, RECEIPTS
 from services.devstack.ports import free_ports
 from services.keyring import derive
-from services.propagator.notices import app
+from services.propagator.notices import app, by_hand
 from services.propagator.notices.app import Parts
 from services.propagator.notices.signing import Signer
 from services.runtime import kafka
@@ -136,16 +137,14 @@ async def key_service() -> AsyncIterator[KeyService]:
 
 
 @pytest.fixture
-def settings(
-    stack: Any, databases: Any, topic_prefix: str, tmp_path: Path, partner: ThirdParty, key_service: KeyService
-) -> Settings:
-    """Settings of one notices process that knows one endpoint."""
+def settings(stack: Any, databases: Any, tmp_path: Path, partner: ThirdParty, key_service: KeyService) -> Settings:
+    """Settings of one notices process that knows one endpoint. Tests that use topics add a prefix of their own."""
     seed = tmp_path / "webhook.key"
     seed.write_bytes(SEED)
     return Settings(
         profile="dev",
         kafka=stack.bootstrap,
-        topic_prefix=topic_prefix,
+        topic_prefix="none-",
         notices_dsn=SecretStr(databases.dsn("notices")),
         notices_token=SecretStr(TOKEN),
         consent_url=key_service.url,
@@ -172,11 +171,16 @@ def sealed_notice(
     seq: int = 2,
     recipient: str = PARTNER,
     email: str = "haneul@example.kr",
+    name: str | None = None,
 ) -> Sealed:
-    """Return a notice about a member (a new one by default), sealed as the consent service seals it."""
+    """Return a notice about a member (a new one by default), sealed as the consent service seals it.
+
+    It is about the e-mail; with `name` about the name too, and with an empty `email` about nothing else.
+    """
     ref = member_ref or str(uuid.uuid4())
     if ref not in keys.destroyed:
         keys.data_keys.setdefault(ref, uuid.uuid4().bytes * 2)
+    values = ({"email": email} if email else {}) | ({"name": name} if name else {})
     notice = Notice(
         notice_id=str(uuid.uuid4()),
         change_id=str(uuid.uuid4()),
@@ -184,8 +188,8 @@ def sealed_notice(
         recipient=recipient,
         seq=seq,
         corrected_at=AT,
-        items=("email",),
-        values={"email": email},
+        items=tuple(values),
+        values=values,
     )
     kid = derive.format_kid(recipient, ref, 1)
     data_key = keys.data_keys.get(ref, bytes(32))
@@ -259,34 +263,82 @@ async def until(pool: Any, statement: str, expected: Any, *arguments: Any, timeo
 def taken(*notices: Sealed, first_offset: int = 0) -> list[ConsumerRecord[Any, Any]]:
     """Return notices as a consumer hands them over."""
     return [
-        ConsumerRecord(
-            topic=NOTICES,
-            partition=0,
-            offset=first_offset + offset,
-            timestamp=0,
-            timestamp_type=0,
-            key=one.notice.member_ref.encode(),
-            value=one.value,
-            checksum=None,
-            serialized_key_size=0,
-            serialized_value_size=0,
-            headers=tuple(one.headers),
-        )
+        a_record(NOTICES, first_offset + offset, one.notice.member_ref, one.value, one.headers)
         for offset, one in enumerate(notices)
     ]
 
 
+def a_record(
+    topic: str, offset: int, key: str, value: bytes, headers: list[tuple[str, bytes]]
+) -> ConsumerRecord[Any, Any]:
+    """Return a record as a consumer hands it over."""
+    return ConsumerRecord(
+        topic=topic,
+        partition=0,
+        offset=offset,
+        timestamp=0,
+        timestamp_type=0,
+        key=key.encode(),
+        value=value,
+        checksum=None,
+        serialized_key_size=0,
+        serialized_value_size=0,
+        headers=tuple(headers),
+    )
+
+
+def called_back(one: Sealed) -> ConsumerRecord[Any, Any]:
+    """Return the receipt, as a consumer hands it over, that the consent service makes of a third party's callback."""
+    said = Receipt(
+        change_id=one.notice.change_id,
+        member_ref=one.notice.member_ref,
+        seq=one.notice.seq,
+        recipient=one.notice.recipient,
+        kind="third_party",
+        stage="applied",
+        at=AT,
+        outcome="not_held",
+        reason="deleted_before",
+    )
+    envelope = Envelope(
+        id=str(uuid.uuid4()),
+        type=RECEIPT_TYPE,
+        source="/dongui/consent",
+        subject=said.member_ref,
+        sequence=said.seq,
+        previous=0,
+        time=AT,
+        dataschema="urn:dongui:receipt:v1",
+        content_type="application/json",
+        change_id=said.change_id,
+    )
+    headers = [(name, text.encode()) for name, text in to_headers(envelope).items()]
+    return a_record(RECEIPTS, 0, said.member_ref, codec.encode_clear(said, envelope), headers)
+
+
 @contextlib.asynccontextmanager
-async def sending(settings: Settings, *, timeout_s: float = 20.0, **changes: Any) -> AsyncIterator[Parts]:
-    """Run the sender alone while the block runs; `changes` are of the Sender."""
+async def sending(
+    settings: Settings, *, timeout_s: float = 20.0, pause: timedelta | None = None, **changes: Any
+) -> AsyncIterator[Parts]:
+    """Run the sender alone while the block runs, without jitter.
+
+    `pause` is the circuit's, `changes` are of the Sender.
+    """
     async with app.build(settings, timeout_s=timeout_s) as parts:
-        sender = dataclasses.replace(parts.sender, jitter=lambda: 0.0, **changes)
-        running = asyncio.create_task(sender.run(parts.stop))
+        numbers = parts.sender.attempts.plan
+        if pause is not None:
+            numbers = dataclasses.replace(
+                numbers, circuit=dataclasses.replace(numbers.circuit, pause=pause, pause_max=pause)
+            )
+        attempts = dataclasses.replace(parts.sender.attempts, jitter=lambda: 0.0, plan=numbers)
+        sender = dataclasses.replace(parts.sender, attempts=attempts, **changes)
+        running = [sender.run(parts.stop), by_hand.run(attempts, parts.by_hand, parts.stop)]
+        ended = asyncio.gather(*running)
         try:
             yield parts
         finally:
             parts.stop.set()
-            await asyncio.wait_for(running, 10)
+            await asyncio.wait_for(ended, 15)
 
 
 @contextlib.asynccontextmanager

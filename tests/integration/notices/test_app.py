@@ -5,7 +5,6 @@ import contextlib
 import json
 import signal
 import sys
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,9 +12,6 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from prometheus_client import generate_latest
 
-from schemas import codec
-from schemas.envelope import Envelope, to_headers
-from schemas.receipts import RECEIPT_TYPE, Receipt
 from schemas.topics import NOTICES, RECEIPTS
 from services.devstack.ports import free_ports
 from services.propagator.notices import app
@@ -23,12 +19,12 @@ from services.propagator.notices.ingest import INGESTED
 from services.runtime import kafka, postgres
 from services.runtime.settings import MissingSettingsError, Settings
 from tests.integration.notices.conftest import (
-    AT,
     PARTNER,
     SECRET,
     KeyService,
     Sealed,
     ThirdParty,
+    called_back,
     publish,
     ready,
     receipts_on,
@@ -40,6 +36,14 @@ from tests.integration.notices.conftest import (
 from tests.support.servers import REPOSITORY
 
 STATE = "SELECT state FROM notice"
+
+
+@pytest.fixture
+def settings(settings: Settings, topic_prefix: str) -> Settings:
+    """With topics: here records come from Kafka, and receipts go there."""
+    return settings.model_copy(update={"topic_prefix": topic_prefix})
+
+
 COUNT = "SELECT count(*) FROM notice WHERE state = $1"
 
 
@@ -116,33 +120,9 @@ async def test_a_callback_that_came_before_its_notice_leaves_nothing_to_send(
 
 async def _call_back(producer: AIOKafkaProducer, settings: Settings, one: Sealed) -> None:
     """Put the receipt on its topic that the consent service makes of a third party's callback."""
-    said = Receipt(
-        change_id=one.notice.change_id,
-        member_ref=one.notice.member_ref,
-        seq=one.notice.seq,
-        recipient=PARTNER,
-        kind="third_party",
-        stage="applied",
-        at=AT,
-        outcome="not_held",
-        reason="deleted_before",
-    )
-    envelope = Envelope(
-        id=str(uuid.uuid4()),
-        type=RECEIPT_TYPE,
-        source="/dongui/consent",
-        subject=said.member_ref,
-        sequence=said.seq,
-        previous=0,
-        time=AT,
-        dataschema="urn:dongui:receipt:v1",
-        content_type="application/json",
-        change_id=said.change_id,
-    )
-    headers = [(name, text.encode()) for name, text in to_headers(envelope).items()]
-    value = codec.encode_clear(said, envelope)
+    record = called_back(one)
     topic = settings.topic_prefix + RECEIPTS
-    await producer.send_and_wait(topic, value=value, key=said.member_ref.encode(), headers=headers)
+    await producer.send_and_wait(topic, value=record.value, key=record.key, headers=list(record.headers))
 
 
 async def test_what_cannot_be_read_becomes_a_dead_letter_once_and_its_neighbours_are_told(

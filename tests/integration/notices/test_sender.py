@@ -240,8 +240,9 @@ async def _flood() -> AsyncIterator[str]:
 async def test_the_older_notice_of_a_member_goes_first_and_holds_up_nobody_else(
     settings: Settings, partner: ThirdParty, key_service: KeyService
 ) -> None:
+    """The newer one is about another item: were it told first, the receiver would drop the older one as outdated."""
     older = sealed_notice(key_service, seq=2)
-    newer = sealed_notice(key_service, seq=3, member_ref=older.notice.member_ref)
+    newer = sealed_notice(key_service, seq=3, member_ref=older.notice.member_ref, email="", name="바다")
     other = sealed_notice(key_service)
     await partner.behave({"status": 500, "times": 1})
     async with sending(settings) as parts:
@@ -251,6 +252,9 @@ async def test_the_older_notice_of_a_member_goes_first_and_holds_up_nobody_else(
         await until(parts.pool, "SELECT count(*) FROM notice WHERE state = 'acknowledged'", 1)
         await asyncio.sleep(0.5)
         assert [t["webhook_id"] for t in await partner.received()] == [older.notice.notice_id, other.notice.notice_id]
+        assert await parts.pool.fetchval("SELECT count(DISTINCT due_at) FROM notice WHERE closed_at IS NULL") == 1
+        await parts.pool.execute("UPDATE notice SET due_at = now() WHERE attempts > 0 AND closed_at IS NULL")
+        await until(parts.pool, "SELECT count(*) FROM notice WHERE state = 'acknowledged'", 2)
         await due_now(parts)
         await until(parts.pool, "SELECT count(*) FROM notice WHERE state = 'acknowledged'", 3)
     told = await partner.until(4)

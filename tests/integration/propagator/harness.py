@@ -35,8 +35,8 @@ AT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 YES = Marketing(use=True, email=True, sms=False, night=False)
 EVENTS = {"sharing_revoked": "consent_changed", "marketing_revoked": "consent_changed"}
 STATE_COLUMNS = {
-    "member": "member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing",
-    "processed_member": "member_ref, seq, service, role, items",
+    "member": "member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing, suspended",
+    "processed_member": "member_ref, seq, service, role, items, suspended",
     "watermark": "*",
     "gap": "member_ref, after_seq, upto_seq",
     "suppressed": "member_ref",
@@ -88,7 +88,7 @@ class Member:
         )
         return sealed(shape)
 
-    def stop(self, name: Any, seq: int, *roles: Any, prev: int | None = None) -> Sent:
+    def stop(self, name: Any, seq: int, *roles: Any, prev: int | None = None, suspended: tuple[str, ...] = ()) -> Sent:
         shape = Stop(
             stop=name,
             change_id=self._change(),
@@ -97,6 +97,7 @@ class Member:
             prev=self._prev(seq, prev),
             at=AT + timedelta(seconds=seq),
             roles=roles,
+            suspended=suspended,
         )
         env = envelope_of(shape, event_type(EVENTS.get(name, name)), "stop", "application/json")
         return record(env, codec.encode_clear(shape, env))

@@ -46,10 +46,33 @@ async def test_a_batch_ends_in_one_row_per_member_and_one_receipt_per_record(
         "signed_up_at": AT,
         "withdrawn_at": None,
         "marketing": None,
+        "suspended": None,
         "applied_at": None,
     }
     assert await store.value("SELECT count(*) FROM processed_member") == 0
     assert await store.receipts() == [(c, "applied") for c in (one.changes[0], other.changes[0], one.changes[1])]
+
+
+async def test_a_suspension_in_part_hides_what_it_names_and_a_projection_brings_it_back(
+    propagator: Propagator, store: Store
+) -> None:
+    one = Member()
+    await propagator.apply(numbered([one.projection(1, processed=True, marketing=True)]))
+    await propagator.apply(numbered([one.stop("suspended", 2, "recipient", "processor", suspended=("P1.5", "email"))]))
+    row = await store.member(one.ref)
+    assert row is not None
+    shown = (row["seq"], row["status"], row["email"], row["name"], row["marketing"], row["suspended"])
+    assert shown == (2, "active", None, "김하나", None, ["P1.5", "email"])
+    assert await store.value("SELECT items FROM processed_member") == {}
+    await propagator.apply(numbered([one.stop("withdrawal_requested", 3, "recipient", "processor")]))
+    row = await store.member(one.ref)
+    assert row is not None
+    assert (row["status"], row["email"], row["suspended"]) == ("withdrawal_requested", None, ["P1.5", "email"])
+    await propagator.apply(numbered([one.projection(4, processed=True)]))
+    row = await store.member(one.ref)
+    assert row is not None
+    assert (row["email"], row["suspended"]) == ("m4@example.com", None)
+    assert await store.value("SELECT items FROM processed_member") == {"email": "m4@example.com"}
 
 
 async def test_a_withdrawal_nulls_every_value_and_a_revocation_takes_the_row(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 import httpx
 import orjson
 import uvicorn
@@ -81,6 +82,10 @@ class Pair:
     async def read(self, ref: str, *, reason: str = "case-7", roles: tuple[str, ...] = ("compliance",)) -> Any:
         params = {"member_ref": ref, "reason": reason}
         return await self.http.get("/v1/retention/records", params=params, headers=bearer(a_token("officer-1", *roles)))
+
+    async def owner(self, name: str) -> asyncpg.Connection:
+        """Return a connection of a database's owner, for the caller to close."""
+        return await asyncpg.connect(self.databases.owner_dsn(name))
 
     async def entries(self, kind: str) -> list[dict[str, Any]]:
         """Return the register entries of a kind that the retention process made."""

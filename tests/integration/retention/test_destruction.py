@@ -81,8 +81,12 @@ async def test_a_hold_keeps_a_record_beyond_its_time_until_it_is_lifted(pair: Pa
     assert (await pair.http.delete(path, headers=headers)).status_code == 404
     await sweep.look(pair.parts.vault.pool, DAY_AFTER)
     assert await kept(pair, record_id) == (0, 0)
-    entries = [e for e in await pair.entries("retention_hold") if e["subject"] == ref]
-    assert [(e["state"], e["codes"]) for e in entries] == [("held", {"reason": "litigation"}), ("lifted", {})]
+    entries = [e for e in await pair.entries("legal_hold") if e["member_ref"] == ref]
+    assert [(e["state"], e["codes"]) for e in entries] == [
+        ("held", {"reason": "litigation", "place": "retention"}),
+        ("lifted", {"place": "retention"}),
+    ]
+    assert len({e["subject"] for e in entries}) == 1, "the lift names the hold"
 
 
 async def test_the_notes_of_readings_go_after_two_years(pair: Pair) -> None:

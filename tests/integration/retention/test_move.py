@@ -13,6 +13,7 @@ from schemas import codec
 from schemas.receipts import Receipt
 from schemas.topics import RECEIPTS, RETENTION, dlq_of
 from services.consent import retained
+from services.keyring import derive
 from services.keyring.keyring import KeyDestroyedError
 from services.runtime import kafka, outbox
 from tests.integration.consent.harness import a_token, bearer
@@ -108,13 +109,14 @@ async def test_on_the_wire_a_record_is_sealed_and_names_only_the_pseudonym(pair:
     whole = raw.key + raw.value + b"".join(value for _, value in raw.headers)
     assert "이숨김".encode() not in whole
     assert b"A-1" not in whole
-    assert codec.kid_of(raw.value) == f"retention.{ref}.1"
+    assert codec.kid_of(raw.value) == f"retention.{ref}.2"
     assert raw.key.decode() == ref
 
 
 async def test_the_key_of_a_record_is_the_retention_processs_alone(pair: Pair) -> None:
     ref, _ = await pair.member_with(ORDER)
-    path = f"/v1/keys/retention.{ref}.1"
+    await pair.service.consent.keyring.create(derive.handover_ref(ref))
+    path = f"/v1/keys/retention.{ref}.2"
     for caller in (("notices", "notices"), ("tmax-os", "affiliate"), ("retention", "third_party")):
         assert (await pair.service.http.get(path, headers=bearer(a_token(*caller)))).status_code == 403
     mine = bearer(a_token("retention", "retention"))
@@ -122,12 +124,27 @@ async def test_the_key_of_a_record_is_the_retention_processs_alone(pair: Pair) -
     assert (await pair.service.http.get(f"/v1/keys/tmax-os.{ref}.1", headers=mine)).status_code == 403
 
 
+async def test_a_record_outlives_the_members_key_on_its_way(pair: Pair) -> None:
+    """What another law keeps is under a key of its own from the hand-over on, here and in transit (PIPA 21(1))."""
+    ref, (record_id,) = await pair.member_with(ORDER, name="박보존")
+    await pair.leave(ref)
+    async with pair.service.pool.acquire() as connection, connection.transaction():
+        await retained.hand_over(pair.service.consent, connection, ref)
+        await pair.service.consent.keyring.shred(ref)
+    waiting = (await pair.service.http.get(f"/v1/members/{ref}/records")).json()["records"]
+    assert (waiting[0]["kept_in"], waiting[0]["party"]["name"]) == ("consent", "박보존")
+    pair.service.consent.nudge()
+    assert await pair.stages(ref) == ["retained"]
+    found = (await pair.read(ref)).json()["records"]
+    assert [(r["record_id"], r["party"]["name"]) for r in found] == [(record_id, "박보존")]
+
+
 async def test_a_record_whose_key_was_shredded_is_answered_and_never_counts(pair: Pair) -> None:
     ref, (record_id,) = await pair.member_with(ORDER)
     await pair.leave(ref)
     async with pair.service.pool.acquire() as connection, connection.transaction():
         await retained.hand_over(pair.service.consent, connection, ref)
-        await pair.service.consent.keyring.shred(ref)
+        await retained.end_handover(pair.service.consent, ref)
     pair.service.consent.nudge()
     assert await pair.stages(ref) == ["skipped_destroyed"]
     assert [(r.record_id, r.reason) for r in await receipts(pair, ref)] == [(record_id, "key_destroyed")]
@@ -156,7 +173,8 @@ async def test_a_record_with_more_than_its_class_allows_is_refused_again_at_the_
         )
         shape = retained._opened(row, ref, change, data_key)
         bad = shape.model_copy(update={"fields": {**shape.fields, "birth_date": "1990-01-01"}})
-        await outbox.append(connection, [retained._carrier(bad, data_key, datetime.now(UTC))])
+        own_key = await pair.service.consent.keyring.create(derive.handover_ref(ref))
+        await outbox.append(connection, [retained._carrier(bad, own_key, datetime.now(UTC))])
     pair.service.consent.nudge()
     assert await pair.stages(ref) == ["refused"]
     letter = next(h for h in await dead_letters(pair) if h.get("ce_id") == record_id)

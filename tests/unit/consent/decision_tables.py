@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import AwareDatetime, Field
 
 from schemas.base import MemberStatus, Shape
-from services.consent.decisions.history import Given, Grant, History, ProfileSpan, StatusSpan
+from services.consent.decisions.history import Given, Grant, History, PartsSpan, ProfileSpan, StatusSpan
 from services.consent.decisions.model import Question
 
 FOLDER = Path(__file__).parents[2] / "golden" / "decisions"
@@ -37,6 +37,9 @@ class AtInstant(Shape):
     checks: tuple[tuple[int, AwareDatetime], ...] = ()
     """(position of the consent from 1, instant) of each two-year check done"""
 
+    suspended: tuple[str, ...] = ()
+    """`name+name @ from`: what is suspended in part from an instant on; `none` for nothing any more"""
+
     def history(self) -> History:
         return History(
             signed_up_at=JOINED,
@@ -45,6 +48,7 @@ class AtInstant(Shape):
             profiles=tuple(_profile(i, text) for i, text in enumerate(self.profiles)),
             ledger=tuple(_row(i, text) for i, text in enumerate(self.ledger)),
             checks=self.checks,
+            parts=tuple(_suspended(i, text) for i, text in enumerate(self.suspended)),
         )
 
 
@@ -101,6 +105,12 @@ def _profile(i: int, text: str) -> ProfileSpan:
     found = _parts(SPAN, text)
     service, _, role = found["what"].partition(":")
     return ProfileSpan(service, role or None, (), "web", f"change-{i}", when(found["start"]))
+
+
+def _suspended(i: int, text: str) -> PartsSpan:
+    found = _parts(SPAN, text)
+    parts = frozenset() if found["what"] == "none" else frozenset(found["what"].split("+"))
+    return PartsSpan(parts, when(found["start"]), f"change-{i}")
 
 
 def _row(i: int, text: str) -> Given:

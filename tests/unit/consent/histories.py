@@ -49,6 +49,8 @@ class Oracle:
     """What each affiliate has: 'recipient', 'processor', and the marketing channels"""
     suspended: bool = False
     leaving: bool = False
+    parts: set[str] = field(default_factory=set)
+    """Items and purposes suspended in part"""
 
     def may_hold(self, affiliate: str) -> set[str]:
         """Rows and channels that live grants, the operator's task and the services in use give."""
@@ -60,9 +62,15 @@ class Oracle:
         return rows | channels
 
     def may_send(self, affiliate: str) -> set[str]:
-        """What a record may carry now: nothing new while the member is leaving or suspended."""
-        may = self.may_hold(affiliate)
-        return may & self.held.get(affiliate, set()) if self.suspended or self.leaving else may
+        """What a record may carry now: nothing new while the member is leaving, or of what is suspended."""
+        may, held = self.may_hold(affiliate), self.held.get(affiliate, set())
+        if "P1.5" in self.parts:
+            may &= {"recipient", "processor"}
+        if self.suspended or self.leaving:
+            may &= held
+        needed = {"recipient": {"email", "name", "password_hash"}, "processor": {"P1.1", "email", "name"}}
+        may -= {row for row, items in needed.items() if row not in held and items & self.parts}
+        return may if "recipient" in may else may & {"processor"}
 
 
 @dataclass
@@ -73,6 +81,7 @@ class Sent:
     record: Projection | Stop
     may: set[str]
     profile: tuple[str, str] | None
+    parts: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -114,7 +123,8 @@ class History:
         shape = opened(record)
         service = RUNS.get(affiliate)
         used = self.oracle.services.get(service or "")
-        self.sent.append(Sent(affiliate, shape, self.oracle.may_send(affiliate), (service, used) if used else None))
+        profile, parts = (service, used) if service and used else None, frozenset(self.oracle.parts)
+        self.sent.append(Sent(affiliate, shape, self.oracle.may_send(affiliate), profile, parts))
         self.oracle.held[affiliate] = held_after(self.oracle.held.get(affiliate, set()), shape)
 
 
@@ -140,6 +150,8 @@ def held_after(held: set[str], shape: Projection | Stop) -> set[str]:
         rows = {"recipient"} if shape.member else set()
         return rows | ({"processor"} if shape.processed else set()) | channels(shape.marketing)
     rows = held & {"recipient", "processor"}
+    if "P1.5" in shape.suspended:
+        return rows
     if shape.stop in {"sharing_revoked", "withdrawn", "erased"}:
         left = rows - set(shape.roles)
         return left | ((held - rows) if "recipient" in left else set())
@@ -179,10 +191,13 @@ def told(oracle: Oracle, name: str, argument: Any) -> None:
         oracle.leaving = name == "request"
     elif name in {"suspend", "release"}:
         oracle.suspended = name == "suspend"
+    elif name in {"suspend_part", "release_part"}:
+        oracle.parts = oracle.parts - {argument} | ({argument} if name == "suspend_part" else set())
     elif name == "of_age":
         told_of_age(oracle)
     elif name in {"guardian", "confirm"}:
         oracle.status = "active" if name == "guardian" else "withdrawn"
+        oracle.parts = oracle.parts if name == "guardian" else set()
 
 
 def told_of_age(oracle: Oracle) -> None:
@@ -215,6 +230,13 @@ def suspension(member: Member, *, wanted: bool) -> Step:
     return steps.suspend(member) if wanted else steps.release(member)
 
 
+def release_part(member: Member, part: str) -> Step:
+    """As a request that let this part stand suspended is released."""
+    if part not in member.suspended:
+        raise Problem(409, "no_change", "", "")
+    return steps.release_part(member, member.suspended - {part})
+
+
 STEPS: dict[str, Callable[[Member, Any], Step]] = {
     "share": lambda m, who: model.change_sharing(m, True, frozenset({who})),
     "unshare": lambda m, who: model.change_sharing(m, False, frozenset({who})),
@@ -228,6 +250,8 @@ STEPS: dict[str, Callable[[Member, Any], Step]] = {
     "confirm": lambda m, _: model.confirm_withdrawal(m, START),
     "suspend": lambda m, _: suspension(m, wanted=True),
     "release": lambda m, _: suspension(m, wanted=False),
+    "suspend_part": lambda m, part: steps.suspend_part(m, frozenset({part})),
+    "release_part": release_part,
     "guardian": lambda m, _: model.confirm_guardian(m),
     "of_age": lambda m, _: model.consent_to_collection(m, of_age=True),
 }

@@ -29,6 +29,7 @@ ROW: dict[str, Any] = {
     "shredded_at": datetime(2026, 11, 24, 1, 0, 5, tzinfo=UTC),
     "forced": False,
     "records": 2,
+    "records_owed": 0,
     "recipients": [{"id": "tmax-cloud", "kind": "affiliate", "stage": "applied", "at": "x"}],
     "change_id": "0198a000-0000-7000-8000-000000000003",
     "seq": 4,
@@ -48,6 +49,10 @@ def test_a_certificate_says_who_by_reference_when_on_whose_word_and_how() -> Non
     assert told["approval"] == {"standing_version": "2021-02-22", "own": None}
     assert told["recipients"] == [{"id": "tmax-cloud", "stage": "applied"}]
     assert told["fact"] == {"change_id": ROW["change_id"], "seq": 4, "leaf_index": 17}
+    assert (told["statutory_records_kept"], told["statutory_records_owed"]) == (2, 0)
+    owed = certified(records_owed=1, forced=True)
+    assert (owed["statutory_records_kept"], owed["statutory_records_owed"]) == (1, 1)
+    assert "별도 보관 대기 1건" in certificate.page(owed, "a.b.c")
     own = certified(approved_at=datetime(2026, 11, 25, 1, tzinfo=UTC), approved_by="officer-b")["approval"]["own"]
     assert own == {"by": "officer-b", "at": "2026-11-25T10:00:00+09:00"}
 

@@ -23,6 +23,7 @@ from tests.unit.consent.histories import (
     held_after,
 )
 
+PARTS = ("P1.1", "P1.5", "email", "name", "wapl.photo", "hypermeeting.phone")
 some_affiliate = st.sampled_from(AFFILIATES)
 some_channel = st.tuples(some_affiliate, st.sampled_from(("use", "email", "sms", "night")))
 commands: st.SearchStrategy[Command] = st.one_of(
@@ -32,6 +33,7 @@ commands: st.SearchStrategy[Command] = st.one_of(
     st.tuples(st.just("leave_service"), st.sampled_from(("hypermeeting", "wapl"))),
     st.tuples(st.just("rename"), st.sampled_from(("김하나", "이둘", "박셋"))),
     st.tuples(st.sampled_from(("request", "cancel", "suspend", "release", "guardian", "of_age")), st.none()),
+    st.tuples(st.sampled_from(("suspend_part", "release_part")), st.sampled_from(PARTS)),
     st.tuples(st.sampled_from(("request", "cancel", "confirm")), st.none()),
 )
 histories = st.tuples(
@@ -61,7 +63,9 @@ def carried(sent: Sent) -> None:
         assert record.member.model_dump().keys() - {"signed_up_at"} == FOUR
     if record.processed is not None:
         assert sent.profile == (record.processed.service, record.processed.role)
-        assert record.processed.items.keys() == ITEMS_OF[sent.profile] | {"email", "name"}
+        named = {f"{record.processed.service}.{item}": item for item in ITEMS_OF[sent.profile]}
+        named |= {"email": "email", "name": "name"}
+        assert record.processed.items.keys() == {item for full, item in named.items() if full not in sent.parts}
     assert record.member or record.processed, "a projection of nothing"
 
 
@@ -70,6 +74,20 @@ def check_no_item_leaves_without_a_grant_or_a_task(drawn: Drawn) -> None:
     for sent in history.sent:
         carried(sent)
     assert history.member.in_force == status_in_force(history.oracle)
+    if not history.oracle.suspended:
+        nothing_suspended_is_in_sight(history)
+
+
+def nothing_suspended_is_in_sight(history: History) -> None:
+    """What every store shows after all records came: no item, and no advertising, that is suspended in part."""
+    parts = history.oracle.parts
+    for affiliate in AFFILIATES:
+        member, processed = rows(folded([s.record for s in history.sent if s.affiliate == affiliate]))
+        shown = {item for item in ("email", "name") if member is not None and getattr(member, item) is not None}
+        if processed is not None and processed.items is not None:
+            shown |= {n if n in {"email", "name"} else f"{processed.service}.{n}" for n in processed.items}
+        assert not shown & parts
+        assert member is None or member.marketing is None or "P1.5" not in parts
 
 
 def status_in_force(oracle: Oracle) -> str:
@@ -91,7 +109,7 @@ def check_nobody_holds_what_is_not_granted_once_the_next_change_has_come(drawn: 
         held = history.oracle.held.get(affiliate, set())
         assert held <= history.oracle.may_hold(affiliate)
         if not (history.oracle.suspended or history.oracle.leaving):
-            assert held == history.oracle.may_hold(affiliate)
+            assert held == history.oracle.may_send(affiliate)
 
 
 def check_a_withdrawal_dominates_in_any_order(drawn: Drawn, seed: int) -> None:

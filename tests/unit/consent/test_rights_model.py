@@ -35,7 +35,8 @@ def decided(request: Request, facts: Facts = FACTS, **decision: object) -> Move:
     return model.decide(CAT, request, Decision(**decision), facts, AT)  # type: ignore[arg-type]
 
 
-# Which ground may refuse which type: access 35(4)1-2, deletion 36(1) proviso, suspension 37(2)1,2,4; correction none.
+# Which ground may refuse which type: access 35(4)1-2, deletion 36(1) proviso, suspension 37(2)1,2,4; a correction only
+# what the inquiry into it found (36(2)).
 GROUNDS = {
     "law": {"access", "suspension"},
     "third_party_harm": {"access"},
@@ -43,6 +44,7 @@ GROUNDS = {
     "other_law_names_data": {"deletion"},
     "harm": {"suspension"},
     "contract": {"suspension"},
+    "not_substantiated": {"correction"},
     "not_a_correction": set(),
 }
 
@@ -108,8 +110,11 @@ def test_a_deletion_is_refused_only_with_a_law_that_names_the_items(
         ("access", {"name", "email"}, {"name", "email"}, "items_not_a_part"),
         ("access", {"name", "email"}, {"wapl.title"}, "items_not_a_part"),
         ("access", {"name"}, None, "items_not_a_part"),
-        ("correction", None, {"name"}, "partial_not_offered"),
-        ("suspension", None, {"name"}, "partial_not_offered"),
+        ("correction", {"name", "email"}, {"email"}, None),
+        ("correction", {"name", "email"}, {"email", "name"}, "items_not_a_part"),
+        ("suspension", None, {"name"}, None),
+        ("suspension", {"name", "P1.5"}, {"P1.5"}, None),
+        ("suspension", {"name", "P1.5"}, {"P1.4"}, "items_not_a_part"),
         ("deletion", None, {"wapl.title"}, "whole_account_has_no_part"),
     ],
 )
@@ -118,9 +123,10 @@ def test_a_part_is_some_of_what_was_asked(
 ) -> None:
     request = a_request(type_, items=frozenset(items) if items else None)
     part = frozenset(granted) if granted else None
+    ground = {"correction": "not_substantiated", "suspension": "law"}.get(type_, "third_party_harm")
 
     def grant() -> Move:
-        return decided(request, outcome="partial", ground="third_party_harm", items=part)
+        return decided(request, outcome="partial", ground=ground, items=part)
 
     if code is None:
         after = grant().request
@@ -146,13 +152,26 @@ def test_a_contract_is_no_ground_against_one_who_is_leaving() -> None:
         ("suspension", "granted", None),
         ("suspension", "refused", "release"),
         ("access", "refused", None),
+        ("correction", "partial", "correct"),
+        ("suspension", "partial", "narrow"),
     ],
 )
 def test_a_decision_has_its_effect(type_: str, outcome: str, effect: str | None) -> None:
-    ground = "law" if outcome == "refused" else None
-    move = decided(a_request(type_), outcome=outcome, ground=ground)
+    ground = {"granted": None, "refused": "law"}.get(outcome, "not_substantiated" if type_ == "correction" else "law")
+    items = frozenset({"name"}) if outcome == "partial" else None
+    move = decided(a_request(type_), outcome=outcome, ground=ground, items=items)
     assert move.effect == effect
-    assert move.request.suspends is (type_ == "suspension" and outcome == "granted")
+    assert move.request.suspends is (type_ == "suspension" and outcome != "refused")
+
+
+def test_a_suspension_stands_for_what_was_granted_of_what_was_asked() -> None:
+    asked = frozenset({"name", "P1.5"})
+    request = a_request("suspension", items=asked)
+    assert model.standing(request) == asked
+    part = decided(request, outcome="partial", ground="contract", items=frozenset({"P1.5"})).request
+    assert model.standing(part) == {"P1.5"}
+    assert model.standing(a_request("suspension")) is None
+    assert model.release(part, AT).effect == "release"
 
 
 def test_a_full_grant_has_neither_ground_nor_statute_nor_items() -> None:
@@ -218,6 +237,7 @@ COMMANDS: dict[str, Command] = {
     "refuse": lambda r: decided(r, outcome="refused", ground="law"),
     "refuse_unverified": lambda r: decided(r, outcome="refused", ground="not_verified"),
     "part": lambda r: decided(r, outcome="partial", ground="third_party_harm", items=frozenset({"name"})),
+    "narrow": lambda r: decided(r, outcome="partial", ground="law", items=frozenset({"name"})),
     "defer": lambda r: model.defer(CAT, r, "retrieval", AT),
     "resume": lambda r: model.resume(r, AT),
     "withdraw": lambda r: model.withdraw(r, AT),
@@ -244,7 +264,7 @@ def test_in_any_order_nothing_happens_before_the_identity_and_every_suspension_i
             continue
         verified = verified or name == "verify" or (name == "verify_one" and agent is None)
         assert move.effect is None or verified
-        decisions += name in {"grant", "refuse", "refuse_unverified", "part"}
+        decisions += name in {"grant", "refuse", "refuse_unverified", "part", "narrow"}
         standing += {"suspend": 1, "release": -1}.get(move.effect or "", 0)
         request = move.request
         assert standing == int(request.suspends)
@@ -257,9 +277,9 @@ def test_the_catalogue_holds_the_ways_and_words_of_clause_5() -> None:
     assert set(CAT.channels) == {"web", "written", "email", "fax", "phone"}
     assert {t.id: (t.defer, t.partial) for t in CAT.types.values()} == {
         "access": (True, True),
-        "correction": (False, False),
+        "correction": (False, True),
         "deletion": (False, True),
-        "suspension": (False, False),
+        "suspension": (False, True),
     }
     assert all(g.note and "35조 4항" in g.note for (t, _), g in CAT.grounds.items() if t == "access" and g.note)
     assert "이의" in CAT.objection.ko

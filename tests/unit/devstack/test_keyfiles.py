@@ -25,7 +25,7 @@ def issuer_of(folder: Path, at: datetime | None = None) -> Issuer:
 def test_every_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     keyfiles.ensure(tmp_path / "secrets")
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "secrets").iterdir()}
-    assert len(modes) == 13
+    assert len(modes) == 16
     assert set(modes.values()) == {0o600}
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
 

@@ -6,19 +6,29 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from schemas.events import Notice
+from services.propagator.notices import plan
 from services.propagator.notices.model import (
     Acknowledged,
     Again,
+    Attempted,
     Reply,
     TooLargeError,
     answer_in,
     body_of,
     judge,
+    masked_answer,
+    masked_body,
 )
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+NOTICE_ID = "6f1c1d0e-0000-4000-8000-000000000001"
+SCHEDULE = plan.load().schedule
 FIVE_SECONDS = NOW + timedelta(seconds=5)
 CORRECTED = b'{"outcome":"corrected"}'
+
+
+def _made(attempts: int, *, delivered: bool = False) -> Attempted:
+    return Attempted(notice_id=NOTICE_ID, attempts=attempts, delivered=delivered)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +41,13 @@ CORRECTED = b'{"outcome":"corrected"}'
             False,
             Acknowledged("refused", "law.keeps_it"),
         ),
+        (
+            Reply(3, 200, b'{"outcome":"corrected","notice_id":"%s"}' % NOTICE_ID.encode()),
+            False,
+            Acknowledged("corrected", None),
+        ),
+        (Reply(3, 200, b'{"outcome":"corrected","notice_id":"another"}'), False, Again("delivered", FIVE_SECONDS)),
+        (Reply(3, 200, b'{"outcome":"corrected","notice_id":null}'), False, Again("delivered", FIVE_SECONDS)),
         (Reply(3, 200, b""), False, Again("delivered", FIVE_SECONDS)),
         (Reply(3, 204, b""), True, Again("delivered", FIVE_SECONDS)),
         (Reply(3, 200, b'{"outcome":"perhaps"}'), False, Again("delivered", FIVE_SECONDS)),
@@ -47,11 +64,11 @@ CORRECTED = b'{"outcome":"corrected"}'
     ],
 )
 def test_each_answer_has_one_meaning(reply: Reply, delivered: bool, expected: object) -> None:
-    assert judge(reply, attempts=1, delivered=delivered, now=NOW, jitter=0.0) == expected
+    assert judge(reply, _made(1, delivered=delivered), SCHEDULE, now=NOW, jitter=0.0) == expected
 
 
 def test_the_wait_grows_with_the_attempts() -> None:
-    verdict = judge(Reply(3, 500), attempts=4, delivered=False, now=NOW, jitter=0.0)
+    verdict = judge(Reply(3, 500), _made(4), SCHEDULE, now=NOW, jitter=0.0)
     assert verdict == Again("pending", NOW + timedelta(hours=2))
 
 
@@ -72,18 +89,18 @@ def test_the_wait_grows_with_the_attempts() -> None:
     ],
 )
 def test_what_is_not_an_outcome_is_none(body: bytes) -> None:
-    assert answer_in(body) is None
+    assert answer_in(body, NOTICE_ID) is None
 
 
 @pytest.mark.parametrize("reason", ['"회원 김하늘"', '"UPPER"', "5", '"a b"', "null", '"' + "x" * 80 + '"'])
 def test_a_reason_that_is_no_code_is_dropped(reason: str) -> None:
     body = f'{{"outcome":"refused","reason":{reason}}}'.encode()
-    assert answer_in(body) == Acknowledged("refused", None)
+    assert answer_in(body, NOTICE_ID) == Acknowledged("refused", None)
 
 
 def _notice(values: dict[str, str]) -> Notice:
     return Notice(
-        notice_id="6f1c1d0e-0000-4000-8000-000000000001",
+        notice_id=NOTICE_ID,
         change_id="6f1c1d0e-0000-4000-8000-000000000002",
         member_ref="6f1c1d0e-0000-4000-8000-000000000003",
         recipient="demo-partner",
@@ -109,6 +126,31 @@ def test_the_body_is_what_the_third_party_page_says() -> None:
             "corrected_at": "2026-11-24T03:00:00+00:00",
         },
     }
+
+
+def test_the_delivery_log_shows_the_body_without_a_value() -> None:
+    shown = masked_body(_notice({"email": "haneul@example.kr", "name": "not one of the items"}))
+    sent = json.loads(body_of(_notice({"email": "haneul@example.kr"})))
+    sent["data"]["values"] = {"email": "***"}
+    assert json.loads(json.dumps(shown)) == sent
+
+
+@pytest.mark.parametrize(
+    ("reply", "shown"),
+    [
+        (Reply(3, 200, CORRECTED), {"outcome": "corrected"}),
+        (
+            Reply(3, 200, b'{"outcome":"refused","reason":"law.keeps_it"}'),
+            {"outcome": "refused", "reason": "law.keeps_it"},
+        ),
+        (Reply(3, 200, b'{"outcome":"refused","reason":"haneul@example.kr"}'), {"outcome": "refused"}),
+        (Reply(3, 200, b"haneul@example.kr"), {"bytes": 17}),
+        (Reply(3, 500, CORRECTED), {"bytes": 23}),
+        (Reply(3, error="TimeoutError"), {"bytes": 0}),
+    ],
+)
+def test_of_an_answer_only_codes_or_the_size_are_kept(reply: Reply, shown: dict[str, object]) -> None:
+    assert masked_answer(reply, NOTICE_ID) == shown
 
 
 def test_a_body_of_twenty_thousand_bytes_is_refused() -> None:

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.propagator.notices.schedule import next_at, wished
+from services.propagator.notices import plan, schedule
 
+PLAN = plan.load().schedule
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 
 
@@ -27,12 +28,12 @@ NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
     ],
 )
 def test_the_wait_after_each_attempt_is_the_published_one(attempts: int, seconds: int) -> None:
-    assert next_at(NOW, attempts, 0.0, None) == NOW + timedelta(seconds=seconds)
+    assert schedule.next_at(PLAN, NOW, attempts, 0.0, None) == NOW + timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 300.0), (0.5, 315.0), (1.0, 330.0)])
 def test_jitter_makes_a_wait_longer_by_up_to_a_tenth(jitter: float, seconds: float) -> None:
-    assert next_at(NOW, 2, jitter, None) == NOW + timedelta(seconds=seconds)
+    assert schedule.next_at(PLAN, NOW, 2, jitter, None) == NOW + timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +57,9 @@ def test_jitter_makes_a_wait_longer_by_up_to_a_tenth(jitter: float, seconds: flo
     ],
 )
 def test_retry_after_is_seconds_or_a_date_and_at_most_a_day(header: str | None, seconds: int) -> None:
-    assert wished(header, NOW) == timedelta(seconds=seconds)
+    assert schedule.wished(header, NOW, PLAN.retry_after_max) == timedelta(seconds=seconds)
 
 
 def test_retry_after_makes_a_wait_longer_never_shorter() -> None:
-    assert next_at(NOW, 1, 0.0, "60") == NOW + timedelta(seconds=60)
-    assert next_at(NOW, 2, 0.0, "60") == NOW + timedelta(seconds=300)
+    assert schedule.next_at(PLAN, NOW, 1, 0.0, "60") == NOW + timedelta(seconds=60)
+    assert schedule.next_at(PLAN, NOW, 2, 0.0, "60") == NOW + timedelta(seconds=300)

@@ -63,6 +63,35 @@ def test_the_public_key_verifies_what_was_sent() -> None:
             public.verify(base64.b64decode(signature), flipped)
 
 
+NEW_SEED = bytes(range(1, 33))
+NEW_SECRET = "whsec_" + base64.b64encode(b"fedcba9876543210fedcba9876543210").decode()
+
+
+@pytest.mark.parametrize("secret", [SECRET, NEW_SECRET])
+@pytest.mark.parametrize("seed", [SEED, NEW_SEED])
+def test_while_keys_are_rotated_a_receiver_with_the_old_or_the_new_ones_verifies(secret: str, seed: bytes) -> None:
+    headers = Signer(NEW_SEED, SEED).headers("m-1", AT, BODY, secret_of(NEW_SECRET), secret_of(SECRET))
+    with time_machine.travel(AT, tick=False):
+        assert Webhook(secret).verify(BODY, headers) == json.loads(BODY)
+    public = Ed25519PublicKey.from_public_bytes(base64.b64decode(Signer(seed).public_key.removeprefix("whpk_")))
+    signed = f"m-1.{headers['webhook-timestamp']}.".encode() + BODY
+    good = [s for s in headers["webhook-signature"].split(" ") if s.startswith("v1a,") and _verifies(public, s, signed)]
+    assert len(good) == 1
+
+
+def _verifies(public: Ed25519PublicKey, entry: str, signed: bytes) -> bool:
+    try:
+        public.verify(base64.b64decode(entry.partition(",")[2]), signed)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def test_the_new_key_is_named_first() -> None:
+    assert Signer(NEW_SEED, SEED).public_keys == [Signer(NEW_SEED).public_key, Signer(SEED).public_key]
+    assert Signer(NEW_SEED, SEED).public_key == Signer(NEW_SEED).public_key
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), part=st.sampled_from(["id", "timestamp", "body"]))
 def test_no_byte_of_id_timestamp_or_body_can_change(data: Any, part: str) -> None:

@@ -140,5 +140,21 @@ def test_check_exits_3_when_a_rule_has_no_table(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (3, "rule without a decision table: 5.7-notify\n")
 
 
+def test_check_counts_rules_and_cases_per_clause_and_in_all() -> None:
+    result = run("check", "--figures", "--format", "json")
+    found = json.loads(result.stdout)
+    by_hand = {p: p.read_text(encoding="utf-8").count("[[case]]") for p in GOLDEN.rglob("*.toml")}
+    assert found["totals"]["cases"] == sum(n for p, n in by_hand.items() if p.parent == GOLDEN)
+    assert found["totals"]["decision_cases"] == sum(n for p, n in by_hand.items() if p.parent != GOLDEN)
+    clauses = {c["clause"]: c for c in found["clauses"]}
+    told = clauses["5.7"]
+    assert told["rules"] == ["5.1-correct", "5.7-notify"]
+    assert told["cases"] == sum(by_hand[GOLDEN / f"{rule}.toml"] for rule in told["rules"])
+    assert "inquiry_answer" in clauses["10.2"]["duties"]
+    text = run("check", "--figures").stdout.splitlines()
+    assert text[1].split() == ["clause", "rules", "cases", "decisions", "clocks"]
+    assert text[-1].split()[:2] == ["all", str(found["totals"]["rules"])]
+
+
 def test_check_needs_the_tables(tmp_path: Path) -> None:
     assert run("check", "--golden", str(tmp_path / "none")).exit_code == 2

@@ -58,6 +58,7 @@ situations = st.builds(
     held=st.dictionaries(st.sampled_from((*AFFILIATES, "tmax-gone")), helds),
     ledger=st.lists(entries, max_size=6).map(tuple),
     at=st.just(AT),
+    suspended=st.frozensets(st.sampled_from(("P1.1", "P1.5", "name", "hypermeeting.phone", "wapl.title")), max_size=2),
 )
 changes = st.builds(Change, name=st.sampled_from(get_args(FactName)), items=st.frozensets(st.sampled_from(ITEMS)))
 
@@ -86,6 +87,8 @@ def after(situation: Situation, actions: tuple[Action, ...]) -> Situation:
             before = held[action.recipient]
             if action.stop == "marketing_revoked":
                 held[action.recipient] = replace(before, marketing=action.marketing)
+            elif "P1.5" in action.suspended:
+                held[action.recipient] = replace(before, marketing=None)
             elif action.stop in {"sharing_revoked", "withdrawn", "erased"}:
                 held[action.recipient] = Held(before.roles - action.roles)
     return replace(situation, held=held)
@@ -144,7 +147,7 @@ def test_whatever_is_held_without_consent_is_taken_away_by_the_very_next_change(
 @given(situations)
 @settings(max_examples=200, deadline=None)
 def test_repeating_a_consent_change_ends_with_exactly_what_is_consented_and_then_sends_nothing(s: Situation) -> None:
-    live = replace(s, status="active")
+    live = replace(s, status="active", suspended=frozenset())
     change = Change("consent_changed")
     for _ in range(3):
         live = after(live, decide(RULES, live, change).affiliates)
@@ -155,6 +158,23 @@ def test_repeating_a_consent_change_ends_with_exactly_what_is_consented_and_then
         if "recipient" in rows:
             assert channels_on(held.marketing) == channels
     assert all(isinstance(a, Nothing) for a in decide(RULES, live, change).affiliates)
+
+
+@given(situations, changes)
+@settings(max_examples=300, deadline=None)
+def test_what_is_suspended_in_part_opens_no_row_and_every_record_says_what_it_is(s: Situation, change: Change) -> None:
+    for action in decide(RULES, s, change).affiliates:
+        if isinstance(action, Project):
+            gained = action.roles - s.held.get(action.recipient, Held()).roles
+            needs = {"email", "name"} | ({"password_hash"} if "recipient" in gained else set())
+            needs |= {"P1.1"} if "processor" in gained else set()
+            assert not gained or not needs & s.suspended
+            assert action.marketing is None or "P1.5" not in s.suspended
+            assert action.suspended == {n for n in s.suspended if n in action.items or n[0] == "P"}
+        elif isinstance(action, StopFor) and action.suspended:
+            assert (change.name, action.stop) == ("suspended", "suspended")
+            assert action.suspended <= s.suspended
+            assert action.roles == {r for r in s.held[action.recipient].roles if r in {"recipient", "processor"}}
 
 
 @given(situations, st.frozensets(st.sampled_from(ITEMS), min_size=1))

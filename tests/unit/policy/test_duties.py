@@ -20,6 +20,7 @@ from services.runtime.clock import KST
         ("marketing_reconfirm", datetime(2024, 11, 24, 9, tzinfo=KST), date(2026, 11, 23), date(2026, 10, 24)),
         ("marketing_reconfirm", datetime(2024, 11, 23, 9, tzinfo=KST), date(2026, 11, 22), date(2026, 10, 23)),
         ("marketing_reconfirm", datetime(2024, 2, 29, 9, tzinfo=KST), date(2026, 2, 27), date(2026, 1, 28)),
+        ("source_notice", datetime(2026, 11, 23, 9, tzinfo=KST), date(2027, 2, 23), date(2027, 1, 24)),
         ("investigation_report", datetime(2026, 12, 31, 12, tzinfo=KST), date(2027, 2, 1), date(2027, 1, 22)),
     ],
 )

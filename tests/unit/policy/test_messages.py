@@ -130,3 +130,34 @@ def test_every_company_of_the_policy_can_send_and_the_operator_is_first() -> Non
     rules, data = load_rules(), messages.load()
     assert set(data.companies) == set(rules.affiliates)
     assert rules.affiliates[data.operator].operator
+
+
+@pytest.mark.parametrize(
+    ("held", "beside", "sensitive", "owes"),
+    [
+        (999_999, 0, 0, False),
+        (1_000_000, 0, 0, True),
+        (0, 999_999, 0, False),
+        (0, 1_000_000, 0, True),
+        (600_000, 600_000, 0, False),  # they may be the same persons
+        (0, 0, 49_999, False),
+        (0, 0, 50_000, True),
+    ],
+)
+def test_the_notices_of_source_and_use_are_owed_from_the_statutory_numbers_on(
+    held: int, beside: int, sensitive: int, owes: bool
+) -> None:
+    data = messages.load()
+    company = data.companies["tmax-os"].model_copy(update={"persons": beside, "sensitive_persons": sensitive})
+    assert company.owes_notices(data.limits, held) is owes
+
+
+def test_a_company_may_promise_the_notices_earlier_and_never_later_than_the_law() -> None:
+    texts = files("services.policy").joinpath("rules")
+    data, words = (texts.joinpath(f"{n}.toml").read_text(encoding="utf-8") for n in ("messages", "message_texts"))
+    lower, higher = "persons = 300, sensitive_persons = 5", "persons = 1_000_001, sensitive_persons = 5"
+    found = messages.parse(data.replace('id = "tmax-os"', f'id = "tmax-os"\nlimits = {{ {lower} }}'), words)
+    company = found.companies["tmax-os"]
+    assert [company.owes_notices(found.limits, held) for held in (299, 300)] == [False, True]
+    with pytest.raises(MessagesError, match="limits above the law's"):
+        messages.parse(data.replace('id = "tmax-os"', f'id = "tmax-os"\nlimits = {{ {higher} }}'), words)

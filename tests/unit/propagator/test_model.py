@@ -33,7 +33,13 @@ def at(seq: int) -> datetime:
 
 
 def projection(
-    seq: int, prev: int, *, member: bool = True, marketing: Marketing | None = None, processed: bool = False
+    seq: int,
+    prev: int,
+    *,
+    member: bool = True,
+    marketing: Marketing | None = None,
+    processed: bool = False,
+    suspended: tuple[str, ...] = (),
 ):
     return Projection(
         change_id=str(uuid.UUID(int=seq)),
@@ -54,10 +60,13 @@ def projection(
         processed=ProcessedPart(service="hypermeeting", role="host", items={"email": f"m{seq}@example.com"})
         if processed
         else None,
+        suspended=suspended,
     )
 
 
-def stop(name: Any, seq: int, prev: int, *roles: Any, marketing: Marketing | None = None) -> Stop:
+def stop(
+    name: Any, seq: int, prev: int, *roles: Any, marketing: Marketing | None = None, suspended: tuple[str, ...] = ()
+) -> Stop:
     return Stop(
         stop=name,
         change_id=str(uuid.UUID(int=seq)),
@@ -67,6 +76,7 @@ def stop(name: Any, seq: int, prev: int, *roles: Any, marketing: Marketing | Non
         at=at(seq),
         roles=roles,
         marketing=marketing,
+        suspended=suspended,
     )
 
 
@@ -129,6 +139,26 @@ DECISIONS = [
         None,
     ),
     ([projection(3, 2, member=False, processed=True), FULL], None, (3, "hypermeeting")),
+    # suspended in part: the status stays; what is named is out of sight
+    (
+        [FULL, stop("suspended", 2, 1, "recipient", suspended=("email",))],
+        (2, None, "active", None, YES),
+        (2, "hypermeeting"),
+    ),
+    (
+        [stop("suspended", 2, 1, "recipient", suspended=("P1.5",)), FULL],
+        (2, "m1@example.com", "active", None, None),
+        (2, "hypermeeting"),
+    ),
+    (
+        [
+            FULL,
+            projection(3, 2, marketing=YES, processed=True),
+            stop("suspended", 2, 1, "recipient", suspended=("email",)),
+        ],
+        (3, "m3@example.com", "active", None, YES),
+        (3, "hypermeeting"),
+    ),
 ]
 
 
@@ -204,6 +234,21 @@ def test_a_suppressed_member_stays_away_whatever_comes() -> None:
     assert gaps(state) == [(1, 4)]
 
 
+def test_what_is_suspended_in_part_is_named_and_out_of_sight_until_a_projection_lifts_it() -> None:
+    state, _ = after(FULL, stop("suspended", 2, 1, "recipient", "processor", suspended=("email", "hypermeeting.phone")))
+    row, held = member_row(state), processed_row(state)
+    assert row is not None
+    assert held is not None
+    assert (row.email, row.name, row.suspended) == (None, "이름1", ("email", "hypermeeting.phone"))
+    assert (held.items, held.suspended) == ({}, ("email", "hypermeeting.phone"))
+    state, _ = receive(state, arrival(projection(3, 2, processed=True)), NOW)
+    row, held = member_row(state), processed_row(state)
+    assert row is not None
+    assert held is not None
+    assert (row.email, row.suspended) == ("m3@example.com", None)
+    assert (held.items, held.suspended) == ({"email": "m3@example.com"}, None)
+
+
 # Properties. The oracle never folds: it looks at the whole set of records and asks which one decides.
 
 
@@ -238,21 +283,39 @@ class Oracle:
         ended = isinstance(values, Stop) and values.stop == "withdrawn"
         if not ended and (isinstance(values, Stop) or values.member is None):
             return None
-        status = self.last(None, "withdrawal_requested", "suspended", "withdrawn")
+        status = self._status()
         marketing = self._marketing()
+        parts, parts_seq = self.parts()
+        hidden = () if ended else parts
         assert status is not None
         part = None if ended else values.member  # type: ignore[union-attr]
         named = status.stop if isinstance(status, Stop) else (status.member.status if status.member else None)
         return {
-            "seq": max(values.seq, status.seq, marketing.seq if marketing else 0),
-            "email": part and part.email,
-            "name": part and part.name,
+            "seq": max(values.seq, status.seq, marketing.seq if marketing else 0, parts_seq),
+            "email": part.email if part and "email" not in hidden else None,
+            "name": part.name if part and "name" not in hidden else None,
             "password_hash": part and part.password_hash,
             "signed_up_at": part and part.signed_up_at,
             "status": named,
             "withdrawn_at": status.at if named == "withdrawn" else None,
             "marketing": marketing.marketing.model_dump() if not ended and marketing and marketing.marketing else None,
+            "suspended": hidden or None,
         }
+
+    def _status(self) -> Projection | Stop | None:
+        """A suspension that names parts says nothing about the status."""
+        found = [
+            r
+            for r in self.readable
+            if isinstance(r, Projection)
+            or (r.stop in {"withdrawal_requested", "suspended", "withdrawn"} and not r.suspended)
+        ]
+        return found[-1] if found else None
+
+    def parts(self) -> tuple[tuple[str, ...], int]:
+        """What is suspended in part: by the last projection, or a suspension that names something after it."""
+        found = [r for r in self.readable if isinstance(r, Projection) or r.suspended]
+        return (found[-1].suspended, found[-1].seq) if found else ((), 0)
 
     def _marketing(self) -> Projection | Stop | None:
         """Sharing and withdrawal end marketing for the recipient role only; its own stop names no role."""
@@ -261,6 +324,7 @@ class Oracle:
             for r in self.readable
             if isinstance(r, Projection)
             or r.stop == "marketing_revoked"
+            or "P1.5" in r.suspended
             or (r.stop in {"sharing_revoked", "withdrawn"} and "recipient" in r.roles)
         ]
         return found[-1] if found else None
@@ -270,14 +334,23 @@ class Oracle:
         if self.erased or found is None:
             return None
         if isinstance(found, Stop):
-            ended = {"seq": found.seq, "service": None, "role": None, "items": None}
+            seq = max(found.seq, self.parts()[1])
+            ended = {"seq": seq, "service": None, "role": None, "items": None, "suspended": None}
             return ended if found.stop == "withdrawn" else None
         part = found.processed
-        return part and {"seq": found.seq, "service": part.service, "role": part.role, "items": part.items}
+        parts, parts_seq = self.parts()
+        return part and {
+            "seq": max(found.seq, parts_seq),
+            "service": part.service,
+            "role": part.role,
+            "items": {name: v for name, v in part.items.items() if name not in parts},
+            "suspended": parts or None,
+        }
 
 
 ROLES = st.sampled_from([("recipient",), ("processor",), ("processor", "recipient")])
 MARKETING = st.sampled_from([None, YES, LESS])
+PARTS = st.sampled_from([(), (), ("email",), ("P1.5",), ("P1.5", "name")])
 STOPS = st.sampled_from(
     ["sharing_revoked", "marketing_revoked", "withdrawal_requested", "suspended", "withdrawn", "erased"]
 )
@@ -293,11 +366,13 @@ def sent(draw: st.DrawFn, *, erasures: bool = True) -> list[Projection | Stop | 
         kind = draw(st.sampled_from(["projection", "projection", "stop", "stop", "unread"]))
         if kind == "projection":
             flags = draw(st.tuples(st.booleans(), MARKETING, st.booleans()))
-            chain.append(projection(seq, prev, member=flags[0], marketing=flags[1], processed=flags[2]))
+            made = projection(seq, prev, member=flags[0], marketing=flags[1], processed=flags[2], suspended=draw(PARTS))
+            chain.append(made)
         elif kind == "stop":
             name = draw(STOPS.filter(lambda n: erasures or n != "erased"))
             marketing = draw(MARKETING) if name == "marketing_revoked" else None
-            chain.append(stop(name, seq, prev, *draw(ROLES), marketing=marketing))
+            parts = draw(PARTS) if name == "suspended" else ()
+            chain.append(stop(name, seq, prev, *draw(ROLES), marketing=marketing, suspended=parts))
         else:
             chain.append(unread(seq, prev))
         prev = seq

@@ -1,5 +1,6 @@
 """The batch transport's own book: what may be committed is the acknowledged prefix of applied batches, nothing else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -203,9 +204,37 @@ async def test_a_batch_is_cut_applied_again_after_an_error_and_only_then_marked(
             raise OSError
 
     made: Any = Batch([1, 2, 3, 4, 5])
-    await agents._apply_all(app, apply, made, 2)
+    await agents._apply_all(app, apply, [made], 2)
     assert seen == [[1, 2], [3, 4], [3, 4], [5]]
     assert made.applied
+
+
+async def test_what_waits_is_applied_together_and_acknowledged_in_the_order_it_came(app: faust.App) -> None:
+    seen: list[list[int]] = []
+    acknowledged: list[tuple[str, bool]] = []
+
+    class Event:
+        def __init__(self, name: str, records: list[int]) -> None:
+            self.name, self.value = name, Batch(records)  # type: ignore[arg-type]
+
+        def ack(self) -> None:
+            acknowledged.append((self.name, self.value.applied))
+
+    async def apply(records: Any) -> None:
+        seen.append(list(records))
+        if len(seen) == 1:
+            for name, more in (("b", [2, 3]), ("c", [4])):
+                await taken.put(Event(name, more))
+
+    taken: asyncio.Queue[Any] = asyncio.Queue()
+    await taken.put(Event("a", [1]))
+    worker = asyncio.create_task(agents._work(app, apply, taken, 100))
+    async with asyncio.timeout(5):
+        while len(acknowledged) < 3:
+            await asyncio.sleep(0.01)
+    worker.cancel()
+    assert seen == [[1], [2, 3, 4]]
+    assert acknowledged == [("a", True), ("b", True), ("c", True)]
 
 
 async def test_when_the_budget_is_spent_the_process_is_left_and_nothing_is_marked(
@@ -221,6 +250,6 @@ async def test_when_the_budget_is_spent_the_process_is_left_and_nothing_is_marke
     monkeypatch.setattr(agents, "RETRY_BUDGET_S", -1.0)
     made: Any = Batch([1])
     with pytest.raises(LeftError) as left:
-        await agents._apply_all(app, apply, made, 2)
+        await agents._apply_all(app, apply, [made], 2)
     assert left.value.args == (71, "retry_budget_spent")
     assert not made.applied

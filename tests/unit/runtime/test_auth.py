@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+import time_machine
 from aiohttp import web
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey, RSAKey
@@ -129,10 +130,11 @@ class Issuer:
         self.asked = 0
         self.status = 200
         self.url = ""
+        self.key = KEY
 
     async def answer(self, _: web.Request) -> web.Response:
         self.asked += 1
-        return web.json_response({"keys": [KEY.as_dict(private=False)]}, status=self.status)
+        return web.json_response({"keys": [self.key.as_dict(private=False)]}, status=self.status)
 
 
 @pytest.fixture
@@ -173,3 +175,21 @@ async def test_an_issuer_that_is_away_later_does_not_lock_out_known_keys(issuer:
     assert issuer.asked == 2
     authenticator._fetched_at = authenticator._next_fetch_at = float("-inf")
     assert await code_of(authenticator, f"Bearer {token()}") == (503, "keys_unavailable"), "an hour is the most"
+
+
+async def test_a_token_seen_before_still_expires(authenticator: Authenticator) -> None:
+    with time_machine.travel(1_800_000_000, tick=False) as now:
+        seen = f"Bearer {token(exp=1_800_000_060)}"
+        await authenticator.principal(seen)
+        now.shift(60 + 31)
+        assert await code_of(authenticator, seen) == (401, "token_invalid")
+
+
+async def test_a_token_seen_before_is_refused_once_its_key_is_withdrawn(issuer: Issuer) -> None:
+    authenticator = Authenticator(ISSUER, AUDIENCE, keys=None, url=issuer.url)
+    seen = f"Bearer {token()}"
+    await authenticator.principal(seen)
+    issuer.key = OTHER
+    authenticator._next_fetch_at = float("-inf")
+    assert await code_of(authenticator, seen) == (401, "token_invalid")
+    assert (await authenticator.principal(f"Bearer {token(OTHER)}")).sub == "shop"

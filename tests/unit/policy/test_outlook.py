@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from services.commands.retention_simulate import outlook
+from services.policy.outlook import outlook
 
 FIRST, LAST = date(2026, 11, 24), date(2026, 12, 31)
 

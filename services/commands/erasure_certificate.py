@@ -1,0 +1,105 @@
+"""`dongui erasure certificate` takes a certificate of destruction away; `… verify` checks one offline."""
+
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import httpx
+import orjson
+import typer
+
+from services.audit.checkpoint import CheckpointError, Verifier
+from services.commands.certificate_check import NO_PROOF, findings
+from services.commands.context import (
+    DRIFT,
+    PARTIAL,
+    TIMEOUT_S,
+    Format,
+    fail,
+    load_settings,
+    print_json,
+    tell,
+    wants_json,
+)
+
+NOT_YET = "the log has not sealed its fact yet: ask for the certificate again"
+
+
+def certificate(
+    ref: Annotated[UUID, typer.Argument(help="A destruction's id, or the member's reference")],
+    output: Annotated[Path, typer.Option("--output", help="File for the signed JSON")] = Path("certificate.json"),
+    page: Annotated[Path | None, typer.Option("--page", help="File for the Korean page to print")] = None,
+    keys: Annotated[Path | None, typer.Option("--keys", help="File for the public key (JWKS)")] = None,
+) -> None:
+    """Write the certificate of a destruction; exit 4 when its proof is not there yet."""
+    issued = orjson.loads(_got(f"/v1/erasures/{ref}/certificate"))
+    _write(output, orjson.dumps(issued, option=orjson.OPT_INDENT_2))
+    if page is not None:
+        _write(page, _got(f"/v1/erasures/{ref}/certificate", "text/html"))
+    if keys is not None:
+        _write(keys, _got("/v1/erasures/keys"))
+    if issued["proof"] is None:
+        fail(NOT_YET, PARTIAL)
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="A certificate, as `dongui erasure certificate` writes it")],
+    keys: Annotated[Path, typer.Option("--keys", help="The public key (JWKS), from a place you trust")],
+    vkey: Annotated[Path | None, typer.Option("--vkey", help="The log's verifier key")] = None,
+    output: Format = "text",
+) -> None:
+    """Check signature and proof offline. Exit 3 when one does not hold, 4 when there is no proof yet."""
+    as_json = wants_json(output)
+    found = findings(_json(file), _json(keys), _verifier(vkey or load_settings().data_dir / "audit.vkey"))
+    if as_json:
+        print_json({"ok": not found, "findings": found})
+    else:
+        typer.echo("verified: signature and proof" if not found else f"NOT VERIFIED: {', '.join(found)}")
+    if found:
+        raise typer.Exit(PARTIAL if found == [NO_PROOF] else DRIFT)
+
+
+def _got(path: str, accept: str = "application/json") -> bytes:
+    settings = load_settings().require("service_token")
+    url = settings.consent_url or f"http://{settings.consent_host}:{settings.consent_port}"
+    headers = {"Authorization": f"Bearer {settings.secret('service_token')}", "Accept-Language": "en", "Accept": accept}
+    try:
+        answer = httpx.get(url + path, headers=headers, timeout=TIMEOUT_S)
+    except httpx.HTTPError as error:
+        fail(f"the consent service does not answer ({type(error).__name__}); is it running?")
+    if not answer.is_success:
+        fail(_refusal(answer))
+    return answer.content
+
+
+def _refusal(answer: httpx.Response) -> str:
+    try:
+        problem = answer.json()
+        return f"{problem['code']}: {problem['detail']}"
+    except (ValueError, KeyError):
+        return f"the consent service answered {answer.status_code}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        fail(f"cannot write {path}: {error.strerror}")
+    tell(f"written: {path}")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = orjson.loads(path.read_bytes())
+    except OSError as error:
+        fail(f"cannot read {path}: {error.strerror}")
+    except orjson.JSONDecodeError:
+        fail(f"{path} is not JSON")
+    return found if isinstance(found, dict) else {}
+
+
+def _verifier(path: Path) -> Verifier:
+    try:
+        return Verifier.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, CheckpointError):
+        fail(f"cannot use the log's verifier key {path}; name it with --vkey")

@@ -1,0 +1,76 @@
+"""Routes of clause 5.7: correction notices pulled, answered, sent by hand; the certificate of a change."""
+
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse
+
+from services.consent import changes
+from services.consent.access import OFFICERS, READERS, Ask, Write, send
+from services.consent.bodies import AcknowledgementBody
+from services.consent.corrections import issue, manual, register
+from services.consent.corrections.manual import ManualBody
+from services.consent.corrections.register import Answerer
+from services.consent.erasure.api import UNSTORED
+from services.consent.rights.html import HEADERS
+from services.runtime.problem import Problem
+
+router = APIRouter(tags=["corrections"])
+
+
+@router.get("/v1/notices")
+async def list_notices(
+    ask: Ask, recipient: str | None = None, after: Annotated[int, Query(ge=0, lt=2**63)] = 0
+) -> dict[str, Any]:
+    """Pull the correction notices of a third party behind a cursor: missed ones included."""
+    principal = ask.require("third_party", "service", *READERS)
+    mine = principal.sub if principal.has("third_party") else recipient
+    if mine is None and principal.has(*READERS):
+        return await register.listed_all(ask.consent, after)
+    if mine is None or (recipient is not None and recipient != mine):
+        raise Problem(
+            422 if mine is None else 403,
+            "recipient_required" if mine is None else "forbidden",
+            "recipient를 확인해 주세요.",
+            "Name the recipient; a third party may name itself only.",
+        )
+    return await register.listed(ask.consent, mine, after)
+
+
+@router.post("/v1/notices/{notice_id}/acknowledgement")
+async def acknowledge(ask: Ask, notice_id: str, body: AcknowledgementBody) -> dict[str, str]:
+    """Take a third party's answer to a notice, or staff's entry of it with evidence; repeating it changes nothing."""
+    principal = ask.require("third_party", "service", *OFFICERS)
+    mine = principal.sub if principal.has("third_party") else None
+    staff = principal.sub if mine is None and not principal.has("service") else None
+    who = Answerer(recipient=mine, staff=staff)
+    return {"outcome": await register.acknowledge(ask.consent, _uuid(notice_id), who, body)}
+
+
+@router.post("/v1/notices/{notice_id}/manual", status_code=201)
+async def sent_by_hand(ask: Write, notice_id: str, body: ManualBody, response: Response) -> dict[str, Any]:
+    """Record that staff sent a notice by e-mail or post."""
+    by = ask.require(*OFFICERS).sub
+    key = ask.key(body.model_dump(mode="json"), required=True)
+    return send(response, await manual.sent(ask.consent, _uuid(notice_id), body, by, key))
+
+
+@router.get("/v1/changes/{change_id}/certificate", response_model=None)
+async def read_certificate(ask: Ask, change_id: str, request: Request) -> Response | dict[str, Any]:
+    """Return the certificate of an answered change: JSON with its JWS, or a Korean page for `Accept: text/html`."""
+    principal = ask.require("service", "member", *READERS)
+    canonical = _uuid(change_id, changes.change_not_found())
+    if not principal.has("service", *READERS):
+        await changes.refuse_other_member(ask.consent, canonical, principal.sub)
+    issued = await issue.issue(ask.consent, request.app.state.certificates, canonical)
+    if request.headers.get("accept", "").startswith("text/html"):
+        return HTMLResponse(issued.page, headers={**HEADERS, **UNSTORED})
+    return issued.shown()
+
+
+def _uuid(text: str, otherwise: Problem | None = None) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError as error:
+        raise otherwise or register.notice_not_found() from error

@@ -1,0 +1,158 @@
+"""Notices sent again on somebody's word, and the log of what was sent, through the command line."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from services import cli
+from services.propagator.notices.app import Parts
+from services.runtime.settings import Settings
+from tests.integration.notices.conftest import (
+    PARTNER,
+    KeyService,
+    ThirdParty,
+    sealed_notice,
+    sending,
+    taken,
+    until,
+)
+
+ANSWERED = "SELECT count(*) FROM notice WHERE state = 'acknowledged'"
+RECEIPTS = "SELECT count(*) FROM outbox WHERE type = 'kr.dongui.receipt.v1'"
+
+
+class CommandLine:
+    """`dongui notice …` on this test's database."""
+
+    def __init__(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DONGUI_DATA_DIR", str(settings.data_dir))
+        monkeypatch.setenv("DONGUI_NOTICES_DSN", settings.secret("notices_dsn"))
+
+    async def __call__(self, *arguments: str) -> Result:
+        words = ["notice", *arguments]
+        return await asyncio.to_thread(CliRunner().invoke, cli.build(words), words)
+
+    async def json(self, *arguments: str) -> Any:
+        done = await self(*arguments, "--format", "json")
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def dongui(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    return CommandLine(settings, monkeypatch)
+
+
+WORD = ("--as", "sre-kim", "--reason", "ticket-118")
+
+
+async def test_answered_notices_go_again_by_id_by_third_party_and_by_time(
+    settings: Settings, partner: ThirdParty, key_service: KeyService, dongui: CommandLine
+) -> None:
+    first, second, destroyed = (sealed_notice(key_service) for _ in range(3))
+    del key_service.data_keys[destroyed.notice.member_ref]
+    key_service.destroyed.add(destroyed.notice.member_ref)
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(first, second, destroyed))
+        await until(parts.pool, "SELECT count(*) FROM notice WHERE closed_at IS NOT NULL", 3)
+        receipts = await parts.pool.fetchval(RECEIPTS)
+
+        planned = await dongui.json("redeliver", *WORD, "--recipient", PARTNER, "--dry-run")
+        assert planned == {"redelivery_id": None, "notices": 2, "skipped": {"skipped_destroyed": 1}}
+        await asyncio.sleep(0.5)
+        await partner.until(2)
+
+        made = await dongui.json("redeliver", *WORD, "--id", first.notice.notice_id)
+        assert (made["notices"], made["skipped"]) == (1, {})
+        await _answered_again(parts, partner, 3)
+        by_change = await dongui.json("redeliver", *WORD, "--id", second.notice.change_id, "--recipient", PARTNER)
+        assert by_change["notices"] == 1
+        await _answered_again(parts, partner, 4)
+        await dongui.json("redeliver", *WORD, "--from", "2026-01-01T00:00:00+09:00")
+        await _answered_again(parts, partner, 6)
+        nobody = await dongui.json("redeliver", *WORD, "--from", "2026-01-01T00:00:00Z", "--recipient", "nobody")
+        assert nobody["notices"] == 0
+
+        told = await partner.received()
+        assert [t["message"] for t in told if t["webhook_id"] == first.notice.notice_id] == [told[0]["message"]] * 3
+        assert await parts.pool.fetchval(RECEIPTS) == receipts, "the same answer is no news"
+        row = await parts.pool.fetchrow("SELECT * FROM redelivery ORDER BY asked_at LIMIT 1")
+        assert (row["asked_by"], row["reason"], row["selection"]["ids"]) == (
+            "sre-kim",
+            "ticket-118",
+            [first.notice.notice_id],
+        )
+        entries = await parts.pool.fetch(
+            "SELECT convert_from(payload, 'UTF8')::jsonb AS said FROM outbox WHERE type = 'kr.dongui.register.v1' "
+            "ORDER BY position"
+        )
+    assert [e["said"]["codes"]["notices"] for e in entries] == ["1", "1", "2", "0"]
+    assert {e["said"]["codes"]["by"] for e in entries} == {"sre-kim"}
+
+
+async def _answered_again(parts: Parts, partner: ThirdParty, count: int) -> None:
+    await partner.until(count)
+    await until(parts.pool, ANSWERED, 2)
+
+
+async def test_the_log_shows_attempts_and_answers_without_a_value(
+    settings: Settings, partner: ThirdParty, key_service: KeyService, dongui: CommandLine
+) -> None:
+    """A receiver that fails, then talks nonsense, then answers for another notice, then for this one."""
+    canary = "canary-51c2@example.kr"
+    one, other = sealed_notice(key_service, email=canary), sealed_notice(key_service, recipient="nobody-yet")
+    await partner.behave(
+        {"status": 500, "answer": None, "times": 1},
+        {"answer": {"text": canary}, "times": 1},
+        {"answer": {"outcome": "corrected", "notice_id": other.notice.notice_id}, "times": 1},
+        {"answer": {"outcome": "refused", "reason": canary}, "times": 1},
+    )
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(one, other))
+        for attempts in (1, 2, 3, 4):
+            await until(parts.pool, "SELECT count(*) FROM attempt", attempts)
+            await parts.pool.execute("UPDATE notice SET due_at = now() WHERE recipient = $1", PARTNER)
+        await until(parts.pool, ANSWERED, 1)
+    found = await dongui.json("log", "--id", one.notice.notice_id)
+    (notice,) = found["notices"]
+    assert (notice["change_id"], notice["state"], notice["outcome"]) == (
+        one.notice.change_id,
+        "acknowledged",
+        "refused",
+    )
+    assert notice["body"]["data"]["values"] == {"email": "***"}
+    assert [attempt["status"] for attempt in notice["log"]] == [500, 200, 200, 200]
+    answers = [attempt["answer"] for attempt in notice["log"]]
+    assert [set(answer) for answer in answers] == [{"bytes"}, {"bytes"}, {"bytes"}, {"outcome"}]
+    everything = await dongui.json("log")
+    assert [n["recipient"] for n in everything["notices"]] == [PARTNER, "nobody-yet"]
+    assert (everything["notices"][1]["body"], everything["notices"][1]["log"]) == (None, [])
+    assert [n["recipient"] for n in (await dongui.json("log", "--state", "pending"))["notices"]] == ["nobody-yet"]
+    assert canary not in json.dumps([found, everything])
+    shown = await dongui("log", "--id", one.notice.change_id)
+    assert "acknowledged" in shown.stdout
+    assert canary not in shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("redeliver", *WORD), "say which notices"),
+        (("redeliver", *WORD, "--id", "haneul@example.kr"), "--id"),
+        (("redeliver", *WORD, "--from", "yesterday"), "--from"),
+        (("redeliver", *WORD, "--from", "2026-11-24T00:00:00"), "offset"),
+        (("redeliver", "--as", "김하늘 님", "--reason", "x", "--recipient", "p"), "--as"),
+        (("log", "--state", "no such"), "--state"),
+    ],
+)
+async def test_what_cannot_be_is_a_usage_error_that_names_the_option(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], named: str
+) -> None:
+    monkeypatch.setenv("DONGUI_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("DONGUI_NOTICES_DSN", "postgresql://nobody@127.0.0.1:1/none")
+    words = ["notice", *arguments]
+    done = await asyncio.to_thread(CliRunner().invoke, cli.build(words), words)
+    assert (done.exit_code, named in done.output) == (2, True), done.output
