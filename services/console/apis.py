@@ -1,6 +1,6 @@
 """The HTTP APIs as the console asks them: always with the signed-in person's own short-lived token, never by itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import httpx
@@ -57,7 +57,12 @@ class Apis:
         """Send one request; raise AwayError or RefusedError."""
         try:
             answer = await self._clients[service].request(
-                request.method, request.path, params=request.params, json=request.body, headers=request.headers
+                request.method,
+                request.path,
+                params=request.params,
+                json=request.body,
+                content=request.content,
+                headers=request.headers,
             )
         except httpx.HTTPError as error:
             raise AwayError(service) from error
@@ -75,13 +80,14 @@ class Apis:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: `params` without None, `body` as JSON, headers with the token."""
+    """One request: `params` without None, `body` as JSON or `content` as it is, headers with the token."""
 
     method: str
     path: str
     params: dict[str, str]
     headers: dict[str, str]
     body: Any = None
+    content: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,12 @@ class Asker:
         """Return the JSON of a POST; `key` is its Idempotency-Key, a new one unless the form brought its own."""
         asked = self._asked("POST", path, {}, body=body, key=key or str(uuid7()))
         return (await self.apis.send(service, asked)).json()
+
+    async def attach(self, service: Service, path: str, content: bytes, media_type: str, **params: object) -> Any:
+        """Send a document's bytes; return the JSON of the answer."""
+        asked = self._asked("POST", path, params, key=str(uuid7()))
+        headers = {**asked.headers, "Content-Type": media_type}
+        return (await self.apis.send(service, replace(asked, headers=headers, content=content))).json()
 
     def _asked(
         self,

@@ -24,6 +24,10 @@ VERIFIED_MAX = 4096
 """Signatures remembered as good: a service sends one token thousands of times, and a check costs a millisecond."""
 
 
+Signed = tuple[dict[str, Any], list[str] | None]
+"""The claims of a token, and the roles its key may say (None: any)."""
+
+
 class AuthError(Exception):
     """The caller is not known (401) or the keys cannot be had (503). `code` is stable; nothing of the token in it."""
 
@@ -56,7 +60,7 @@ class Authenticator:
         self._keys = keys
         self._fetched_at = self._next_fetch_at = float("-inf")
         self._lock = asyncio.Lock()
-        self._verified: dict[bytes, tuple[dict[str, Any], object]] = {}
+        self._verified: dict[bytes, Signed] = {}
         self._claims = jwt.JWTClaimsRegistry(
             leeway=LEEWAY_S,
             iss={"essential": True, "value": issuer},
@@ -82,22 +86,23 @@ class Authenticator:
             raise AuthError(401, "token_missing")
         keys = await self._current_keys()
         try:
-            claims, kid = self._signed(token.strip(), keys)
+            claims, allowed = self._signed(token.strip(), keys)
             self._claims.validate(claims)
         except (JoseError, ValueError, TypeError) as error:
             raise AuthError(401, "token_invalid") from error
-        return _principal(claims, _roles_of_key(keys, kid))
+        return _principal(claims, allowed)
 
-    def _signed(self, token: str, keys: KeySet) -> tuple[dict[str, Any], object]:
-        """Return claims and key id of a token whose signature is good; the caller checks them, each time anew."""
+    def _signed(self, token: str, keys: KeySet) -> Signed:
+        """Return the claims of a token whose signature is good, and which roles its key may say."""
         digest = hashlib.sha256(token.encode()).digest()
         if (known := self._verified.get(digest)) is not None:
             return known
         decoded = jwt.decode(token, keys, algorithms=ALGORITHMS)
+        found = (decoded.claims, _roles_of_key(keys, decoded.header.get("kid")))
         if len(self._verified) >= VERIFIED_MAX:
             self._verified.clear()
-        self._verified[digest] = (decoded.claims, decoded.header.get("kid"))
-        return self._verified[digest]
+        self._verified[digest] = found
+        return found
 
     async def _current_keys(self) -> KeySet:
         async with self._lock:

@@ -22,13 +22,7 @@ from services.runtime.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = (
-    "setup",
-    "consent",
-    "audit",
-    "witness",
-    "retention",
-    "console",
-    "notices",
+    *("setup", "consent", "audit", "witness", "retention", "console", "notices"),
     *(f"propagator-{a}" for a in AFFILIATES),
 )
 NEEDED = {
@@ -206,7 +200,8 @@ def _runs(module: str) -> bool:
 
 
 def _port(compose: dict[str, Any], name: str) -> str:
-    default = {"consent": "8801", "audit": "8802", "retention": "8803", "witness": "8807", "console": "8800"}.get(name)
+    ports = {"consent": "8801", "audit": "8802", "retention": "8803", "witness": "8807", "console": "8800"}
+    default = ports.get(name)
     return default or compose["services"][name]["environment"]["DONGUI_HEALTH_PORT"]
 
 

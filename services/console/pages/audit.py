@@ -13,7 +13,7 @@ from services.runtime.clock import KST
 
 router = APIRouter()
 LIMIT: Final = 50
-FIELDS: Final = ("member_ref", "change_id", "type", "actor")
+FIELDS: Final = ("member_ref", "change_id", "affiliate", "clause", "actor", "type")
 
 
 @router.get("/audit")
@@ -25,7 +25,7 @@ async def search(visit: Somebody) -> Response:
     }
     shown: dict[str, Any] = {"asked": asked, "checkpoint": await _checkpoint(visit), "reasons": REASONS}
     try:
-        found = await _api(visit).get("audit", "/v1/audit/entries", **_params(asked), limit=LIMIT)
+        found = await _api(visit).get("audit", "/v1/audit/entries", **_params(asked), limit=LIMIT, order="newest")
     except (RefusedError, ValueError) as error:
         refusal = error if isinstance(error, RefusedError) else RefusedError(422, "not_a_date", "")
         empty: dict[str, Any] = {"entries": [], "next": None}

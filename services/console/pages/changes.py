@@ -59,3 +59,11 @@ def rows_of(change: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what each recipient did about a change, with the seconds it took from the acceptance."""
     accepted = change["accepted_at"]
     return [{**r, "after": words.seconds_between(accepted, r["at"]) if r["at"] else None} for r in change["recipients"]]
+
+
+@router.get("/changes/{change_id}/certificate")
+async def certificate(visit: Somebody, change_id: uuid.UUID) -> Response:
+    """Return the certificate that everybody has answered a change, to print; the API says who has not."""
+    visit.require(*STAFF)
+    found = await visit.api.document("consent", f"/v1/changes/{change_id}/certificate", "text/html")
+    return Response(found.content, media_type=found.media_type)

@@ -11,7 +11,7 @@ from services.console.model import OFFICERS, STAFF
 from services.policy.erasure import catalogue
 
 router = APIRouter()
-STATES: Final = ("open", "selected", "approved", "executing", "held", "unconfirmed", "erased", "any")
+STATES: Final = ("open", "late", "selected", "approved", "executing", "held", "unconfirmed", "erased", "any")
 VERBS: Final = {"approve": ("reason",), "execute": (), "hold": ("reason",), "lift": ()}
 
 

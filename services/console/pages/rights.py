@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, Response
+from starlette.datastructures import UploadFile
 
 from services.console.apis import RefusedError
 from services.console.desk import Form, Sent, Somebody, Visit, to
@@ -15,6 +16,7 @@ router = APIRouter()
 STATES: Final = ("received", "verified", "deferred", "decided", "done", "released", "withdrawn")
 OPEN: Final = ("received", "verified", "deferred", "decided")
 CHANNELS: Final = ("written", "email", "fax", "phone", "web")
+DOCUMENTS: Final = ("form-8", "form-11", "identity", "guardianship-certificate", "family-certificate", "proof")
 METHODS: Final = ("id_card", "phone_check", "signed_mandate", "own_token")
 OPTIONAL: Final = (
     *("items", "agent", "verified_at", "deferral", "deferred_at", "reason_ended_at", "decided_at", "suspends"),
@@ -86,6 +88,8 @@ async def _request(visit: Visit, request_id: uuid.UUID) -> dict[str, Any]:
         "deferrals": list(catalogue().deferrals.values()),
         "kind": catalogue().types[type_],
         "methods": METHODS,
+        "documents": DOCUMENTS,
+        "attachable": state in {"received", "verified", "deferred"} and visit.known.role != "auditor",
         "channels": CHANNELS,
         "steps": _steps(found) if visit.known.officer else (),
     }
@@ -102,6 +106,20 @@ def _steps(found: Mapping[str, Any]) -> tuple[str, ...]:
         "decided": ("done", *(("release",) if suspended else ())),
         "done": ("release",) if suspended else (),
     }.get(state, ())
+
+
+@router.post("/rights/{request_id}/evidence")
+async def attach(visit: Somebody, request_id: uuid.UUID, form: Sent) -> Response:
+    """Attach a document; the consent service seals it under the member's key."""
+    visit.require(*OFFICERS, "affiliate")
+    file = form.data.get("file")
+    content, media_type = (await file.read(), file.content_type or "") if isinstance(file, UploadFile) else (b"", "")
+    path = f"/v1/rights-requests/{request_id}/evidence"
+    try:
+        await visit.api.attach("consent", path, content, media_type or "text/plain", kind=form.text("kind", 40))
+    except RefusedError as error:
+        return visit.refused("right.html", error, **await _request(visit, request_id))
+    return to(f"/rights/{request_id}")
 
 
 @router.post("/rights/{request_id}/{step}")

@@ -8,7 +8,7 @@ import httpx
 from services.audit import verify
 from services.audit.checkpoint import Verifier
 from tests.integration.console.people import People
-from tests.support.console import Person
+from tests.support.console import Person, forms
 
 
 async def followed(person: Person, change_id: str) -> httpx.Response:
@@ -97,6 +97,25 @@ async def test_a_request_goes_from_intake_to_its_answer(people: People) -> None:
     done = await person.submit(refused, f"{url}/done", told_by="phone")
     assert "통지 완료" in done.text
     assert (await person.get(f"{url}/answer")).headers["content-type"].startswith("text/html")
+
+
+async def test_a_document_is_attached_to_a_request_and_given_back(people: People) -> None:
+    person, told = await people.at("compliance"), people.told
+    page = await person.get(f"/rights/{told.received}")
+    action = f"/rights/{told.received}/evidence"
+    form = next(f for f in forms(page) if f.action == action)
+    for content, status in ((b"%PDF-1.7 a mandate", 200), (b"", 422)):
+        files = {"file": ("mandate.pdf", content, "application/pdf")}
+        answer = await person.http.post(
+            action, data={**form.hidden, "kind": "form-11"}, files=files, follow_redirects=True
+        )
+        assert answer.status_code == status
+    page = await person.get(f"/rights/{told.received}")
+    assert "위임장" in page.text
+    link = page.text.split(f'href="{action}/')[1].split('"')[0]
+    given = await person.get(f"{action}/{link}")
+    assert (given.content, given.headers["content-disposition"]) == (b"%PDF-1.7 a mandate", "attachment")
+    assert given.headers["x-content-type-options"] == "nosniff"
 
 
 async def test_what_the_api_refuses_is_told_at_the_head_of_the_page(people: People) -> None:
