@@ -123,6 +123,24 @@ async def test_instants_and_offsets_are_what_kafkas_own_tool_says(
     await operator.json(*wanted, "--from-offsets", str(tmp_path / "offsets.csv"))
     assert _starts(file) == told
 
+    ref = one.mine[0].ref
+    told_cloud = (
+        "replay",
+        "plan",
+        "--affiliate",
+        "tmax-cloud",
+        "--member",
+        ref,
+        "--reason",
+        "drill",
+        "--output",
+        str(file),
+    )
+    share = (await operator.json(*told_cloud))["affiliates"]["tmax-cloud"]
+    assert (share["members"], share["selected"]) == (1, share["duplicates"])
+    first = (await operator.json(*told_cloud, "--type", "signed_up"))["affiliates"]["tmax-cloud"]
+    assert first["selected"] == 1
+
 
 async def test_bad_plans_and_bad_choices_are_refused_in_words(system: System, tmp_path: Path) -> None:
     operator, file = Operator(system), tmp_path / "plan.json"
