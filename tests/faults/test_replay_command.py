@@ -55,6 +55,7 @@ async def test_a_whole_replay_is_planned_approved_and_changes_not_one_byte(
     assert again.exit_code == 1
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_effects_that_are_named_are_still_deduplicated(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle, tmp_path: Path
@@ -158,6 +159,7 @@ async def test_bad_plans_and_bad_choices_are_refused_in_words(system: System, tm
     assert "plan again" in refused.output
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_a_cancelled_replay_stops_and_does_not_run_again(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle, tmp_path: Path
