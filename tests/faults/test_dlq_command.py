@@ -66,6 +66,7 @@ async def test_a_letter_is_shown_without_its_values_and_discarded_for_a_reason(s
     assert (await operator("dlq", "show", str(uuid.uuid4()))).exit_code == 1
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_records_are_applied_once_their_keys_are_back_however_often_redriving_is_killed(system: System) -> None:
     operator, members = Operator(system), [str(uuid.uuid4()) for _ in range(4)]

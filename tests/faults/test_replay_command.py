@@ -55,6 +55,7 @@ async def test_a_whole_replay_is_planned_approved_and_changes_not_one_byte(
     assert again.exit_code == 1
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_effects_that_are_named_are_still_deduplicated(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle, tmp_path: Path
@@ -123,6 +124,24 @@ async def test_instants_and_offsets_are_what_kafkas_own_tool_says(
     await operator.json(*wanted, "--from-offsets", str(tmp_path / "offsets.csv"))
     assert _starts(file) == told
 
+    ref = one.mine[0].ref
+    told_cloud = (
+        "replay",
+        "plan",
+        "--affiliate",
+        "tmax-cloud",
+        "--member",
+        ref,
+        "--reason",
+        "drill",
+        "--output",
+        str(file),
+    )
+    share = (await operator.json(*told_cloud))["affiliates"]["tmax-cloud"]
+    assert (share["members"], share["selected"]) == (1, share["duplicates"])
+    first = (await operator.json(*told_cloud, "--type", "signed_up"))["affiliates"]["tmax-cloud"]
+    assert first["selected"] == 1
+
 
 async def test_bad_plans_and_bad_choices_are_refused_in_words(system: System, tmp_path: Path) -> None:
     operator, file = Operator(system), tmp_path / "plan.json"
@@ -140,6 +159,7 @@ async def test_bad_plans_and_bad_choices_are_refused_in_words(system: System, tm
     assert "plan again" in refused.output
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_a_cancelled_replay_stops_and_does_not_run_again(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle, tmp_path: Path

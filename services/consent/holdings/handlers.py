@@ -24,15 +24,17 @@ async def digests(
 ) -> dict[str, Any]:
     """Return ranges of `size` members each, in order, with how many of them have rows and the digest of those.
 
-    `{"ranges": [{"after", "until", "members", "digest"}], "next"}`: a range is the references above `after` up to
-    `until`; `next` is where to go on, None at the end, and then the last range has no `until`.
+    `{"ranges": [{"after", "until", "last", "members", "digest"}], "next"}`: a range is the references above `after` up
+    to `until`, `last` the last of the ledger's in it; `next` is where to go on. At the end it is None, and the last
+    range goes on to the `until` that was asked for, or has none.
     """
     parts = max(1, min(parts, MEMBERS_AT_ONCE // size))
     asked = (affiliate, service_of(consent, affiliate), list(ids.PERMISSIONS), dict(STOPS))
     rows = await consent.pool.fetch(SQL["holdings_digests"], *asked, after, until, salt, size * parts, size)
     found, low = [], after
     for row in rows:
-        found.append({"after": low, "until": row["until"], "members": row["members"], "digest": row["digest"]})
+        told = {"members": row["members"], "digest": row["digest"], "last": row["until"]}
+        found.append({"after": low, "until": row["until"], **told})
         low = row["until"]
     ended = sum(row["seen"] for row in rows) < size * parts
     if ended:
@@ -42,7 +44,7 @@ async def digests(
 
 def _empty(after: str | None, until: str | None) -> dict[str, Any]:
     nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    return {"after": after, "until": until, "members": 0, "digest": nothing}
+    return {"after": after, "until": until, "last": None, "members": 0, "digest": nothing}
 
 
 async def page(consent: Consent, affiliate: str, after: str | None, limit: int) -> dict[str, Any]:

@@ -26,10 +26,14 @@ class LedgerError(Exception):
 
 @dataclass(frozen=True)
 class Span:
-    """References above `after` up to `until` (None: no bound), how many of them must have rows, and their digest."""
+    """References above `after` up to `until` (None: no bound), how many of them must have rows, and their digest.
+
+    `last` is the last reference the ledger has in it; None: it has none.
+    """
 
     after: str | None
     until: str | None
+    last: str | None
     members: int
     digest: str
 

@@ -94,7 +94,7 @@ class Reconciler:
         while not last:
             each, rest = await self.ledger.digests(salt, size=1, parts=RANGE, after=after, until=span.until)
             for one in await self._differing(salt, each):
-                found |= {one.until} if one.until else set()
+                found |= {one.last} if one.last else set()
                 found |= await self._refs(one)
             last, after = rest is None, rest
         return found

@@ -30,6 +30,7 @@ async def test_the_reference_backend_passes_every_case(settings: Settings) -> No
     assert [v for v in found if v.faults] == []
 
 
+@pytest.mark.long
 async def test_a_backend_without_the_sequence_rule_is_caught(settings: Settings, tmp_path: Path) -> None:
     command = broken(tmp_path, "WHERE excluded.seq > cell.seq", "")
     failed = {v.name for v in await check(settings, command, seed=1) if v.faults}

@@ -163,6 +163,17 @@ async def test_a_changed_a_deleted_and_an_inserted_row_are_found_in_one_cycle_an
     assert orjson.loads(entry)["codes"] == {"affiliate": "tmax-os", "repaired": "4", "drift": "4"}
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_a_deletion_is_found_wherever_in_a_range_it_is(
+    silent: Service, sides: dict[str, Side], place: int
+) -> None:
+    refs = sorted([(await silent.sign_up())["member_ref"] for _ in range(3)])
+    side = sides["tmax-os"]
+    await side.feed()
+    await side.owner.execute("DELETE FROM member WHERE member_ref = $1", refs[place])
+    assert [(d.member_ref, d.why) for d in (await side.cycle()).drifts] == [(refs[place], "row_deleted")]
+
+
 async def test_a_lost_record_is_a_gap_that_reconcile_closes_and_answers(
     silent: Service, sides: dict[str, Side]
 ) -> None:
