@@ -55,7 +55,10 @@ def up(data_dir: Path) -> dict[str, Any]:
 @pytest.mark.timeout(300)  # two starts of everything: about 30 s on two idle cores
 async def test_a_detached_system_survives_kill_9_with_its_data_and_leaves_no_process(data_dir: Path) -> None:
     described = await asyncio.to_thread(up, data_dir)
-    assert set(described["tokens"]) == {"service", "compliance", "cpo", "sre", "third_party", "notices", "affiliates"}
+    staff = {"compliance", "cpo", "sre", "auditor"}
+    assert set(described["tokens"]) == {"service", "third_party", "notices", "affiliates"} | staff
+    assert set(described["console_accounts"]) == staff | {"tmax-os-staff"}
+    assert httpx.get(described["console_url"], follow_redirects=True, timeout=30).status_code == 200
     assert len(processes_of(data_dir)) >= PROCESSES
     headers = {"Authorization": f"Bearer {described['tokens']['service']}"}
     signed_up = httpx.post(
