@@ -28,6 +28,7 @@ STOPS: Final[Mapping[str, StopName]] = {
     ids.WITHDRAWN: "withdrawn",
     ids.WITHDRAWAL_REQUEST: "withdrawal_requested",
     ids.SUSPEND: "suspended",
+    ids.SUSPEND_PART: "suspended",
     ids.REVOKE: "sharing_revoked",
     ids.PROCESS_END: "sharing_revoked",
     ids.MARKETING_STOP: "marketing_revoked",
@@ -37,7 +38,10 @@ STOPS: Final[Mapping[str, StopName]] = {
 
 @dataclass(frozen=True)
 class Told:
-    """One change an affiliate was told of. `status` is the member's as it then was."""
+    """One change an affiliate was told of. `status` is the member's as it then was.
+
+    `suspended`: what its record named as suspended in part.
+    """
 
     change_id: str
     seq: int
@@ -46,6 +50,7 @@ class Told:
     roles: tuple[Role, ...]
     rule: str
     status: MemberStatus
+    suspended: tuple[str, ...] = ()
 
     @property
     def stop(self) -> StopName | None:
@@ -100,6 +105,7 @@ def _state(holding: Holding, told: Told, data_key: bytes, prev: int) -> Record:
         member=part,
         marketing=holding.held.marketing if part else None,
         processed=records.processed_part(member, runs),
+        suspended=told.suspended,
     )
     kid = derive.format_kid(holding.affiliate, member.member_ref, holding.held.epoch)
     topic = affiliate_topic(holding.affiliate)
@@ -117,6 +123,7 @@ def _stop(holding: Holding, told: Told, stop: StopName, prev: int) -> Record:
         at=told.at,
         roles=tuple(sorted(told.roles)),
         marketing=holding.held.marketing if stop == "marketing_revoked" else None,
+        suspended=told.suspended,
     )
     envelope = _envelope(holding, told, "stop", prev)
     return _record(holding, told, "stop", codec.encode_clear(shape, envelope), prev)

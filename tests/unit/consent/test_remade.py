@@ -18,7 +18,7 @@ NOW = datetime(2026, 4, 1, tzinfo=UTC)
 def told_to(history: History, affiliate: str) -> list[Told]:
     """Return what the ledger keeps of the changes an affiliate was told of."""
     return [
-        Told(fact.change_id, fact.seq, fact.change, fact.at, to.roles, to.rules[0], status)
+        Told(fact.change_id, fact.seq, fact.change, fact.at, to.roles, to.rules[0], status, to.suspended)
         for fact, status in history.facts
         for to in fact.addressees
         if to.id == affiliate
