@@ -35,8 +35,8 @@ async def digests(
         found.append({"after": low, "until": row["until"], "members": row["members"], "digest": row["digest"]})
         low = row["until"]
     ended = sum(row["seen"] for row in rows) < size * parts
-    if ended:
-        found[-1:] = [{**found[-1], "until": until}] if found else [_empty(after, until)]
+    if ended:  # a range of its own: every other ends with the reference of its last member, there or not in a store
+        found.append(_empty(low, until))
     return {"ranges": found, "next": None if ended else low}
 
 

@@ -237,6 +237,13 @@ async def test_a_part_released_under_a_whole_suspension_and_a_request_to_leave_i
     assert tuple(found) == ("withdrawal_requested", True)
 
 
+async def test_the_ledgers_last_member_is_found_when_its_row_is_gone(silent: Service, sides: dict[str, Side]) -> None:
+    ref, side = (await silent.sign_up())["member_ref"], sides["tmax-os"]
+    await side.feed()
+    await side.owner.execute("DELETE FROM member")
+    assert [(d.member_ref, d.why) for d in (await side.cycle()).drifts] == [(ref, "row_deleted")]
+
+
 async def test_a_lost_record_is_a_gap_that_reconcile_closes_and_answers(
     silent: Service, sides: dict[str, Side]
 ) -> None:
