@@ -88,8 +88,8 @@ def _by_member(rows: Sequence[Any]) -> dict[str, list[Any]]:
 
 def _told(row: Mapping[str, Any], statuses: Sequence[Any]) -> Told:
     known = {"change_id": row["change_id"], "seq": row["seq"], "name": row["name"], "at": row["accepted_at"]}
-    named = {"roles": tuple(row["roles"]), "suspended": tuple(row["suspended"])}
-    return Told(**known, **named, rule=row["rule"], status=status_at(row["seq"], statuses))
+    roles, parts, status = tuple(row["roles"]), tuple(row["suspended"]), status_at(row["seq"], statuses)
+    return Told(**known, roles=roles, rule=row["rule"], status=status, suspended=parts)
 
 
 def _shown(ref: str, holding: Holding | None, key: object, owed: Sequence[Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ so that a store ends in the same rows as by the records it got at the time.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID, uuid5
@@ -92,7 +92,10 @@ def _needed(told: Sequence[Told]) -> Sequence[Told]:
 
 
 def _state(holding: Holding, told: Told, data_key: bytes, prev: int) -> Record:
-    """The values of now are those of then: what changed since and is this affiliate's was told since."""
+    """The values of now are those of then: what changed since and is this affiliate's was told since.
+
+    But what is suspended in part is what it was told: under a whole suspension a part is recorded and not told.
+    """
     roles, member = frozenset(told.roles), holding.member
     part = records.member_part(member).model_copy(update={"status": told.status}) if "recipient" in roles else None
     runs = holding.service if "processor" in roles and holding.service in member.profiles else None
@@ -104,7 +107,7 @@ def _state(holding: Holding, told: Told, data_key: bytes, prev: int) -> Record:
         at=told.at,
         member=part,
         marketing=holding.held.marketing if part else None,
-        processed=records.processed_part(member, runs),
+        processed=records.processed_part(replace(member, suspended=frozenset(told.suspended)), runs),
         suspended=told.suspended,
     )
     kid = derive.format_kid(holding.affiliate, member.member_ref, holding.held.epoch)

@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import asyncpg
+
 from services.propagator import model, store
 from services.propagator.answers import receipt
 from services.propagator.handlers import Propagator
@@ -36,7 +38,7 @@ async def visible(tx: Database, refs: Sequence[str]) -> dict[str, Rows]:
     return {ref: (members.get(ref), processed.get(ref)) for ref in refs}
 
 
-def _parts(row: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _parts(row: asyncpg.Record) -> tuple[str, ...] | None:
     return None if row["suspended"] is None else tuple(row["suspended"])
 
 
