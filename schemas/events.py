@@ -47,12 +47,16 @@ def event_type(name: FactName) -> str:
 
 
 class Addressee(Shape):
-    """One recipient that is owed an answer to a change: a record on its topic, or a notice."""
+    """One recipient that is owed an answer to a change: a record on its topic, or a notice.
+
+    `suspended`: the items and purposes suspended in part that its record names.
+    """
 
     id: RecipientId
     kind: RecipientKind
     roles: tuple[Role, ...] = ()
     rules: tuple[str, ...] = ()
+    suspended: tuple[SuspendedName, ...] = ()
 
 
 class ConsentItem(Shape):

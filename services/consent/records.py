@@ -149,6 +149,7 @@ def _addressees(decision: Decision) -> Iterable[Addressee]:
                 kind="affiliate",
                 roles=tuple(sorted(action.roles)),
                 rules=tuple(action.rules),
+                suspended=tuple(sorted(action.suspended)),
             )
     for wanted in decision.notices:
         yield Addressee(id=wanted.recipient, kind="third_party", rules=tuple(wanted.rules))

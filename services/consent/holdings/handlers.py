@@ -37,8 +37,8 @@ async def digests(
         found.append({"after": low, "until": row["until"], **told})
         low = row["until"]
     ended = sum(row["seen"] for row in rows) < size * parts
-    if ended:
-        found[-1:] = [{**found[-1], "until": until}] if found else [_empty(after, until)]
+    if ended:  # a range of its own: every other ends with the reference of its last member, there or not in a store
+        found.append(_empty(low, until))
     return {"ranges": found, "next": None if ended else low}
 
 
@@ -90,7 +90,8 @@ def _by_member(rows: Sequence[Any]) -> dict[str, list[Any]]:
 
 def _told(row: Mapping[str, Any], statuses: Sequence[Any]) -> Told:
     known = {"change_id": row["change_id"], "seq": row["seq"], "name": row["name"], "at": row["accepted_at"]}
-    return Told(**known, roles=tuple(row["roles"]), rule=row["rule"], status=status_at(row["seq"], statuses))
+    roles, parts, status = tuple(row["roles"]), tuple(row["suspended"]), status_at(row["seq"], statuses)
+    return Told(**known, roles=roles, rule=row["rule"], status=status, suspended=parts)
 
 
 def _shown(ref: str, holding: Holding | None, key: object, owed: Sequence[Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ so that a store ends in the same rows as by the records it got at the time.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID, uuid5
@@ -28,6 +28,7 @@ STOPS: Final[Mapping[str, StopName]] = {
     ids.WITHDRAWN: "withdrawn",
     ids.WITHDRAWAL_REQUEST: "withdrawal_requested",
     ids.SUSPEND: "suspended",
+    ids.SUSPEND_PART: "suspended",
     ids.REVOKE: "sharing_revoked",
     ids.PROCESS_END: "sharing_revoked",
     ids.MARKETING_STOP: "marketing_revoked",
@@ -37,7 +38,10 @@ STOPS: Final[Mapping[str, StopName]] = {
 
 @dataclass(frozen=True)
 class Told:
-    """One change an affiliate was told of. `status` is the member's as it then was."""
+    """One change an affiliate was told of. `status` is the member's as it then was.
+
+    `suspended`: what its record named as suspended in part.
+    """
 
     change_id: str
     seq: int
@@ -46,6 +50,7 @@ class Told:
     roles: tuple[Role, ...]
     rule: str
     status: MemberStatus
+    suspended: tuple[str, ...] = ()
 
     @property
     def stop(self) -> StopName | None:
@@ -87,7 +92,10 @@ def _needed(told: Sequence[Told]) -> Sequence[Told]:
 
 
 def _state(holding: Holding, told: Told, data_key: bytes, prev: int) -> Record:
-    """The values of now are those of then: what changed since and is this affiliate's was told since."""
+    """The values of now are those of then: what changed since and is this affiliate's was told since.
+
+    But what is suspended in part is what it was told: under a whole suspension a part is recorded and not told.
+    """
     roles, member = frozenset(told.roles), holding.member
     part = records.member_part(member).model_copy(update={"status": told.status}) if "recipient" in roles else None
     runs = holding.service if "processor" in roles and holding.service in member.profiles else None
@@ -99,7 +107,8 @@ def _state(holding: Holding, told: Told, data_key: bytes, prev: int) -> Record:
         at=told.at,
         member=part,
         marketing=holding.held.marketing if part else None,
-        processed=records.processed_part(member, runs),
+        processed=records.processed_part(replace(member, suspended=frozenset(told.suspended)), runs),
+        suspended=told.suspended,
     )
     kid = derive.format_kid(holding.affiliate, member.member_ref, holding.held.epoch)
     topic = affiliate_topic(holding.affiliate)
@@ -117,6 +126,7 @@ def _stop(holding: Holding, told: Told, stop: StopName, prev: int) -> Record:
         at=told.at,
         roles=tuple(sorted(told.roles)),
         marketing=holding.held.marketing if stop == "marketing_revoked" else None,
+        suspended=told.suspended,
     )
     envelope = _envelope(holding, told, "stop", prev)
     return _record(holding, told, "stop", codec.encode_clear(shape, envelope), prev)

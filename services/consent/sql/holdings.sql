@@ -10,19 +10,22 @@ WITH page AS (
           ORDER BY member_ref LIMIT $8) h
 ), told AS (
     SELECT p.member_ref, c.seq, c.accepted_at, a.value->'roles' AS roles,
-           CASE WHEN a.value->'rules'->>0 = ANY($3::text[]) THEN 'state' ELSE $4::jsonb->>(a.value->'rules'->>0) END AS said
+           CASE WHEN a.value->'rules'->>0 = ANY($3::text[]) THEN 'state' ELSE $4::jsonb->>(a.value->'rules'->>0)
+             || CASE WHEN named.parts <> '[]' THEN '_in_part' ELSE '' END END AS said, named.parts
     FROM page p JOIN change c USING (member_ref)
     CROSS JOIN LATERAL jsonb_array_elements(c.fact->'addressees') a
+    CROSS JOIN LATERAL (SELECT coalesce(a.value->'suspended', '[]') AS parts) named
     WHERE a.value->>'id' = $1
 ), seen AS (
     SELECT member_ref,
            max(seq) FILTER (WHERE said <> 'sharing_revoked' OR roles ? 'recipient') AS member_seq,
-           max(seq) FILTER (WHERE said = 'state' OR (said IN ('sharing_revoked', 'withdrawn') AND roles ? 'processor'))
+           max(seq) FILTER (WHERE said IN ('state', 'suspended_in_part') OR (said IN ('sharing_revoked', 'withdrawn') AND roles ? 'processor'))
              AS processed_seq,
            max(seq) FILTER (WHERE said = 'state') AS state_seq,
            max(seq) FILTER (WHERE said IN ('withdrawal_requested', 'suspended', 'withdrawn')) AS status_seq,
            (array_agg(said ORDER BY seq DESC) FILTER (WHERE said IN ('withdrawal_requested', 'suspended', 'withdrawn')))[1]
              AS stopped,
+           (array_agg(parts ORDER BY seq DESC) FILTER (WHERE said IN ('state', 'suspended_in_part')))[1] AS parts,
            max(accepted_at) FILTER (WHERE said = 'withdrawn') AS withdrawn_at,
            bool_or(said = 'withdrawn' AND roles ? 'recipient') AS member_ended,
            bool_or(said = 'withdrawn' AND roles ? 'processor') AS processed_ended,
@@ -31,20 +34,26 @@ WITH page AS (
 ), rows AS (
     SELECT p.member_ref, p.place,
            CASE WHEN s.erased THEN NULL
-                WHEN 'recipient' = ANY(p.roles) THEN jsonb_build_array(s.member_seq, m.email, m.name, m.password_hash,
+                WHEN 'recipient' = ANY(p.roles) THEN jsonb_build_array(s.member_seq,
+                  CASE WHEN s.parts ? 'email' THEN NULL ELSE m.email END,
+                  CASE WHEN s.parts ? 'name' THEN NULL ELSE m.name END,
+                  CASE WHEN s.parts ? 'password_hash' THEN NULL ELSE m.password_hash END,
                   CASE WHEN s.status_seq > s.state_seq THEN s.stopped ELSE (
                     SELECT CASE c.name WHEN 'withdrawal_requested' THEN c.name ELSE coalesce(c.status, 'active') END
                     FROM change c WHERE c.member_ref = p.member_ref AND c.seq <= s.state_seq
                       AND c.name IN ('signed_up', 'withdrawal_requested', 'suspended', 'released', 'withdrawn')
+                      AND NOT (c.status = 'suspended' AND coalesce(c.fact->>'note', '') IN ('in_part', 'suspension_in_part'))
                     ORDER BY c.seq DESC LIMIT 1) END,
-                  (extract(epoch FROM m.signed_up_at) * 1000000)::bigint, NULL, p.marketing)
+                  (extract(epoch FROM m.signed_up_at) * 1000000)::bigint, NULL, p.marketing, nullif(s.parts, '[]'))
                 WHEN s.member_ended THEN jsonb_build_array(s.member_seq, NULL, NULL, NULL, 'withdrawn', NULL,
-                  (extract(epoch FROM s.withdrawn_at) * 1000000)::bigint, NULL)
+                  (extract(epoch FROM s.withdrawn_at) * 1000000)::bigint, NULL, NULL)
            END AS member,
            CASE WHEN s.erased THEN NULL
                 WHEN 'processor' = ANY(p.roles) THEN jsonb_build_array(s.processed_seq, f.service, f.role,
-                  f.items || jsonb_build_object('email', m.email, 'name', m.name))
-                WHEN s.processed_ended THEN jsonb_build_array(s.processed_seq, NULL, NULL, NULL)
+                  (f.items || jsonb_build_object('email', m.email, 'name', m.name)) - ARRAY(
+                    SELECT CASE WHEN starts_with(part, f.service || '.') THEN substr(part, length(f.service) + 2) ELSE part END
+                    FROM jsonb_array_elements_text(s.parts) part), nullif(s.parts, '[]'))
+                WHEN s.processed_ended THEN jsonb_build_array(s.processed_seq, NULL, NULL, NULL, NULL)
            END AS processed
     FROM page p JOIN member m USING (member_ref) LEFT JOIN seen s USING (member_ref)
     LEFT JOIN profile f ON f.member_ref = p.member_ref AND f.service = $2
@@ -62,7 +71,7 @@ ORDER BY member_ref LIMIT $3
 
 -- name: holdings_told
 SELECT c.member_ref, c.change_id, c.seq, c.name, c.status, c.accepted_at, a.value->'roles' AS roles,
-       a.value->'rules'->>0 AS rule
+       a.value->'rules'->>0 AS rule, coalesce(a.value->'suspended', '[]') AS suspended
 FROM change c CROSS JOIN LATERAL jsonb_array_elements(c.fact->'addressees') a
 WHERE c.member_ref = ANY($1::uuid[]) AND a.value->>'id' = $2 AND a.value->>'kind' = 'affiliate'
 ORDER BY c.member_ref, c.seq
@@ -71,6 +80,7 @@ ORDER BY c.member_ref, c.seq
 SELECT member_ref, seq, CASE name WHEN 'withdrawal_requested' THEN name ELSE coalesce(status, 'active') END AS status
 FROM change WHERE member_ref = ANY($1::uuid[])
   AND name IN ('signed_up', 'withdrawal_requested', 'suspended', 'released', 'withdrawn')
+  AND NOT (status = 'suspended' AND coalesce(fact->>'note', '') IN ('in_part', 'suspension_in_part'))
 ORDER BY member_ref, seq
 
 -- name: holdings_unanswered

@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import asyncpg
+
 from services.propagator import model, store
 from services.propagator.answers import receipt
 from services.propagator.handlers import Propagator
@@ -29,10 +31,15 @@ async def expected(propagator: Propagator, holdings: Sequence[Holding], now: dat
 
 async def visible(tx: Database, refs: Sequence[str]) -> dict[str, Rows]:
     """Return the rows that stand in the store, whatever its watermarks say."""
-    members = {r["member_ref"]: MemberRow(**dict(r)) for r in await tx.fetch(SQL["reconcile_members"], refs)}
+    rows = await tx.fetch(SQL["reconcile_members"], refs)
+    members = {r["member_ref"]: MemberRow(**{**r, "suspended": _parts(r)}) for r in rows}
     rows = await tx.fetch(SQL["reconcile_processed"], refs)
-    processed = {r["member_ref"]: ProcessedRow(**dict(r)) for r in rows}
+    processed = {r["member_ref"]: ProcessedRow(**{**r, "suspended": _parts(r)}) for r in rows}
     return {ref: (members.get(ref), processed.get(ref)) for ref in refs}
+
+
+def _parts(row: asyncpg.Record) -> tuple[str, ...] | None:
+    return None if row["suspended"] is None else tuple(row["suspended"])
 
 
 async def rebuild(propagator: Propagator, holdings: Sequence[Holding], states: Mapping[str, State]) -> list[str]:

@@ -11,8 +11,9 @@ CROSS JOIN LATERAL (
         SELECT member_ref,
                CASE WHEN m.seq IS NOT NULL THEN jsonb_build_array(m.seq, m.email, m.name, m.password_hash, m.status,
                  (extract(epoch FROM m.signed_up_at) * 1000000)::bigint,
-                 (extract(epoch FROM m.withdrawn_at) * 1000000)::bigint, m.marketing) END AS member,
-               CASE WHEN p.seq IS NOT NULL THEN jsonb_build_array(p.seq, p.service, p.role, p.items) END AS processed
+                 (extract(epoch FROM m.withdrawn_at) * 1000000)::bigint, m.marketing, m.suspended) END AS member,
+               CASE WHEN p.seq IS NOT NULL THEN jsonb_build_array(p.seq, p.service, p.role, p.items, p.suspended)
+               END AS processed
         FROM (SELECT * FROM member WHERE (r.after IS NULL OR member_ref > r.after)
                                      AND (r.until IS NULL OR member_ref <= r.until)) m
         FULL JOIN (SELECT * FROM processed_member WHERE (r.after IS NULL OR member_ref > r.after)
@@ -32,11 +33,11 @@ SELECT DISTINCT member_ref FROM gap WHERE noticed_at < $1 AND member_ref NOT IN 
 ORDER BY member_ref LIMIT $2
 
 -- name: reconcile_members
-SELECT member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing
+SELECT member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing, suspended
 FROM member WHERE member_ref = ANY($1::uuid[])
 
 -- name: reconcile_processed
-SELECT member_ref, seq, service, role, items FROM processed_member WHERE member_ref = ANY($1::uuid[])
+SELECT member_ref, seq, service, role, items, suspended FROM processed_member WHERE member_ref = ANY($1::uuid[])
 
 -- name: reconcile_forget_gaps
 DELETE FROM gap WHERE member_ref = ANY($1::uuid[])

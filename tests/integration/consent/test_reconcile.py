@@ -26,6 +26,7 @@ from services.propagator.reconcile.rounds import Cycle, Reconciler
 from services.runtime import postgres
 from services.runtime.clock import utc_now
 from tests.integration.consent.harness import Service, a_token, bearer
+from tests.integration.consent.test_rights import PATH, VERIFIED, ask, asked, step
 from tests.support.databases import Databases
 
 HOST = {"service": "hypermeeting", "role": "host", "department": "개발", "title": "팀장", "phone": "010-1234-5678"}
@@ -91,7 +92,7 @@ async def sides(silent: Service, databases: Databases) -> AsyncIterator[dict[str
 
 async def lives(service: Service, seed: int, commands: int) -> list[str]:
     """Let a few members live at random; return their references."""
-    chance, members = random.Random(seed), {}
+    chance, members, asked_for = random.Random(seed), {}, set[str]()
     for _ in range(commands):
         if len(members) < 3 or chance.random() < 0.2:
             sharing = {a: True for a in ("tmax-os", "tmax-anc") if chance.random() < 0.6}
@@ -101,10 +102,32 @@ async def lives(service: Service, seed: int, commands: int) -> list[str]:
             members[made["member_ref"]] = made["seq"]
             continue
         ref = chance.choice(sorted(members))
+        if chance.random() < 0.3:
+            await suspension(service, ref, chance, asked_for)
+            members[ref] = (await service.http.get(f"/v1/members/{ref}")).json()["seq"]
+            continue
         answer = await one_change(service, ref, members[ref], chance)
         if answer.is_success:
             members[ref] = answer.json()["seq"]
     return sorted(members)
+
+
+async def suspension(service: Service, ref: str, chance: random.Random, asked_for: set[str]) -> None:
+    """Have processing suspended, whole or in part, or one such request of anybody released."""
+    if asked_for and chance.random() < 0.5:
+        request_id = chance.choice(sorted(asked_for))
+        asked_for.remove(request_id)
+        await service.post(f"{PATH}/{request_id}/release", VERIFIED)
+        return
+    named = {"items": ["name"], "purposes": ["P1.5"]} if chance.random() < 0.7 else {}
+    if named and chance.random() < 0.5:
+        named = {"items": ["hypermeeting.phone", "email"]}
+    answer = await ask(service, ref, "suspension", **named)
+    if answer.is_success:
+        request_id = answer.json()["id"]
+        for verb, body in (("verify", VERIFIED), ("decide", {"outcome": "granted"})):
+            await service.post(f"{PATH}/{request_id}/{verb}", body)
+        asked_for.add(request_id)
 
 
 async def one_change(service: Service, ref: str, seq: int, chance: random.Random) -> httpx.Response:
@@ -172,6 +195,64 @@ async def test_a_deletion_is_found_wherever_in_a_range_it_is(
     await side.feed()
     await side.owner.execute("DELETE FROM member WHERE member_ref = $1", refs[place])
     assert [(d.member_ref, d.why) for d in (await side.cycle()).drifts] == [(refs[place], "row_deleted")]
+
+
+async def test_a_suspension_in_part_is_no_drift_is_made_again_as_such_and_neither_is_its_release(
+    silent: Service, sides: dict[str, Side]
+) -> None:
+    consents = {"collection": True, "sharing": True, "marketing": {"use": True}}
+    ref = (await silent.sign_up(profiles=[HOST], consents=consents))["member_ref"]
+    side, read = sides["tmax-os"], "SELECT name, marketing, suspended FROM member"
+    request_id = await asked(silent, ref, "suspension", items=["name", "hypermeeting.phone"], purposes=["P1.5"])
+    for each in sides.values():
+        await each.feed()
+        assert (await each.cycle()).ranges_differed == 0
+    before, parts = await side.rows(), ["P1.5", "hypermeeting.phone", "name"]
+    assert tuple(await side.owner.fetchrow(read)) == (None, None, parts)
+    hidden = 'items = items || \'{"phone": "010-1234-5678"}\', suspended = NULL'
+    await side.owner.execute("UPDATE member SET name = '되살린 이름', suspended = NULL")
+    await side.owner.execute(f"UPDATE processed_member SET {hidden}")
+    (found,) = (await side.cycle()).drifts
+    assert (found.member_ref, found.why, found.rows) == (
+        ref,
+        "row_changed",
+        {"member": ("name", "suspended"), "processed_member": ("items", "suspended")},
+    )
+    assert (await side.cycle(repair=True)).repaired == 1
+    assert await side.rows() == before
+    await side.owner.execute("DELETE FROM member")
+    assert (await side.cycle(repair=True)).repaired == 1
+    assert await side.rows() == before
+    await step(silent, request_id, "withdraw")
+    for each in sides.values():
+        await each.feed()
+        assert (await each.cycle()).ranges_differed == 0
+    assert (await side.owner.fetchval("SELECT items FROM processed_member"))["phone"] == HOST["phone"]
+    assert (await side.owner.fetchrow(read))["suspended"] is None
+
+
+async def test_a_part_released_under_a_whole_suspension_and_a_request_to_leave_is_no_drift(
+    silent: Service, sides: dict[str, Side]
+) -> None:
+    """The status a store is told stays the member's own, whatever stands over it."""
+    ref = (await silent.sign_up(profiles=[HOST]))["member_ref"]
+    part = await asked(silent, ref, "suspension", items=["name"])
+    await step(silent, part, "decide", {"outcome": "granted"})
+    await asked(silent, ref, "suspension")
+    assert (await silent.post(f"/v1/members/{ref}/withdrawal")).status_code == 202
+    await step(silent, part, "release", VERIFIED)
+    for side in sides.values():
+        await side.feed()
+        assert (await side.cycle()).ranges_differed == 0
+    found = await sides["tmax-os"].owner.fetchrow("SELECT status, name IS NOT NULL AS named FROM member")
+    assert tuple(found) == ("withdrawal_requested", True)
+
+
+async def test_the_ledgers_last_member_is_found_when_its_row_is_gone(silent: Service, sides: dict[str, Side]) -> None:
+    ref, side = (await silent.sign_up())["member_ref"], sides["tmax-os"]
+    await side.feed()
+    await side.owner.execute("DELETE FROM member")
+    assert [(d.member_ref, d.why) for d in (await side.cycle()).drifts] == [(ref, "row_deleted")]
 
 
 async def test_a_lost_record_is_a_gap_that_reconcile_closes_and_answers(

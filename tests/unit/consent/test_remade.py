@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from schemas.events import Projection, Stop
 from services.consent.holdings.remade import Holding, Told, remake
@@ -18,7 +18,7 @@ NOW = datetime(2026, 4, 1, tzinfo=UTC)
 def told_to(history: History, affiliate: str) -> list[Told]:
     """Return what the ledger keeps of the changes an affiliate was told of."""
     return [
-        Told(fact.change_id, fact.seq, fact.change, fact.at, to.roles, to.rules[0], status)
+        Told(fact.change_id, fact.seq, fact.change, fact.at, to.roles, to.rules[0], status, to.suspended)
         for fact, status in history.facts
         for to in fact.addressees
         if to.id == affiliate
@@ -50,7 +50,12 @@ def check_remade(drawn: Drawn) -> None:
         assert held.prev == sent.seq
 
 
+HOSTED = ("use", ("hypermeeting", "host"))
+
+
 @given(histories)
+@example((frozenset(), frozenset(), False, [HOSTED, ("suspend", None), ("suspend_part", "email")]))
+@example((frozenset({"tmax-os"}), frozenset(), False, [HOSTED, ("suspend_part", "name"), ("unshare", "tmax-os")]))
 @settings(max_examples=80, deadline=None)
 def test_what_is_made_again_is_what_was_sent(drawn: Drawn) -> None:
     check_remade(drawn)
