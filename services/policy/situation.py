@@ -19,12 +19,16 @@ class Held:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """That a recipient was given an item; `stale` when the value it was given last is no longer the member's."""
+    """That a recipient was given an item; `stale` when the value it was given last is no longer the member's.
+
+    `bases` are those on which it was given; without one it is told of a correction, and not the value.
+    """
 
     recipient: str
     kind: str
     item: str
     stale: bool
+    bases: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,12 @@ class Nothing:
 
 @dataclass(frozen=True)
 class NoticeFor:
-    """Tell a third party that these items were corrected (5.7)."""
+    """Tell a third party that these items were corrected (5.7); the values of those `withheld` are not sent."""
 
     recipient: str
     items: tuple[str, ...]
     rules: tuple[str, ...]
+    withheld: tuple[str, ...] = ()
 
 
 Action = Project | StopFor | Nothing
