@@ -318,6 +318,7 @@ def situation_of(
         ledger=ledger,
         at=at,
         suspended=member.suspended,
+        in_force=member.in_force,
     )
 
 

@@ -282,7 +282,7 @@ def _notice(recipient: str, sent: Mapping[str, bool]) -> NoticeFor:
 
 
 def _sent(rules: Rules, entry: LedgerEntry, situation: Situation) -> bool:
-    allowed = may_have(rules, entry.item, situation.status, situation.suspended)
+    allowed = may_have(rules, entry.item, situation.in_force or situation.status, situation.suspended)
     return allowed and carries_values(rules, entry.recipient, entry.bases)
 
 

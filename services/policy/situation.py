@@ -37,7 +37,8 @@ class Situation:
 
     `profiles` are (service, role); `sharing` the affiliates with a live grant; `marketing` the consents per sender;
     `held` what each affiliate has, with an entry for each that ever had anything; `at` the instant of the change;
-    `suspended` the items and purposes whose processing is suspended in part.
+    `suspended` the items and purposes whose processing is suspended in part; `in_force` the status that a request to
+    leave stands over and does not lift, where it is another.
     """
 
     status: MemberStatus
@@ -48,6 +49,7 @@ class Situation:
     ledger: tuple[LedgerEntry, ...]
     at: datetime
     suspended: frozenset[str] = frozenset()
+    in_force: MemberStatus | None = None
 
 
 @dataclass(frozen=True)

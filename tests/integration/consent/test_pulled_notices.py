@@ -144,6 +144,17 @@ async def test_what_it_says_it_does_not_hold_or_is_suspended_is_withheld(silent:
     assert (told["values"], told["withheld"]) == ({}, ["email"])
 
 
+async def test_a_request_to_leave_does_not_lift_a_suspension(service: Service) -> None:
+    ref, _ = await corrected(service, "consent", new_mail())
+    state = "UPDATE member SET status = 'withdrawal_requested', status_before = 'suspended' WHERE member_ref = $1"
+    await service.pool.execute(state, ref)
+    assert (await service.patch(ref, 2, {"email": new_mail()})).status_code == 200
+    notice = (await service.http.get("/v1/notices", headers=PARTNER)).json()["notices"][-1]
+    assert (await sent(service, notice))["withheld"] == ["email"]
+    told = (await pull(service, notice)).json()
+    assert (told["values"], told["withheld"]) == ({}, ["email"])
+
+
 async def test_nothing_is_pulled_after_the_member_has_left(silent: Service) -> None:
     ref, notice = await corrected(silent, "law", new_mail())
     for step in ("", "/confirm"):
