@@ -158,7 +158,10 @@ class Stop(Shape):
 
 
 class Notice(Shape):
-    """A correction notice to one third party (clause 5.7); `values` only for items it may hold."""
+    """A correction notice to one third party (clause 5.7); `values` only for items it may hold.
+
+    Of the items `withheld` no value is sent: it pulls them with its own token.
+    """
 
     notice_id: Uuid
     change_id: Uuid
@@ -168,6 +171,7 @@ class Notice(Shape):
     corrected_at: Instant
     items: tuple[ItemName, ...]
     values: dict[ItemName, str]
+    withheld: tuple[ItemName, ...] = ()
 
 
 RecordClass = Literal["contract", "payment", "dispute", "visit", "advertising"]

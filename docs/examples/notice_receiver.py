@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 NOTICE_TYPE = "kr.dongui.member.corrected.v1"
 TOLERANCE_S = 5 * 60
 STORE = {}  # member_ref -> {"sequence": …, item: value, …}; here: everything you were ever given about a member
-HANDLED = {}  # webhook-id -> the outcome we answered
+HANDLED = {}  # webhook-id -> the outcome we answered, None while it is to be pulled
+TO_PULL = []  # paths of notices whose values are not in them: GET each with your token, correct, then acknowledge it
 LOCK = threading.Lock()
 
 
@@ -57,6 +58,9 @@ def correct(data):
     held = STORE.get(data["member_ref"])
     if held is None:
         return "not_held"
+    if data.get("withheld"):
+        TO_PULL.append(data["pull"])
+        return None
     if held["sequence"] < data["sequence"]:
         held.update(data["values"], sequence=data["sequence"])
     return "corrected"
@@ -77,7 +81,8 @@ class Receiver(BaseHTTPRequestHandler):
             message_id = self.headers["webhook-id"]
             if message_id not in HANDLED:
                 HANDLED[message_id] = correct(message["data"])
-            return self._answer(200, {"outcome": HANDLED[message_id]})
+            outcome = HANDLED[message_id]
+            return self._answer(200, {"outcome": outcome}) if outcome else self._answer(202, {})
 
     def _answer(self, status, content):
         text = json.dumps(content).encode()

@@ -37,12 +37,18 @@ async def disclose(consent: Consent, ref: str, body: DisclosureBody, key: Key | 
             return stored
         member = await _locked(connection, ref)
         row = await _ledger_row(consent, member, body)
-        record = _record(ref, body, row, at)
-        await store.write_disclosure(connection, record, row, _carrier(record))
+        record = await write(connection, ref, row, at)
         answer = Answer(201, {"disclosure_id": record.disclosure_id, **_shown(record)})
         await idempotency.remember(connection, key, answer)
     consent.nudge()
     return answer
+
+
+async def write(tx: Connection, ref: str, row: records.LedgerRow, at: datetime) -> DisclosureRecord:
+    """Write a ledger row that comes with no change, and hand its receipt to the outbox; return it."""
+    record = _record(ref, row, at)
+    await store.write_disclosure(tx, record, row, _carrier(record))
+    return record
 
 
 async def listed(consent: Consent, ref: str) -> dict[str, Any]:
@@ -129,16 +135,16 @@ def resolved(values: dict[str, Any], name: str, position: int) -> str:
     )
 
 
-def _record(ref: str, body: DisclosureBody, row: records.LedgerRow, at: datetime) -> DisclosureRecord:
+def _record(ref: str, row: records.LedgerRow, at: datetime) -> DisclosureRecord:
     return DisclosureRecord(
         disclosure_id=str(uuid7()),
         member_ref=ref,
-        recipient=body.recipient,
+        recipient=row.recipient,
         kind="third_party",
         role="recipient",
         items=tuple(sorted(row.items)),
-        purpose=body.purpose,
-        basis=body.basis,
+        purpose=row.purpose,
+        basis=row.basis,
         at=at,
     )
 

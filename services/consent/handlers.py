@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -89,7 +90,7 @@ async def create(
             await store.write_new_member(connection, member, index)
         except asyncpg.UniqueViolationError as error:
             raise email_taken() from error
-        await _follow(consent, connection, step, {}, data_key, context)
+        await _follow(consent, connection, step, None, data_key, context)
         await wishes.follow(connection, None, step, context, data_key)
         answer = _answer(201, step, context, member_ref=member.member_ref)
         await idempotency.remember(connection, key, answer)
@@ -242,7 +243,7 @@ async def change_within(
     step = step_of(loaded.member)
     data_key = await consent.keyring.data_key(ref)
     await _write_account(consent, tx, step)
-    await _follow(consent, tx, step, loaded.third_parties, data_key, context)
+    await _follow(consent, tx, step, loaded, data_key, context)
     await wishes.follow(tx, loaded.member, step, context, data_key)
     await selection.follow(tx, step, context, caller.name)
     return step, context
@@ -261,20 +262,26 @@ async def _follow(
     consent: Consent,
     connection: Connection,
     step: Step,
-    third_parties: records.Holdings,
+    before: store.Loaded | None,
     data_key: bytes,
     context: Context,
 ) -> None:
-    out = outgoing(consent.rules, step, third_parties, data_key, context)
+    third_parties, bases = (before.third_parties, before.bases) if before else ({}, {})
+    out = outgoing(consent.rules, step, third_parties, data_key, context, bases)
     await store.write_change(connection, step, out, context)
 
 
 def outgoing(
-    rules: Rules, step: Step, third_parties: records.Holdings, data_key: bytes, context: Context
+    rules: Rules,
+    step: Step,
+    third_parties: records.Holdings,
+    data_key: bytes,
+    context: Context,
+    bases: records.Bases = MappingProxyType({}),
 ) -> records.Outgoing:
     """Decide who is given or told what after a step, and return all that leaves. Pure but for fresh ids."""
     told = {} if step.note == model.DELETION else third_parties
-    situation = situation_of(step.member, told, step.items, data_key, context.at)
+    situation = situation_of(step.member, told, step.items, data_key, context.at, bases)
     decision = policy.decide(rules, situation, policy.Change(step.change, step.items))
     return records.build(step, decision, data_key, context)
 
@@ -285,12 +292,19 @@ def situation_of(
     items: frozenset[str],
     data_key: bytes,
     at: datetime,
+    bases: records.Bases = MappingProxyType({}),
 ) -> policy.Situation:
     """Return what the policy looks at: the state after the change, and who holds which value (stale or not)."""
     values = member.values()
     now = {i: records.commitment(data_key, i, values[i]) for i in items if i in values}
     ledger = tuple(
-        policy.LedgerEntry(recipient, "third_party", item, stale=any(value != now.get(item) for value in held))
+        policy.LedgerEntry(
+            recipient,
+            "third_party",
+            item,
+            stale=any(value != now.get(item) for value in held),
+            bases=bases.get((recipient, item), frozenset()),
+        )
         for (recipient, item), held in sorted(third_parties.items())
         if item in items
     )
@@ -304,6 +318,7 @@ def situation_of(
         ledger=ledger,
         at=at,
         suspended=member.suspended,
+        in_force=member.in_force,
     )
 
 

@@ -33,6 +33,8 @@ from services.runtime.outbox import Record
 
 Holdings = Mapping[tuple[str, str], frozenset[str]]
 """(third party, item) -> commitments of the values it may hold (`services.consent.ledger`)."""
+Bases = Mapping[tuple[str, str], frozenset[str]]
+"""(third party, item) -> the bases on which it was given what it holds."""
 
 SOURCE = "/dongui/consent"
 THIRD_PARTY_EPOCH = 1
@@ -86,6 +88,11 @@ def commitment(data_key: bytes, item: str, value: Any) -> str:
     """Return the keyed commitment of an item value; lists are committed as compact JSON."""
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     return derive.commitment(data_key, item, text)
+
+
+def texts(member: Member) -> dict[str, str]:
+    """Return every item value as a third party is told it; lists are compact JSON."""
+    return {i: v if isinstance(v, str) else orjson.dumps(v).decode() for i, v in member.values().items()}
 
 
 def build(step: Step, decision: Decision, data_key: bytes, context: Context) -> Outgoing:
@@ -198,8 +205,8 @@ def _stop(out: Outgoing, action: StopFor, step: Step, context: Context) -> None:
 
 def _notice(out: Outgoing, wanted: NoticeFor, step: Step, data_key: bytes, context: Context) -> None:
     member = step.member
-    values = {i: v if isinstance(v, str) else orjson.dumps(v).decode() for i, v in member.values().items()}
-    told = {i: values[i] for i in wanted.items if i in values}
+    values = texts(member)
+    told = {i: values[i] for i in wanted.items if i in values and i not in wanted.withheld}
     notice = Notice(
         notice_id=str(uuid7()),
         change_id=context.change_id,
@@ -209,6 +216,7 @@ def _notice(out: Outgoing, wanted: NoticeFor, step: Step, data_key: bytes, conte
         corrected_at=context.at,
         items=tuple(sorted(wanted.items)),
         values=told,
+        withheld=wanted.withheld,
     )
     kid = derive.format_kid(wanted.recipient, member.member_ref, THIRD_PARTY_EPOCH)
     record = _sealed_record(notice, NOTICES, kid, data_key, step, context, member.seq - 1)

@@ -1,7 +1,7 @@
 """The consent database: a member read as the model's state, a change written. The transaction is an argument."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from schemas.base import Marketing
 from schemas.receipts import DisclosureRecord
 from services.consent import ledger
 from services.consent.model import ConsentRef, HeldState, Member, Profile, Step
-from services.consent.records import Context, Holdings, LedgerRow, Outgoing
+from services.consent.records import Bases, Context, Holdings, LedgerRow, Outgoing
 from services.runtime import outbox
 from services.runtime.postgres import Connection
 from services.runtime.queries import Queries
@@ -22,11 +22,12 @@ SQL = Queries("services.consent")
 
 @dataclass(frozen=True)
 class Loaded:
-    """A member with what third parties hold, and when it last changed."""
+    """A member with what third parties hold and why they were given it, and when it last changed."""
 
     member: Member
     third_parties: Holdings
     last_at: datetime | None = None
+    bases: Bases = field(default_factory=dict)
 
 
 async def lock(tx: Connection, member_ref: str) -> Loaded | None:
@@ -81,7 +82,8 @@ def _loaded(row: asyncpg.Record, parts: asyncpg.Record) -> Loaded:
         age_declared=row["age_declared"],
         suspended=frozenset(row["suspended"]),
     )
-    return Loaded(member, ledger.holdings(map(ledger.given, parts["ledger"])), parts["last_at"])
+    given = [ledger.given(row) for row in parts["ledger"]]
+    return Loaded(member, ledger.holdings(given), parts["last_at"], ledger.bases(given))
 
 
 def _held(h: Mapping[str, Any]) -> HeldState:

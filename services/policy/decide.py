@@ -10,7 +10,7 @@ from schemas.base import Marketing, MemberStatus, Role
 from schemas.events import StopName
 from services.policy import ids
 from services.policy.calendar import is_minor
-from services.policy.disclosure import validate_disclosure
+from services.policy.disclosure import carries_values, may_have, validate_disclosure
 from services.policy.model import Rules
 from services.policy.profile import validate_profile
 from services.policy.situation import (
@@ -269,11 +269,21 @@ def _marketing(allowed: frozenset[str] | tuple[()]) -> Marketing | None:
 def _notices(rules: Rules, situation: Situation, change: Change) -> tuple[NoticeFor, ...]:
     if change.name != "corrected" or situation.status in {"withdrawn", "erased"}:
         return ()
-    stale: dict[str, set[str]] = {}
+    stale: dict[str, dict[str, bool]] = {}
     for entry in situation.ledger:
         if _must_be_told(rules, entry, change):
-            stale.setdefault(entry.recipient, set()).add(entry.item)
-    return tuple(NoticeFor(who, tuple(sorted(items)), (ids.NOTIFY,)) for who, items in sorted(stale.items()))
+            stale.setdefault(entry.recipient, {})[entry.item] = _sent(rules, entry, situation)
+    return tuple(_notice(who, items) for who, items in sorted(stale.items()))
+
+
+def _notice(recipient: str, sent: Mapping[str, bool]) -> NoticeFor:
+    withheld = tuple(sorted(item for item, is_sent in sent.items() if not is_sent))
+    return NoticeFor(recipient, tuple(sorted(sent)), (ids.NOTIFY,), withheld)
+
+
+def _sent(rules: Rules, entry: LedgerEntry, situation: Situation) -> bool:
+    allowed = may_have(rules, entry.item, situation.in_force or situation.status, situation.suspended)
+    return allowed and carries_values(rules, entry.recipient, entry.bases)
 
 
 def _must_be_told(rules: Rules, entry: LedgerEntry, change: Change) -> bool:

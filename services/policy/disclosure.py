@@ -1,8 +1,12 @@
-"""May this be given to a third party? Clauses 3.1 and 3.3; PIPA 17, 18 (bases as data in `rules/bases.toml`)."""
+"""May this be given to a third party, and may a correction notice carry it? Clauses 3.1, 3.3, 5.7; PIPA 17, 18, 37.
+
+Bases are data in `rules/bases.toml`, and what one third party gets is data in `rules/policy.toml`.
+"""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+from schemas.base import MemberStatus
 from services.policy.model import Rules
 from services.policy.profile import Violation
 
@@ -21,6 +25,27 @@ def validate_disclosure(
     Codes: unknown_third_party, item_not_disclosable, unknown_purpose, refused_basis, unknown_basis.
     """
     return [*_recipient(rules, recipient), *_items(rules, items), *_purpose(rules, purpose), *_basis(rules, basis)]
+
+
+def may_have(rules: Rules, item: str, status: MemberStatus, suspended: Collection[str]) -> bool:
+    """Say whether a third party that holds an item may be given its present value.
+
+    Not when its processing is suspended, as a whole or in part (37(2)); nor once the member has left.
+    """
+    stopped = status in {"suspended", "withdrawn", "erased"} or item in suspended
+    return not stopped and item.rpartition(".")[2] not in rules.undisclosable
+
+
+def carries_values(rules: Rules, recipient: str, bases: Collection[str]) -> bool:
+    """Say whether notices carry the values of an item that a third party was given on these bases; else it pulls them.
+
+    The third party's own `delivery` decides where there is one, else that any of the bases is a consent.
+    """
+    party = rules.third_parties.get(recipient)
+    if party is not None and party.delivery is not None:
+        return party.delivery == "values"
+    agreed = {_spelling(w) for b in rules.bases.values() if b.delivery == "values" for w in (b.id, *b.words)}
+    return any(_spelling(b) in agreed or b.casefold().startswith(rules.value_prefixes) for b in bases)
 
 
 def _recipient(rules: Rules, recipient: str) -> Iterator[Violation]:

@@ -49,6 +49,8 @@ class Rules:
     bases: Mapping[str, Basis]
     refused_bases: Mapping[str, Basis]
     basis_prefixes: tuple[str, ...]
+    value_prefixes: tuple[str, ...]
+    """The wordings of a basis that is a consent, whose notices carry values."""
     rules: Mapping[str, Rule]
     notices: Mapping[str, Notice]
     processors: Mapping[str, Processor]
@@ -133,6 +135,7 @@ class _Items(Shape):
 
 class _Bases(Shape):
     prefixes: tuple[str, ...]
+    value_prefixes: tuple[str, ...]
     allowed: tuple[Basis, ...]
     refused: tuple[Basis, ...]
 
@@ -168,6 +171,7 @@ def _assemble(data: _Data) -> Rules:
         bases=_by_id(data.bases.allowed),
         refused_bases=_by_id(data.bases.refused),
         basis_prefixes=data.bases.prefixes,
+        value_prefixes=data.bases.value_prefixes,
         rules=_by_id(data.rules.rule),
         notices=_by_id(data.notices.notice, "version"),
         processors=_by_id(data.processors.processors),

@@ -29,12 +29,17 @@ class Affiliate(Shape):
     processes: str | None = None
 
 
+Delivery = Literal["values", "notice_only"]
+"""Whether a correction notice carries the new values, or only says that there are some to be pulled (5.7)."""
+
+
 class ThirdParty(Shape):
-    """Anyone else who may be given items."""
+    """Anyone else who may be given items. Without a `delivery` of its own, that of each disclosure's basis counts."""
 
     id: RecipientId
     ko: str
     en: str
+    delivery: Delivery | None = None
 
 
 class Item(Shape):
@@ -85,6 +90,7 @@ class Basis(Shape):
     statute: str
     clause: str | None = None
     words: tuple[str, ...] = ()
+    delivery: Delivery = "notice_only"
 
 
 class Rule(Shape):

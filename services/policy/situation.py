@@ -19,12 +19,16 @@ class Held:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """That a recipient was given an item; `stale` when the value it was given last is no longer the member's."""
+    """That a recipient was given an item; `stale` when the value it was given last is no longer the member's.
+
+    `bases` are those on which it was given; without one it is told of a correction, and not the value.
+    """
 
     recipient: str
     kind: str
     item: str
     stale: bool
+    bases: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Situation:
 
     `profiles` are (service, role); `sharing` the affiliates with a live grant; `marketing` the consents per sender;
     `held` what each affiliate has, with an entry for each that ever had anything; `at` the instant of the change;
-    `suspended` the items and purposes whose processing is suspended in part.
+    `suspended` the items and purposes whose processing is suspended in part; `in_force` the status that a request to
+    leave stands over and does not lift, where it is another.
     """
 
     status: MemberStatus
@@ -44,6 +49,7 @@ class Situation:
     ledger: tuple[LedgerEntry, ...]
     at: datetime
     suspended: frozenset[str] = frozenset()
+    in_force: MemberStatus | None = None
 
 
 @dataclass(frozen=True)
@@ -101,11 +107,12 @@ class Nothing:
 
 @dataclass(frozen=True)
 class NoticeFor:
-    """Tell a third party that these items were corrected (5.7)."""
+    """Tell a third party that these items were corrected (5.7); the values of those `withheld` are not sent."""
 
     recipient: str
     items: tuple[str, ...]
     rules: tuple[str, ...]
+    withheld: tuple[str, ...] = ()
 
 
 Action = Project | StopFor | Nothing

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from services.consent import changes
 from services.consent.access import OFFICERS, READERS, Ask, Write, send
 from services.consent.bodies import AcknowledgementBody
-from services.consent.corrections import issue, manual, register
+from services.consent.corrections import issue, manual, pull, register
 from services.consent.corrections.manual import ManualBody
 from services.consent.corrections.register import Answerer
 from services.consent.erasure.api import UNSTORED
@@ -36,6 +36,16 @@ async def list_notices(
             "Name the recipient; a third party may name itself only.",
         )
     return await register.listed(ask.consent, mine, after)
+
+
+@router.get("/v1/notices/{notice_id}")
+async def read_notice(ask: Ask, notice_id: str, response: Response) -> dict[str, Any]:
+    """Pull a correction notice: its own third party gets the values it may have now, staff see none."""
+    principal = ask.require("third_party", "service", *READERS)
+    response.headers.update(UNSTORED)
+    if principal.has("third_party"):
+        return await pull.pulled(ask.consent, _uuid(notice_id), principal.sub)
+    return await pull.shown(ask.consent, _uuid(notice_id))
 
 
 @router.post("/v1/notices/{notice_id}/acknowledgement")

@@ -15,7 +15,7 @@ SELECT
             'roles', roles, 'marketing', marketing)), '[]')
      FROM held WHERE member_ref = $1) AS held,
   (SELECT coalesce(jsonb_agg(jsonb_build_object('recipient', d.recipient, 'kind', d.kind, 'role', d.role,
-            'items', d.items, 'told', n.items, 'answer', n.outcome) ORDER BY d.position), '[]')
+            'items', d.items, 'told', n.items, 'answer', n.outcome, 'basis', d.basis) ORDER BY d.position), '[]')
      FROM disclosure d LEFT JOIN notice n ON n.change_id = d.change_id AND n.recipient = d.recipient
      WHERE d.member_ref = $1 AND d.kind = 'third_party') AS ledger,
   (SELECT accepted_at FROM change WHERE member_ref = $1 ORDER BY seq DESC LIMIT 1) AS last_at

@@ -129,6 +129,7 @@ def body_of(notice: Notice) -> bytes:
 
 
 def _data(notice: Notice) -> dict[str, Any]:
+    pull = {"withheld": notice.withheld, "pull": f"/v1/notices/{notice.notice_id}"} if notice.withheld else {}
     return {
         "notice_id": notice.notice_id,
         "change_id": notice.change_id,
@@ -137,4 +138,5 @@ def _data(notice: Notice) -> dict[str, Any]:
         "items": notice.items,
         "values": {item: notice.values[item] for item in notice.items if item in notice.values},
         "corrected_at": notice.corrected_at,
+        **pull,
     }

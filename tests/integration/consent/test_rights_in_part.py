@@ -137,7 +137,12 @@ async def test_what_cannot_be_suspended_is_refused_by_its_name(silent: Service) 
 async def test_a_correction_in_part_changes_and_tells_only_what_was_granted(service: Service) -> None:
     made = await service.sign_up(profiles=[HOST])
     ref, mail = made["member_ref"], f"new-{uuid.uuid4().hex[:8]}@example.com"
-    given = {"recipient": "demo-partner", "items": ["email", "hypermeeting.title"], "purpose": "P1.1", "basis": "law"}
+    given = {
+        "recipient": "demo-partner",
+        "items": ["email", "hypermeeting.title"],
+        "purpose": "P1.1",
+        "basis": "consent",
+    }
     assert (await service.post(f"/v1/members/{ref}/disclosures", given)).status_code == 201
     changes = {
         "email": mail,

@@ -174,10 +174,12 @@ def sealed_notice(
     recipient: str = PARTNER,
     email: str = "haneul@example.kr",
     name: str | None = None,
+    withheld: tuple[str, ...] = (),
 ) -> Sealed:
     """Return a notice about a member (a new one by default), sealed as the consent service seals it.
 
-    It is about the e-mail; with `name` about the name too, and with an empty `email` about nothing else.
+    It is about the e-mail; with `name` about the name too, and with an empty `email` about nothing else. What is
+    `withheld` is told without its value.
     """
     ref = member_ref or str(uuid.uuid4())
     if ref not in keys.destroyed:
@@ -191,7 +193,8 @@ def sealed_notice(
         seq=seq,
         corrected_at=AT,
         items=tuple(values),
-        values=values,
+        values={item: value for item, value in values.items() if item not in withheld},
+        withheld=withheld,
     )
     kid = derive.format_kid(recipient, ref, 1)
     data_key = keys.data_keys.get(ref, bytes(32))

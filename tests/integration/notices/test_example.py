@@ -102,3 +102,13 @@ def test_the_printed_receiver_keeps_the_newest_value() -> None:
     assert example["correct"]({"member_ref": ref, "sequence": 3, "values": {"email": "new@example.kr"}}) == "corrected"
     assert example["correct"]({"member_ref": ref, "sequence": 2, "values": {"email": "late@example.kr"}}) == "corrected"
     assert example["STORE"][ref] == {"sequence": 3, "email": "new@example.kr"}
+
+
+def test_the_printed_receiver_does_not_answer_for_what_it_has_yet_to_pull() -> None:
+    example: dict[str, Any] = runpy.run_path(str(EXAMPLE))
+    ref, path = str(uuid.uuid4()), "/v1/notices/n-1"
+    example["STORE"][ref] = {"sequence": 1, "email": "old@example.kr"}
+    told = {"member_ref": ref, "sequence": 2, "values": {}, "withheld": ["email"], "pull": path}
+    assert example["correct"](told) is None
+    assert example["TO_PULL"] == [path]
+    assert example["STORE"][ref] == {"sequence": 1, "email": "old@example.kr"}

@@ -58,6 +58,20 @@ async def test_a_notice_is_told_signed_and_acknowledged(
     assert (receipt["stage"], receipt["outcome"], receipt["seq"]) == ("applied", "corrected", 2)
 
 
+async def test_a_value_that_is_withheld_is_not_sent_but_where_to_pull_it_from(
+    settings: Settings, partner: ThirdParty, key_service: KeyService
+) -> None:
+    one = sealed_notice(key_service, email="바다@example.kr", name="바다", withheld=("email",))
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(one))
+        await until(parts.pool, STATE, "acknowledged")
+    (told,) = await partner.received()
+    data = told["message"]["data"]
+    assert (data["items"], data["values"], data["withheld"]) == (["email", "name"], {"name": "바다"}, ["email"])
+    assert data["pull"] == f"/v1/notices/{one.notice.notice_id}"
+    assert "바다@" not in str(told)
+
+
 @pytest.mark.parametrize(
     ("answer", "stage", "outcome", "reason"),
     [

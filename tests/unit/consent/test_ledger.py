@@ -65,7 +65,7 @@ class Lived:
         given = {item: values[item] for item in sorted(items) if item in values}
         if given:
             commitments = {item: records.commitment(DATA_KEY, item, value) for item, value in given.items()}
-            self.rows.append(Given("third_party", who, "recipient", commitments, frozenset(given), None))
+            self.rows.append(Given("third_party", who, "recipient", commitments, frozenset(given), None, "consent"))
             self.oracle.give(who, given)
 
     def _correct(self, argument: tuple[str, str]) -> None:
@@ -98,15 +98,17 @@ class Lived:
         owed = {} if deletion else self.oracle.owed(changed)
         at = START + timedelta(minutes=step.member.seq)
         context = Context(str(UUID(int=step.member.seq)), at, "member", "web", "2021-02-22", "h", RULES.version)
-        out = outgoing(RULES, step, ledger.holdings(self.rows), DATA_KEY, context)
+        out = outgoing(RULES, step, ledger.holdings(self.rows), DATA_KEY, context, ledger.bases(self.rows))
         assert {n.recipient: set(n.items) for n in out.notices} == owed
         told = {row.recipient: row.items for row in out.ledger if row.kind == "third_party"}
         for notice in out.notices:
-            self.oracle.give(notice.recipient, {i: after.get(i) for i in notice.items}, len(self.notices))
+            assert set(notice.withheld) == (set(notice.items) if steps.is_suspended(step.member) else set())
+            told_now = {i: None if i in notice.withheld else after.get(i) for i in notice.items}
+            self.oracle.give(notice.recipient, told_now, len(self.notices))
             self.notices.append(len(self.rows))
             items = told[notice.recipient]
             told_of = frozenset(notice.items)
-            self.rows.append(Given("third_party", notice.recipient, "recipient", items, told_of, None))
+            self.rows.append(Given("third_party", notice.recipient, "recipient", items, told_of, None, "5.7-notify"))
         self.told += len(out.notices)
         self.member = replace(step.member, held={**step.member.held, **out.held})
 

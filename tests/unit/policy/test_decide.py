@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -293,5 +293,35 @@ def test_a_password_never_goes_into_a_notice() -> None:
 def test_one_notice_names_all_corrected_items_in_order() -> None:
     held = tuple(LedgerEntry("demo-partner", "third_party", i, stale=True) for i in ("name", "email", "wapl.photo"))
     change = Change("corrected", frozenset({"name", "email"}))
-    expected = NoticeFor("demo-partner", ("email", "name"), ("5.7-notify",))
-    assert decide(RULES, situation(ledger=held), change).notices == (expected,)
+    (notice,) = decide(RULES, situation(ledger=held), change).notices
+    assert (notice.recipient, notice.items, notice.rules) == ("demo-partner", ("email", "name"), ("5.7-notify",))
+
+
+@pytest.mark.parametrize(
+    ("delivery", "bases", "more", "withheld"),
+    [
+        (None, {"consent"}, {}, ()),
+        (None, {"law", "동의서 2026-11"}, {}, ()),
+        (None, {"PIPA 17(1)1"}, {}, ()),
+        (None, {"law"}, {}, ("email",)),
+        (None, {"legitimate_interest"}, {}, ("email",)),
+        (None, {"clause 3"}, {}, ("email",)),
+        (None, set(), {}, ("email",)),
+        ("values", {"law"}, {}, ()),
+        ("notice_only", {"consent"}, {}, ("email",)),
+        ("values", {"consent"}, {"suspended": frozenset({"email"})}, ("email",)),
+        ("values", {"consent"}, {"suspended": frozenset({"name", "P1.4"})}, ()),
+        ("values", {"consent"}, {"status": "suspended"}, ("email",)),
+        (None, {"consent"}, {"status": "withdrawal_requested"}, ()),
+        (None, {"consent"}, {"status": "withdrawal_requested", "in_force": "suspended"}, ("email",)),
+    ],
+)
+def test_a_notice_carries_a_value_only_to_whom_it_may_go(
+    delivery: Any, bases: set[str], more: dict[str, Any], withheld: tuple[str, ...]
+) -> None:
+    party = RULES.third_parties["demo-partner"].model_copy(update={"delivery": delivery})
+    rules = replace(RULES, third_parties={"demo-partner": party})
+    held = (LedgerEntry("demo-partner", "third_party", "email", stale=True, bases=frozenset(bases)),)
+    s = replace(situation(ledger=held), **more)
+    expected = NoticeFor("demo-partner", ("email",), ("5.7-notify",), withheld)
+    assert decide(rules, s, Change("corrected", frozenset({"email"}))).notices == (expected,)
