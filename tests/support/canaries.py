@@ -146,7 +146,7 @@ class World:
             "DONGUI_KAFKA": told["kafka"],
             "DONGUI_CONSENT_URL": told["consent_url"],
             "DONGUI_AUDIT_URL": told["audit_url"],
-            "DONGUI_SERVICE_TOKEN": told["tokens"]["sre"],
+            "DONGUI_SERVICE_TOKEN": told["tokens"]["service"],
             "DONGUI_OWNER_DSNS": json.dumps(self.system.installation.owner_dsns()),
         }
 

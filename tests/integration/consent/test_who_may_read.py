@@ -18,6 +18,7 @@ WORDS = {
     "third party": {"third_party"},
     "notices": {"notices"},
     "auditor": {"auditor"},
+    "sre": {"sre"},
     "as the request itself": {"service", "member", "affiliate"} | OFFICERS,
 }
 ROLES = ("service", *sorted(STAFF), "auditor", "member", "affiliate", "third_party", "notices")
@@ -28,6 +29,7 @@ QUERIES = {
     "/v1/affected": {"from": "2026-01-01T00:00:00+09:00"},
     "/v1/investigation-reports": {"half": "2026H1"},
     "/v1/records/schedule": {"until": "2027-01-01"},
+    "/v1/affiliates/{affiliate}/digests": {"salt": "0123456789abcdef"},
 }
 ELSEWHERE = ("/v1/audit/", "/v1/retention/")
 """Of the other services."""
@@ -42,7 +44,8 @@ def named(who: str) -> set[str]:
 @pytest.mark.parametrize(("path", "who"), READS, ids=[path for path, _ in READS])
 async def test_a_read_is_open_to_the_roles_the_page_names_and_to_no_other(silent: Service, path: str, who: str) -> None:
     """Nobody's record is there: who may ask gets an answer or 404, who may not gets 403."""
-    parts = [REF if part.startswith("{") else part for part in path.split("/")]
+    own = {"{affiliate}": SUBJECTS["affiliate"]}
+    parts = [own.get(part, REF) if part.startswith("{") else part for part in path.split("/")]
     refused = set()
     for role in ROLES:
         headers = bearer(a_token(SUBJECTS.get(role, role), role))

@@ -253,7 +253,7 @@ async def test_a_new_signing_key_opens_what_the_old_one_sealed_and_both_sign(
     new.write_bytes(bytes(32))
     both = {"webhook_signing_key_file": new, "webhook_signing_key_old_file": settings.webhook_signing_key_file}
     async with sending(settings.model_copy(update=both)) as parts:
-        assert parts.sender.signer.public_keys == [Signer(bytes(32)).public_key, Signer(SEED).public_key]
+        assert parts.sender.attempts.signer.public_keys == [Signer(bytes(32)).public_key, Signer(SEED).public_key]
         await parts.ingest.apply(taken(sealed_notice(key_service)))
         # The partner knows the old public key only.
         await until(parts.pool, "SELECT state FROM notice", "acknowledged")
