@@ -43,6 +43,7 @@ async def letters_of(operator: Operator, member: str) -> list[dict[str, str]]:
     return [row for row in await operator.json("dlq", "list", "--all") if row["headers"].get("ce_subject") == member]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_a_letter_is_shown_without_its_values_and_discarded_for_a_reason(system: System) -> None:
     operator, member, canary = Operator(system), str(uuid.uuid4()), f"canary{uuid.uuid4().hex}@example.kr"

@@ -118,6 +118,7 @@ async def test_after_it_and_a_purge_no_value_is_anywhere(story: Story) -> None:
     assert report["places"] > 100
 
 
+@pytest.mark.long
 async def test_each_member_is_gone_by_reference_too(story: Story) -> None:
     for ref in (story.refs[0], story.refs[-1]):
         status, out, err = await story.world.dongui("erasure", "scan", ref, "--format", "json")

@@ -40,6 +40,7 @@ async def test_kill_9_of_every_process_under_load_loses_nothing(
     enough(expected, changes=90, notices=3)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_a_propagator_killed_again_and_again_between_commit_and_ack_converges(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle

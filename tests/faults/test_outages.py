@@ -16,6 +16,7 @@ OUTAGE_S = 20
 BROKER_OUTAGE_S = 15
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_one_affiliates_database_down_stops_nobody_else(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle

@@ -106,6 +106,7 @@ async def test_a_shadow_store_built_from_nothing_is_the_live_store_row_by_row(
     assert left == 0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_instants_and_offsets_are_what_kafkas_own_tool_says(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle, tmp_path: Path

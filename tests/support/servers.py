@@ -11,6 +11,8 @@ from services.devstack.stack import Stack, to_stderr
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JAR_CACHE = REPOSITORY / ".dongui" / "jars"
+UNSYNCED = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on"}
+"""A killed process loses nothing without fsync; only a machine that loses power does, which no test here is."""
 
 
 @asynccontextmanager
@@ -40,7 +42,7 @@ class Servers:
 async def running_servers() -> AsyncIterator[Servers]:
     """Start both servers, make the roles, stop both at the end."""
     async with temporary_directory() as folder:
-        stack = Stack(folder, jar_cache=JAR_CACHE, say=to_stderr)
+        stack = Stack(folder, jar_cache=JAR_CACHE, say=to_stderr, postgres_settings=UNSYNCED)
         await stack.start()
         try:
             access = Access.load(stack.postgres, folder / "secrets" / "databases.json", database_names())

@@ -24,6 +24,7 @@ def broken(folder: Path, rule: str, instead: str) -> str:
     return f"{sys.executable} {folder / 'backend.py'} {OPTIONS}"
 
 
+@pytest.mark.long
 async def test_the_reference_backend_passes_every_case(settings: Settings) -> None:
     found = await check(settings, None, seed=1)
     assert {v.name for v in found} == set(MAKERS)

@@ -52,6 +52,7 @@ def up(data_dir: Path) -> dict[str, Any]:
     return described
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)  # two starts of everything: about 30 s on two idle cores
 async def test_a_detached_system_survives_kill_9_with_its_data_and_leaves_no_process(data_dir: Path) -> None:
     described = await asyncio.to_thread(up, data_dir)
@@ -98,6 +99,7 @@ async def test_a_taken_port_is_refused_before_anything_starts(data_dir: Path) ->
     assert processes_of(data_dir) == []
 
 
+@pytest.mark.long
 async def test_altered_jars_are_refused_and_nothing_stays_running(data_dir: Path) -> None:
     (data_dir / "jars").unlink()
     folder = data_dir / "jars" / f"kafka-{KAFKA_VERSION}"

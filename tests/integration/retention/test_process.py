@@ -53,6 +53,7 @@ async def test_the_retention_database_away_loses_nothing_and_makes_it_not_ready(
     assert [r["record_id"] for r in (await pair.read(ref)).json()["records"]] == ids
 
 
+@pytest.mark.long
 async def test_a_second_process_may_run_beside_be_killed_and_end_by_signal(pair: Pair) -> None:
     settings = pair.parts.settings.model_copy(update={"retention_port": free_ports(1)[0]})
     async with started(settings) as process:
