@@ -5,6 +5,7 @@ All loops are the session's. Names are drawn from `secrets`: pytest-randomly see
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -13,6 +14,7 @@ from schemas.topics import all_topics
 from services.devstack import topics
 from services.devstack.provision import AFFILIATES
 from services.devstack.system import System
+from services.propagator import transport
 from tests.support.browser import NO_BROWSER
 from tests.support.databases import Databases, Templates
 from tests.support.mail import MailServer, mail_server
@@ -86,6 +88,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if unseen:
         terminalreporter.section("BROWSER TESTS DID NOT RUN", red=True, bold=True)
         terminalreporter.line(f"{len(unseen)} tests of the console in a browser: {NO_BROWSER}", red=True)
+
+
+@pytest.fixture(autouse=True)
+def _a_process_that_gives_up_fails_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would end a process of its own must not take pytest's worker along, and with it everybody's results."""
+
+    def end(code: int) -> None:
+        raise AssertionError(f"the process under test gave up with status {code}")
+
+    monkeypatch.setattr(transport, "os", SimpleNamespace(_exit=end))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

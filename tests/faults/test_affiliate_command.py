@@ -14,6 +14,8 @@ from tests.support.expected import AFFILIATES, Expected
 from tests.support.operator import Operator
 from tests.support.oracle import Oracle
 
+pytestmark = pytest.mark.long
+
 AFFILIATE = "tmax-os"
 
 

@@ -38,6 +38,7 @@ async def _caught_up(affiliate: str, oracle: Oracle, expected: Expected) -> bool
     return not await oracle.store_differences(affiliate, expected)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_the_broker_away_for_fifteen_seconds_loses_nothing(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle

@@ -19,6 +19,8 @@ from tests.support.expected import AFFILIATES, Expected
 from tests.support.operator import Operator
 from tests.support.oracle import Oracle
 
+pytestmark = pytest.mark.long
+
 TOPIC = "dongui.affiliate.tmax-os.v1"
 
 

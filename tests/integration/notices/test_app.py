@@ -35,6 +35,8 @@ from tests.integration.notices.conftest import (
 )
 from tests.support.servers import REPOSITORY
 
+pytestmark = pytest.mark.long
+
 STATE = "SELECT state FROM notice"
 
 
