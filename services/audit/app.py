@@ -13,7 +13,7 @@ from services.audit import agents, anchors, api
 from services.audit.agents import Parts
 from services.audit.notary import Notary
 from services.audit.patrol import Patrol
-from services.runtime import postgres
+from services.runtime import postgres, serving
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
 from services.runtime.postgres import DATABASE_ERRORS
@@ -51,12 +51,12 @@ async def run(settings: Settings) -> None:
         writing = asyncio.create_task(agents.write(parts, stop))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        serving = asyncio.create_task(server.serve())
+        answering = asyncio.create_task(server.serve())
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([serving, stopping, writing], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([answering, stopping, writing], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         server.should_exit = True
-        await asyncio.gather(serving, writing, stopping)
+        await asyncio.gather(answering, writing, stopping)
 
 
 def _server_config(parts: Parts) -> uvicorn.Config:
@@ -69,16 +69,7 @@ def _server_config(parts: Parts) -> uvicorn.Config:
         ready=partial(ready, parts),
         reason_required=_reason_required(settings),
     )
-    return uvicorn.Config(
-        app,
-        host=settings.audit_host,
-        port=settings.audit_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-        limit_concurrency=256,
-    )
+    return serving.config(app, settings.audit_host, settings.audit_port, concurrency=256)
 
 
 def _reason_required(settings: Settings) -> bool:

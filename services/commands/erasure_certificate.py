@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
-import httpx
 import orjson
 import typer
 
@@ -13,8 +12,8 @@ from services.commands.certificate_check import NO_PROOF, findings
 from services.commands.context import (
     DRIFT,
     PARTIAL,
-    TIMEOUT_S,
     Format,
+    consent_api,
     fail,
     load_settings,
     print_json,
@@ -32,12 +31,14 @@ def certificate(
     keys: Annotated[Path | None, typer.Option("--keys", help="File for the public key (JWKS)")] = None,
 ) -> None:
     """Write the certificate of a destruction; exit 4 when its proof is not there yet."""
-    issued = orjson.loads(_got(f"/v1/erasures/{ref}/certificate"))
-    _write(output, orjson.dumps(issued, option=orjson.OPT_INDENT_2))
-    if page is not None:
-        _write(page, _got(f"/v1/erasures/{ref}/certificate", "text/html"))
-    if keys is not None:
-        _write(keys, _got("/v1/erasures/keys"))
+    path = f"/v1/erasures/{ref}/certificate"
+    with consent_api(load_settings()) as api:
+        issued = api.get(path)
+        _write(output, orjson.dumps(issued, option=orjson.OPT_INDENT_2))
+        if page is not None:
+            _write(page, api.content(path, "text/html"))
+        if keys is not None:
+            _write(keys, api.content("/v1/erasures/keys", "application/json"))
     if issued["proof"] is None:
         fail(NOT_YET, PARTIAL)
 
@@ -57,27 +58,6 @@ def verify(
         typer.echo("verified: signature and proof" if not found else f"NOT VERIFIED: {', '.join(found)}")
     if found:
         raise typer.Exit(PARTIAL if found == [NO_PROOF] else DRIFT)
-
-
-def _got(path: str, accept: str = "application/json") -> bytes:
-    settings = load_settings().require("service_token")
-    url = settings.consent_url or f"http://{settings.consent_host}:{settings.consent_port}"
-    headers = {"Authorization": f"Bearer {settings.secret('service_token')}", "Accept-Language": "en", "Accept": accept}
-    try:
-        answer = httpx.get(url + path, headers=headers, timeout=TIMEOUT_S)
-    except httpx.HTTPError as error:
-        fail(f"the consent service does not answer ({type(error).__name__}); is it running?")
-    if not answer.is_success:
-        fail(_refusal(answer))
-    return answer.content
-
-
-def _refusal(answer: httpx.Response) -> str:
-    try:
-        problem = answer.json()
-        return f"{problem['code']}: {problem['detail']}"
-    except (ValueError, KeyError):
-        return f"the consent service answered {answer.status_code}"
 
 
 def _write(path: Path, content: bytes) -> None:

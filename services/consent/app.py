@@ -2,15 +2,14 @@
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import structlog
 import uvicorn
-from argon2 import PasswordHasher
 
 from schemas.topics import RECEIPTS, SUPPRESSIONS
 from services.consent import api, receipts, upkeep
@@ -25,10 +24,11 @@ from services.keyring.kek import KekProvider
 from services.keyring.keyring import Keyring
 from services.keyring.provider import open_kek, required
 from services.policy.model import load
-from services.runtime import kafka, postgres
+from services.runtime import kafka, postgres, serving
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
 from services.runtime.consumer import Batch, PostgresOffsets, follow
+from services.runtime.passwords import password_hasher
 from services.runtime.postgres import DATABASE_ERRORS, Connection
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings
@@ -37,14 +37,8 @@ REQUIRED = ("kafka", "consent_dsn", "keyring_dsn", "email_index_key_file")
 PURGE_S = 3600.0
 POOL_SIZE = 16
 INDEX_KEY_BYTES_MIN = 32
-STOP_TIMEOUT_S = 8.0
 READY_TIMEOUT_S = 2.0
 log = structlog.get_logger("consent")
-
-
-def password_hasher() -> PasswordHasher:
-    """argon2id with 19 MiB and two passes (OWASP's minimum): what two cores can carry at sign-up rates."""
-    return PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 @contextlib.asynccontextmanager
@@ -101,36 +95,20 @@ async def _relayed(tx: Connection, event_ids: Sequence[str]) -> None:
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     async with build(settings) as (consent, relay):
-        stop = asyncio.Event()
-        server = uvicorn.Server(server_config(settings, consent))
-        tasks = [
-            asyncio.create_task(relay.run(stop)),
-            asyncio.create_task(follow_receipts(settings, consent, stop)),
-            asyncio.create_task(follow_suppressions(settings, consent, stop)),
-            asyncio.create_task(saga.run(consent, settings.erasure_interval_s, stop)),
-            asyncio.create_task(_purge(consent, stop)),
-            asyncio.create_task(messages.run(settings, consent, stop)),
-            asyncio.create_task(upkeep.run(consent, stop)),
-        ]
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        serving = asyncio.create_task(server.serve())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([serving, stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        stop.set()
-        server.should_exit = True
-        await _end([serving, *tasks])
+        await serving.serve(server_config(settings, consent), partial(_works, settings, consent, relay))
 
 
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Let the tasks finish; cut off what still waits for a broker that is away. Raises what ended one."""
-    _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
-    for task in late:
-        task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
-    for task in tasks:
-        if not task.cancelled():
-            task.result()
+def _works(settings: Settings, consent: Consent, relay: Relay, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+    """What runs beside the API until `stop`."""
+    return [
+        relay.run(stop),
+        follow_receipts(settings, consent, stop),
+        follow_suppressions(settings, consent, stop),
+        saga.run(consent, settings.erasure_interval_s, stop),
+        _purge(consent, stop),
+        messages.run(settings, consent, stop),
+        upkeep.run(consent, stop),
+    ]
 
 
 def server_config(settings: Settings, consent: Consent) -> uvicorn.Config:
@@ -141,16 +119,7 @@ def server_config(settings: Settings, consent: Consent) -> uvicorn.Config:
     app = api.create(consent, Authenticator.from_settings(settings), ready, issuer)
     if settings.retention_url and settings.rights_reader_token:
         app.state.read_retained = retained.reader(settings.retention_url, settings.secret("rights_reader_token"))
-    return uvicorn.Config(
-        app,
-        host=settings.consent_host,
-        port=settings.consent_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-        limit_concurrency=512,
-    )
+    return serving.config(app, settings.consent_host, settings.consent_port, concurrency=512)
 
 
 async def follow_receipts(settings: Settings, consent: Consent, stop: asyncio.Event) -> None:

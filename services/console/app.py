@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -12,15 +11,16 @@ import asyncpg
 import uvicorn
 from argon2 import PasswordHasher
 
-from services.console import admin, desk, signin, web
+from services.console import admin, desk, web
 from services.console.apis import Apis
 from services.console.cookies import Cookies
 from services.console.desk import Desk
 from services.console.keys import ConsoleKey
 from services.console.oidc import Provider
 from services.console.signin import Gate
-from services.runtime import kafka, postgres
+from services.runtime import kafka, postgres, serving
 from services.runtime.clock import Clock, utc_now
+from services.runtime.passwords import password_hasher
 from services.runtime.postgres import DATABASE_ERRORS
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings
@@ -36,7 +36,6 @@ REQUIRED: Final = (
     "retention_url",
 )
 POOL_SIZE: Final = 6
-STOP_TIMEOUT_S: Final = 8.0
 READY_TIMEOUT_S: Final = 2.0
 DUMMY_PASSWORD: Final = "nobody has this password"  # noqa: S105 - it opens nothing
 
@@ -63,7 +62,7 @@ async def build(
     pool = await postgres.open_pool(dsn, size=POOL_SIZE, application=NAME)
     apis = Apis.of_settings(settings)
     try:
-        gate = _gate(settings, pool, relay, clock, hasher or signin.password_hasher())
+        gate = _gate(settings, pool, relay, clock, hasher or password_hasher())
         if settings.console_first_accounts_file:
             await admin.ensure_first(gate, settings.console_first_accounts_file)
         yield Parts(settings, Desk(gate, apis, cookies, provider, desk.environment()), relay)
@@ -83,42 +82,13 @@ def _gate(settings: Settings, pool: asyncpg.Pool, relay: Relay, clock: Clock, ha
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises what `build` raises."""
     async with build(settings) as parts:
-        stop = asyncio.Event()
-        server = uvicorn.Server(server_config(parts))
-        relaying = asyncio.create_task(parts.relay.run(stop))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        serving = asyncio.create_task(server.serve())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([serving, stopping, relaying], return_when=asyncio.FIRST_COMPLETED)
-        stop.set()
-        server.should_exit = True
-        await _end([serving, relaying])
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Let the tasks finish; cut off what still waits for a broker that is away. Raises what ended one."""
-    _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
-    for task in late:
-        task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
-    for task in tasks:
-        if not task.cancelled():
-            task.result()
+        await serving.serve(server_config(parts), lambda stop: [parts.relay.run(stop)])
 
 
 def server_config(parts: Parts) -> uvicorn.Config:
     """Return the HTTP server's configuration; no access log (URLs name members)."""
-    return uvicorn.Config(
-        web.create(parts.desk, partial(_ready, parts.desk.gate.pool)),
-        host=parts.settings.console_host,
-        port=parts.settings.console_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-        limit_concurrency=128,
-    )
+    app = web.create(parts.desk, partial(_ready, parts.desk.gate.pool))
+    return serving.config(app, parts.settings.console_host, parts.settings.console_port, concurrency=128)
 
 
 async def _ready(pool: asyncpg.Pool) -> dict[str, bool]:

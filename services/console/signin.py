@@ -51,11 +51,6 @@ class Entered:
     enrolling: bool
 
 
-def password_hasher() -> PasswordHasher:
-    """argon2id with 19 MiB and two passes (OWASP's minimum)."""
-    return PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-
-
 async def enter(gate: Gate, name: str, password: str, code: str, place: str) -> Entered | Refusal:
     """Sign a local account in. `wrong` says nothing of what was wrong; `locked` that it was tried too often."""
     now = gate.clock()

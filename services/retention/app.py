@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -19,7 +18,7 @@ from services.retention import api, holds, sweep
 from services.retention.handlers import Intake
 from services.retention.keys import RecordKeys
 from services.retention.readings import Vault
-from services.runtime import kafka, postgres
+from services.runtime import kafka, postgres, serving
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
 from services.runtime.consumer import PostgresOffsets, follow
@@ -37,7 +36,6 @@ REQUIRED: Final = (
 )
 POOL_SIZE: Final = 6
 INDEX_KEY_BYTES_MIN: Final = 32
-STOP_TIMEOUT_S: Final = 8.0
 READY_TIMEOUT_S: Final = 2.0
 
 
@@ -86,17 +84,7 @@ def _index_key(settings: Settings) -> bytes:
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises what `build` raises."""
     async with build(settings) as parts:
-        stop = asyncio.Event()
-        server = uvicorn.Server(server_config(parts))
-        tasks = [asyncio.create_task(work) for work in works(parts, stop)]
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        serving = asyncio.create_task(server.serve())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([serving, stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        stop.set()
-        server.should_exit = True
-        await _end([serving, *tasks])
+        await serving.serve(server_config(parts), partial(works, parts))
 
 
 def works(parts: Parts, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
@@ -126,31 +114,12 @@ def works(parts: Parts, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
     ]
 
 
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Let the tasks finish; cut off what still waits for a broker that is away. Raises what ended one."""
-    _, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
-    for task in late:
-        task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
-    for task in tasks:
-        if not task.cancelled():
-            task.result()
-
-
 def server_config(parts: Parts) -> uvicorn.Config:
     """Return the HTTP server's configuration; no access log (URLs name members)."""
     settings, consent_url = parts.settings, parts.settings.consent_url or ""
     ready = partial(_ready, parts.vault.pool)
-    return uvicorn.Config(
-        api.create(parts.vault, Authenticator.from_settings(settings), ready, parts.relay.nudge, consent_url),
-        host=settings.retention_host,
-        port=settings.retention_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-        limit_concurrency=128,
-    )
+    app = api.create(parts.vault, Authenticator.from_settings(settings), ready, parts.relay.nudge, consent_url)
+    return serving.config(app, settings.retention_host, settings.retention_port, concurrency=128)
 
 
 async def _ready(pool: asyncpg.Pool) -> dict[str, bool]:

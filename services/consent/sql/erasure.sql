@@ -95,9 +95,6 @@ SELECT status FROM member WHERE member_ref = $1 FOR UPDATE
 -- name: erasure_suppress
 INSERT INTO suppressed (member_ref, at) VALUES ($1, $2) ON CONFLICT DO NOTHING
 
--- name: erasure_suppressed
-SELECT EXISTS (SELECT FROM suppressed WHERE member_ref = $1)
-
 -- name: erasure_unsuppressed
 SELECT r.ref FROM unnest($1::uuid[]) AS r(ref) WHERE NOT EXISTS (SELECT FROM suppressed s WHERE s.member_ref = r.ref)
 
