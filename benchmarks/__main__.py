@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from benchmarks import erase, latency, notices, query
+from benchmarks import apply, erase, latency, notices, query
 
 
 class Option(NamedTuple):
@@ -27,6 +27,15 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "apply": Command(
+        apply,
+        "three affiliates' propagators work off a backlog, against the bare SQL",
+        {
+            "events": Option(60_000, "changes, each to every affiliate"),
+            "members": Option(6_000, "whose changes they are"),
+            "runs": Option(5, "of each kind, in turn"),
+        },
+    ),
     "latency": Command(
         latency,
         "from HTTP 2xx of a sign-up to the last affiliate's COMMIT",

@@ -17,7 +17,7 @@ from schemas import codec
 from schemas.envelope import UUID, Envelope, from_headers
 from schemas.errors import CodecError
 from schemas.events import Projection, Stop
-from schemas.jwe import KID
+from schemas.jwe import KID, Token
 from schemas.receipts import Stage
 from schemas.topics import affiliate_topic
 from services.propagator import model, parking, store
@@ -36,11 +36,16 @@ Raw: TypeAlias = "ConsumerRecord[Any, Any]"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A record whose envelope is good. `kid` names the key its value needs; None for a clear one."""
+    """A record whose envelope is good, and its sealed value taken apart; `token` None for a clear one."""
 
     raw: Raw
     envelope: Envelope
-    kid: str | None
+    token: Token | None
+
+    @property
+    def kid(self) -> str | None:
+        """The name of the key that the value needs."""
+        return self.token.header.kid if self.token else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +231,12 @@ def _open(affiliate: str, raw: Raw) -> Opened | Refused:
     envelope = None
     try:
         envelope = _checked(from_headers(raw.headers))
-        kid = codec.kid_of(raw.value) if codec.is_sealed(envelope) else None
-        if kid is not None:
-            _check_kid(affiliate, envelope, kid)
+        token = codec.parse(raw.value) if codec.is_sealed(envelope) else None
+        if token is not None:
+            _check_kid(affiliate, envelope, token.header.kid)
     except CodecError as error:
         return Refused(raw, error.code, envelope)
-    return Opened(raw, envelope, kid)
+    return Opened(raw, envelope, token)
 
 
 def _checked(envelope: Envelope) -> Envelope:
@@ -251,16 +256,16 @@ def _check_kid(affiliate: str, envelope: Envelope, kid: str) -> None:
 
 def _decoded(affiliate: str, record: Opened, keys: dict[str, Found]) -> Arrival:
     """Return what a record says; raise CodecError or _KeyUnknownError when it can never be read."""
-    envelope, value = record.envelope, record.raw.value
-    if record.kid is None:
-        shape: object = codec.decode_clear(envelope, value)
+    envelope, token = record.envelope, record.token
+    if token is None:
+        shape: object = codec.decode_clear(envelope, record.raw.value)
     else:
-        key = keys[record.kid]
+        key = keys[token.header.kid]
         if key == "key_unknown":
             raise _KeyUnknownError
         if not isinstance(key, bytes):
             return _unread(record)
-        shape = codec.unseal(envelope, value, key=key, topic=affiliate_topic(affiliate))
+        shape = codec.unseal(envelope, token, key=key, topic=affiliate_topic(affiliate))
     if not isinstance(shape, Projection | Stop):
         raise CodecError("unknown_schema")
     return Arrival(shape.member_ref, shape.seq, shape.prev, shape.change_id, shape)
