@@ -53,11 +53,9 @@ async def _apply(connection: Any, affiliate: str, records: list[Any]) -> None:
     last = {v["member_ref"]: v for v in values}
     refs, now = sorted(last), utc_now()
     async with connection.transaction():
-        await connection.execute(SQL["share_suppressions"], SUPPRESSIONS_LOCK)
-        await connection.execute(SQL["touch_watermarks"], refs)
+        await connection.execute(SQL["touch_watermarks"], refs, SUPPRESSIONS_LOCK)
         await connection.execute(SQL["lock_watermarks"], refs)
         await connection.fetch(SQL["read_states"], refs)
-        await connection.fetch(SQL["read_gaps"], refs)
         await connection.execute(SQL["write_watermarks"], *_columns([_watermark(last[r]) for r in refs]))
         await connection.execute(SQL["write_members"], *_columns([_member(last[r]) for r in refs]), now)
         await connection.execute(SQL["append_outbox"], *_columns([_receipt(affiliate, v) for v in values]))

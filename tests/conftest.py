@@ -3,7 +3,9 @@
 All loops are the session's. Names are drawn from `secrets`: pytest-randomly seeds `random` alike for every test.
 """
 
+import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 
@@ -13,7 +15,7 @@ import pytest_asyncio
 from schemas.topics import all_topics
 from services.devstack import topics
 from services.devstack.provision import AFFILIATES
-from services.devstack.system import System
+from services.devstack.system import ALL, System
 from services.propagator import transport
 from tests.support.browser import NO_BROWSER
 from tests.support.databases import Databases, Templates
@@ -105,3 +107,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "system" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("system"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the system's processes after their last test: idle, they cost the other tests half a core."""
+    if "system" in getattr(item, "fixturenames", ()) and not _wanted_again(item, nextitem):
+        running = item.funcargs["system"]  # type: ignore[attr-defined]
+        for name in filter(running.running, ALL):
+            os.kill(running.pid(name), signal.SIGTERM)
+
+
+def _wanted_again(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Under xdist the group runs in one go in one worker; without, look at all that is to come."""
+    items = item.session.items
+    left = [nextitem] if hasattr(item.config, "workerinput") else items[items.index(item) + 1 :]
+    return any("system" in getattr(one, "fixturenames", ()) for one in left)

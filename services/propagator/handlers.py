@@ -96,25 +96,25 @@ class Propagator:
 
     async def apply(self, records: Sequence[Raw]) -> None:
         """Apply a batch; committed when it returns. Raises KeyServiceError and database errors: try again."""
-        await self._apply(records, paused=await parking.is_paused(self.pool))
+        await self._apply(records, park=True)
 
     async def unpark(self) -> int:
         """Apply the next of what was parked before the pause ended; return how many. Raises what `apply` raises."""
         records = await parking.taken(self.pool, self.affiliate)
         if records:
-            await self._apply(records, paused=False)
+            await self._apply(records, park=False)
             await parking.forget(self.pool, records)
         return len(records)
 
-    async def _apply(self, records: Sequence[Raw], *, paused: bool) -> None:
-        read = await self._read(records, {}, paused=paused)
+    async def _apply(self, records: Sequence[Raw], *, park: bool) -> None:
+        read = await self._read(records, {}, park=park)
         outcome = await self._store(read)
         self.nudge()
         self._count(outcome, read)
 
     async def preview(self, records: Sequence[Raw], known: Mapping[str, State]) -> Outcome:
         """Return what `apply` would do now, writing nothing. `known` says what earlier previews made of a member."""
-        read = await self._read(records, known, paused=False)
+        read = await self._read(records, known, park=False)
         states = await store.read(self.pool, [a.member_ref for a in read.arrivals]) if read.arrivals else {}
         outcome = Outcome(states | {ref: known[ref] for ref in states.keys() & known.keys()}, refused=read.refused)
         for arrival in read.arrivals:
@@ -131,26 +131,17 @@ class Propagator:
             raise UnreadableError(refused[0].code)
         return arrivals
 
-    async def _read(self, records: Sequence[Raw], known: Mapping[str, State], *, paused: bool) -> Read:
+    async def _read(self, records: Sequence[Raw], known: Mapping[str, State], *, park: bool) -> Read:
         """Return what is new, what is wrong for ever, what a pause parks, and how many were seen before."""
         opened = [_open(self.affiliate, raw) for raw in records]
         refused = [r for r in opened if isinstance(r, Refused)]
-        fresh, duplicates = await self._fresh([r for r in opened if isinstance(r, Opened)], known)
-        parked = [r for r, suppressed in fresh if paused and r.kid is not None and not suppressed]
+        good = [r for r in opened if isinstance(r, Opened)]
+        seen = await store.seen(self.pool, [r.envelope.subject for r in good]) if good else store.Seen({}, paused=False)
+        fresh = _fresh(good, {**seen.states, **known})
+        parked = [r for r, suppressed in fresh if park and seen.paused and r.kid is not None and not suppressed]
         waits = {id(r) for r in parked}
         arrivals = await self._decode([(r, s) for r, s in fresh if id(r) not in waits], refused)
-        return Read(arrivals, refused, parked, duplicates)
-
-    async def _fresh(
-        self, opened: Sequence[Opened], overlay: Mapping[str, State]
-    ) -> tuple[list[tuple[Opened, bool]], int]:
-        """Leave out what was seen before: neither a duplicate nor a replay needs a key. True: suppressed."""
-        if not opened:
-            return [], 0
-        seen = {**await store.read(self.pool, [r.envelope.subject for r in opened]), **overlay}
-        known = [(r, seen[r.envelope.subject]) for r in opened]
-        fresh = [(r, s.suppressed) for r, s in known if not model.is_duplicate(s, r.envelope.sequence)]
-        return fresh, len(opened) - len(fresh)
+        return Read(arrivals, refused, parked, len(good) - len(fresh))
 
     async def _decode(self, fresh: Sequence[tuple[Opened, bool]], refused: list[Refused]) -> list[Arrival]:
         kids = [r.kid for r, suppressed in fresh if r.kid is not None and not suppressed]
@@ -224,6 +215,12 @@ class _KeyUnknownError(Exception):
     """No key was ever made for what a record says sealed it."""
 
     code = "key_unknown"
+
+
+def _fresh(opened: Sequence[Opened], seen: Mapping[str, State]) -> list[tuple[Opened, bool]]:
+    """Leave out what was seen before: neither a duplicate nor a replay needs a key. True: suppressed."""
+    known = [(r, seen[r.envelope.subject]) for r in opened]
+    return [(r, s.suppressed) for r, s in known if not model.is_duplicate(s, r.envelope.sequence)]
 
 
 def _open(affiliate: str, raw: Raw) -> Opened | Refused:

@@ -1,6 +1,3 @@
--- name: parked_paused
-SELECT since, by FROM paused
-
 -- name: parked_pause
 INSERT INTO paused (since, by) VALUES ($1, $2) ON CONFLICT (one) DO NOTHING RETURNING since
 
