@@ -136,12 +136,12 @@ def receive(state: State, arrival: Arrival, now: datetime) -> tuple[State, Stage
         gaps, stage = _filled(state, gap, arrival), "superseded"
     else:
         return state, None
-    seen = {"seq": max(state.seq, arrival.seq), "gaps": gaps}
+    seq = max(state.seq, arrival.seq)
     if state.suppressed or arrival.change is None:
-        return replace(state, **seen), "skipped_destroyed"
+        return replace(state, seq=seq, gaps=gaps), "skipped_destroyed"
     if isinstance(arrival.change, Stop) and arrival.change.stop == "erased":
-        return suppress(replace(state, **seen)), stage
-    return replace(state, **seen, **_newer(state, arrival.change)), stage
+        return suppress(replace(state, seq=seq, gaps=gaps)), stage
+    return replace(state, seq=seq, gaps=gaps, **_newer(state, arrival.change)), stage
 
 
 def suppress(state: State) -> State:
