@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from benchmarks import apply, erase, latency, notices, query
+from benchmarks import apply, erase, harness, latency, notices, query, relay
 
 
 class Option(NamedTuple):
@@ -24,17 +24,19 @@ class Command(NamedTuple):
     module: ModuleType
     help: str
     options: dict[str, Option]
+    compared: bool = False
+    """Measured beside its bound by the harness: takes --runs, --gate and --record."""
 
 
 COMMANDS = {
     "apply": Command(
         apply,
-        "three affiliates' propagators work off a backlog, against the bare SQL",
+        "three affiliates' propagators work off a backlog, beside the bare SQL of the same topology",
         {
             "events": Option(60_000, "changes, each to every affiliate"),
             "members": Option(6_000, "whose changes they are"),
-            "runs": Option(5, "of each kind, in turn"),
         },
+        compared=True,
     ),
     "latency": Command(
         latency,
@@ -67,17 +69,28 @@ COMMANDS = {
             "repeats": Option(200, "questions per filter"),
         },
     ),
+    "relay": Command(
+        relay,
+        "outbox rows published, marked and counted, beside a raw idempotent produce of the same records",
+        {"events": Option(20_000, "outbox rows in each run")},
+        compared=True,
+    ),
 }
 
 
 def main() -> int:
-    """Run the benchmark that was asked for."""
+    """Run the benchmark that was asked for; 1 when a counter is worse than its baseline and that was to be gated."""
     chosen = vars(_parser().parse_args())
-    command = COMMANDS[chosen.pop("command")]
+    name, gate, keep = (chosen.pop(key, None) for key in ("command", "gate", "record"))
+    command = COMMANDS[name]
     result = asyncio.run(command.module.measure(**chosen))
-    sys.stderr.write(command.module.table(result))
+    sys.stderr.write(harness.table(result) if command.compared else command.module.table(result))
     sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE))
-    return 0
+    if keep:
+        harness.record(name, result["workload"], result["counters"])
+    found = harness.breaches(name, result["workload"], result["counters"]) if gate else []
+    sys.stderr.writelines(f"{line}\n" for line in found)
+    return 1 if found else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,7 +100,16 @@ def _parser() -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=command.help)
         for option, (default, text) in command.options.items():
             one.add_argument(f"--{option}", type=type(default), default=default, help=f"{text} (default {default:g})")
+        if command.compared:
+            _add_compared(one)
     return parser
+
+
+def _add_compared(one: argparse.ArgumentParser) -> None:
+    least = harness.RUNS_MIN
+    one.add_argument("--runs", type=int, default=least, help=f"runs of each side after a warm-up (default {least})")
+    one.add_argument("--gate", action="store_true", help="fail when a counter is worse than baseline.json says")
+    one.add_argument("--record", action="store_true", help="write the counters into baseline.json")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 The same sealed records in every run: `members` members, each signed up and then corrected. Ours are the real
 processes (JWE, watermarks, gaps, receipts through the outbox); the bound is a bare aiokafka consumer in one process
 per affiliate that reads the same values unsealed and runs the same statements in the same transactions. Measured
-from a store's first commit to the last store's last one.
+from a store's first commit to the last store's last one. The bound publishes no receipt; ours does, meanwhile.
 """
 
 import asyncio
@@ -11,19 +11,21 @@ import itertools
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
 from typing import Any
 
 import asyncpg
 import orjson
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
+from benchmarks import harness, servers
 from benchmarks.crowd import DATA_KEY, key_service
-from benchmarks.measured import cpu_s, servers
+from benchmarks.harness import Run
+from benchmarks.servers import Servers, cpu_s
 from schemas import codec
 from schemas.base import Marketing
 from schemas.envelope import Envelope, to_headers
@@ -31,20 +33,25 @@ from schemas.events import MemberPart, Projection
 from schemas.topics import affiliate_topic, all_topics
 from services.devstack import topics
 from services.devstack.environment import inherited
-from services.devstack.provision import AFFILIATES, Access, migrate_one, provision
-from services.devstack.stack import Stack
+from services.devstack.provision import AFFILIATES
 from services.keyring import derive
 from services.runtime.clock import utc_now
 
-PARTITIONS = 8
 TIMEOUT_S = 300.0
 POLL_S = 0.02
 FIRST = "SELECT 1 FROM watermark WHERE seq > 0 LIMIT 1"
 BEHIND = (
     "SELECT 1 FROM unnest($1::uuid[]) r LEFT JOIN watermark w ON member_ref = r WHERE seq IS DISTINCT FROM $2 LIMIT 1"
 )
-LEFT = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
 ROWS = "SELECT count(*), coalesce(sum(seq), 0)::bigint, (SELECT count(*) FROM outbox) FROM member"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A Python process: its arguments, and what it needs in its environment."""
+
+    argv: list[str]
+    env: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -58,38 +65,20 @@ class Made:
 
 
 async def measure(events: int, members: int, runs: int) -> dict[str, Any]:
-    """Return events a second, ours and bare, one figure a run; and the ratio of the medians."""
+    """Return both rates in changes a second, their ratio, and what one record costs in statements and rows."""
     refs = [str(uuid.UUID(int=n + 1)) for n in range(members)]
-    each = events // members
-    async with servers() as stack:
-        await _fill(stack, refs, each)
-        ours, bare, told = [], [], {}
-        for run in range(runs):
-            bare.append((await _run(stack, f"bare{run}", refs, each, _bare))["events_per_s"])
-            told = await _run(stack, f"ours{run}", refs, each, _propagators)
-            ours.append(told["events_per_s"])
-    ratio = round(median(ours) / median(bare), 2)
-    given = {"events": each * members, "members": members, "affiliates": len(AFFILIATES)}
-    return given | {"ours_per_s": ours, "bare_per_s": bare, "ratio": ratio, "last_run": told}
-
-
-async def _fill(stack: Stack, refs: list[str], each: int) -> None:
-    """Publish the backlog twice for each affiliate: sealed for ours, in clear for the bare one."""
-    for prefix in ("sealed-", "clear-"):
-        await topics.create(stack.bootstrap, all_topics(AFFILIATES), prefix=prefix)
-    producer = AIOKafkaProducer(
-        bootstrap_servers=stack.bootstrap, enable_idempotence=True, linger_ms=20, max_batch_size=1 << 20
-    )
-    await producer.start()
-    try:
-        for affiliate in AFFILIATES:
-            for made in _made(affiliate, refs, each, utc_now()):
-                topic = affiliate_topic(affiliate)
-                await producer.send("sealed-" + topic, made.sealed, key=made.key, headers=made.headers)
-                await producer.send("clear-" + topic, made.clear, key=made.key, headers=made.headers)
-        await producer.flush()
-    finally:
-        await producer.stop()
+    async with servers.running(AFFILIATES) as on:
+        bench = _Bench(on, refs, events // members)
+        await bench.fill()
+        figures = await harness.compare(bench.ours, bench.bare, runs=runs)
+    return {
+        "name": "apply",
+        "event": "changes to three stores",
+        "bound_is": "bare aiokafka + asyncpg, same SQL",
+        "workload": {"changes": bench.changes, "members": members, "affiliates": len(AFFILIATES)},
+        "counters": bench.counters,
+        **figures,
+    }
 
 
 def _made(affiliate: str, refs: list[str], each: int, at: datetime) -> Iterator[Made]:
@@ -134,55 +123,132 @@ def _one(affiliate: str, ref: str, seq: int, at: datetime) -> Made:
     return Made(ref.encode(), sealed, orjson.dumps(shape.model_dump(mode="json")), headers)
 
 
-Start = Callable[[Stack, str, dict[str, str], str], dict[str, dict[str, Any]]]
-"""(stack, run, DSN of each affiliate, key service) -> for each affiliate argv and environment of its process."""
+class _Bench:
+    """One backlog, worked off again and again into fresh databases."""
+
+    def __init__(self, on: Servers, refs: list[str], each: int) -> None:
+        self._on = on
+        self._refs = refs
+        self._each = each
+        self._number = itertools.count()
+        self.changes = each * len(refs)
+        self.counters: dict[str, float] = {}
+
+    async def fill(self) -> None:
+        """Publish the backlog twice for each affiliate: sealed for ours, in clear for the bare one."""
+        bootstrap = self._on.stack.bootstrap
+        for prefix in ("sealed-", "clear-"):
+            await topics.create(bootstrap, all_topics(AFFILIATES), prefix=prefix)
+        options: dict[str, Any] = {"enable_idempotence": True, "linger_ms": 20, "max_batch_size": 1 << 20}
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **options)
+        await producer.start()
+        try:
+            for affiliate in AFFILIATES:
+                for made in _made(affiliate, self._refs, self._each, utc_now()):
+                    topic = affiliate_topic(affiliate)
+                    await producer.send("sealed-" + topic, made.sealed, key=made.key, headers=made.headers)
+                    await producer.send("clear-" + topic, made.clear, key=made.key, headers=made.headers)
+            await producer.flush()
+        finally:
+            await producer.stop()
+
+    async def ours(self) -> Run:
+        """Three propagators: from the first commit to the last."""
+        number = next(self._number)
+        names = await self._databases(f"ours{number}")
+        async with key_service() as keys, _running(self._propagators(number, names, keys)) as processes:
+            run = await self._worked_off(names, processes)
+        counted = {
+            "statements": await self._on.statements(*names.values()),
+            "rows": await self._on.rows(*names.values()),
+        }
+        records = self.changes * len(AFFILIATES)
+        self.counters = {name: round(count / records, 4) for name, count in counted.items()}
+        return run
+
+    async def bare(self) -> Run:
+        """Three bare consumers: from the first commit to the last."""
+        names = await self._databases(f"bare{next(self._number)}")
+        async with _running(self._bare(names)) as processes:
+            return await self._worked_off(names, processes)
+
+    def _propagators(self, number: int, names: dict[str, str], keys: str) -> dict[str, Process]:
+        shared = {
+            "DONGUI_PROFILE": "dev",
+            "DONGUI_KAFKA": self._on.stack.bootstrap,
+            "DONGUI_TOPIC_PREFIX": "sealed-",
+            "DONGUI_AFFILIATE_DSNS": orjson.dumps({a: self._dsn(a, name) for a, name in names.items()}).decode(),
+            "DONGUI_AFFILIATE_TOKENS": orjson.dumps(dict.fromkeys(names, "a-token-of-the-benchmark")).decode(),
+            "DONGUI_CONSENT_URL": keys,
+            "DONGUI_RECONCILE_INTERVAL_S": "86400",
+            "DONGUI_DATA_DIR": str(self._on.folder / f"run{number}"),
+            "DONGUI_LOG_LEVEL": "ERROR",
+        }
+        return {a: Process(["-m", "services.propagator", "--affiliate", a], shared) for a in names}
+
+    def _bare(self, names: dict[str, str]) -> dict[str, Process]:
+        argv = ["-m", "benchmarks.apply_bound", self._on.stack.bootstrap]
+        return {
+            a: Process([*argv, "clear-" + affiliate_topic(a), self._dsn(a, name), a], {}) for a, name in names.items()
+        }
+
+    def _dsn(self, affiliate: str, name: str) -> str:
+        return self._on.access.dsn(affiliate, name)
+
+    async def _databases(self, run: str) -> dict[str, str]:
+        """Forget what the groups read, and return a fresh database of each affiliate."""
+        names = {a: f"{a}_{run}" for a in AFFILIATES}
+        for affiliate, name in names.items():
+            await self._on.database(affiliate, name)
+        await _forget_groups(self._on.stack.bootstrap)
+        return names
+
+    async def _worked_off(self, names: dict[str, str], processes: dict[str, asyncio.subprocess.Process]) -> Run:
+        """Wait for the first commit anywhere and the last everywhere; raise when a store is not exactly right."""
+        watched = [await asyncpg.connect(self._on.admin_dsn(name)) for name in names.values()]
+        tail = self._refs[-64:]  # the last records of every partition are among these
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                while not any([await c.fetchval(FIRST) for c in watched]):
+                    await asyncio.sleep(POLL_S)
+                started, cpu = time.perf_counter(), _cpu_s(processes)
+                for connection in watched:
+                    while await connection.fetchval(BEHIND, tail, self._each):
+                        await asyncio.sleep(POLL_S)
+            run = Run(self.changes, time.perf_counter() - started, _cpu_s(processes) - cpu)
+            for connection in watched:
+                await self._check(connection)
+            return run
+        finally:
+            for connection in watched:
+                await connection.close()
+
+    async def _check(self, connection: asyncpg.Connection) -> None:
+        """Every member's last change is there, and a receipt of each change."""
+        found = tuple(await connection.fetchrow(ROWS))
+        if found != (len(self._refs), self.changes, self.changes):
+            raise AssertionError(f"members, sum of seq and receipts are {found}")
 
 
-async def _run(stack: Stack, run: str, refs: list[str], each: int, start: Start) -> dict[str, Any]:
-    """Work the backlog off on fresh databases in processes of this run; all rows are checked at the end."""
-    access = Access.load(stack.postgres, stack.base_dir / "secrets" / "databases.json", AFFILIATES)
-    dsns = {a: await _database(access, a, run) for a in AFFILIATES}
-    async with key_service() as keys, _running(start(stack, run, dsns, keys)) as processes:
-        before = {a: cpu_s(p.pid) for a, p in processes.items()}
-        first, last = await _worked_off(dsns, refs, each)
-        cpu = sum(cpu_s(p.pid) - before[a] for a, p in processes.items())
-        drained = await _drained(dsns) - first if start is _propagators else None
-    await _check(dsns, refs, each)
-    events = each * len(refs)
-    per_event = 1_000_000 * cpu / events / len(AFFILIATES)
-    return {
-        "events_per_s": round(events / (last - first)),
-        "rows_per_s": round(events * len(AFFILIATES) / (last - first)),
-        "cpu_us_per_record": round(per_event, 1),
-        "receipts_out_s": drained and round(drained, 2),
-        "applied_s": round(last - first, 2),
-    }
+async def _forget_groups(bootstrap: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        groups = [group for group, *_ in await admin.list_consumer_groups()]
+        if groups:
+            await admin.delete_consumer_groups(groups)
+    finally:
+        await admin.close()
 
 
-def _propagators(stack: Stack, run: str, dsns: dict[str, str], keys: str) -> dict[str, dict[str, Any]]:
-    shared = {
-        "DONGUI_PROFILE": "dev",
-        "DONGUI_KAFKA": stack.bootstrap,
-        "DONGUI_TOPIC_PREFIX": "sealed-",
-        "DONGUI_AFFILIATE_DSNS": orjson.dumps(dsns).decode(),
-        "DONGUI_AFFILIATE_TOKENS": orjson.dumps(dict.fromkeys(dsns, "a-token-of-the-benchmark")).decode(),
-        "DONGUI_CONSENT_URL": keys,
-        "DONGUI_RECONCILE_INTERVAL_S": "86400",
-        "DONGUI_DATA_DIR": str(stack.base_dir / run),
-        "DONGUI_LOG_LEVEL": "ERROR",
-    }
-    return {a: {"argv": ["-m", "services.propagator", "--affiliate", a], "env": shared} for a in dsns}
-
-
-def _bare(stack: Stack, run: str, dsns: dict[str, str], _: str) -> dict[str, dict[str, Any]]:  # noqa: ARG001
-    argv = ["-m", "benchmarks.apply_bound", stack.bootstrap]
-    return {a: {"argv": [*argv, "clear-" + affiliate_topic(a), dsn, a], "env": {}} for a, dsn in dsns.items()}
+def _cpu_s(processes: dict[str, asyncio.subprocess.Process]) -> float:
+    return sum(cpu_s(process.pid) for process in processes.values())
 
 
 @asynccontextmanager
-async def _running(asked: dict[str, dict[str, Any]]) -> AsyncIterator[dict[str, asyncio.subprocess.Process]]:
+async def _running(asked: dict[str, Process]) -> AsyncIterator[dict[str, asyncio.subprocess.Process]]:
     processes = {
-        name: await asyncio.create_subprocess_exec(sys.executable, *one["argv"], env=inherited() | one["env"])
+        name: await asyncio.create_subprocess_exec(sys.executable, *one.argv, env=inherited() | one.env)
         for name, one in asked.items()
     }
     try:
@@ -191,65 +257,3 @@ async def _running(asked: dict[str, dict[str, Any]]) -> AsyncIterator[dict[str, 
         for process in processes.values():
             process.terminate()
         await asyncio.gather(*(asyncio.wait_for(p.wait(), 20) for p in processes.values()))
-
-
-async def _worked_off(dsns: dict[str, str], refs: list[str], each: int) -> tuple[float, float]:
-    """Return the instants of the first commit anywhere and of the last one everywhere."""
-    watched = [await asyncpg.connect(dsn) for dsn in dsns.values()]
-    tail = refs[-64:]  # the last records of every partition are among these
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            while not any([await c.fetchval(FIRST) for c in watched]):
-                await asyncio.sleep(POLL_S)
-            first = time.perf_counter()
-            for connection in watched:
-                while await connection.fetchval(BEHIND, tail, each):
-                    await asyncio.sleep(POLL_S)
-            return first, time.perf_counter()
-    finally:
-        for connection in watched:
-            await connection.close()
-
-
-async def _drained(dsns: dict[str, str]) -> float:
-    """Wait until every receipt has left its outbox; return the instant."""
-    async with asyncio.timeout(TIMEOUT_S):
-        for dsn in dsns.values():
-            connection = await asyncpg.connect(dsn)
-            while await connection.fetchval(LEFT):
-                await asyncio.sleep(POLL_S)
-            await connection.close()
-    return time.perf_counter()
-
-
-async def _check(dsns: dict[str, str], refs: list[str], each: int) -> None:
-    """Raise when a store does not hold exactly every member's last change, and a receipt of each change."""
-    for affiliate, dsn in dsns.items():
-        connection = await asyncpg.connect(dsn)
-        found = tuple(await connection.fetchrow(ROWS))
-        await connection.close()
-        if found != (len(refs), len(refs) * each, len(refs) * each):
-            raise AssertionError(f"{affiliate} holds {found}")
-
-
-async def _database(access: Access, affiliate: str, run: str) -> str:
-    await provision(access, [affiliate])
-    name = f"{affiliate}_{run}"
-    connection = await asyncpg.connect(access.admin_dsn)
-    try:
-        await connection.execute(f'CREATE DATABASE "{name}" OWNER "{affiliate}_owner"')
-    finally:
-        await connection.close()
-    await migrate_one(access, affiliate, name)
-    return access.dsn(affiliate, name)
-
-
-def table(result: dict[str, Any]) -> str:
-    """Return the table."""
-    last = result["last_run"]
-    return (
-        f"{result['events']:,} events of {result['members']:,} members to {result['affiliates']} affiliates\n"
-        f"  events/s ours  {result['ours_per_s']}  median {median(result['ours_per_s']):,}\n"
-        f"  events/s bare  {result['bare_per_s']}  median {median(result['bare_per_s']):,}\n"
-        f"  ratio {result['ratio']}; {last['rows_per_s']:,} rows/s, {last['cpu_us_per_record']} us CPU a record\n"
-    )

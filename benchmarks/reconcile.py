@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from benchmarks.measured import cpu_s
+from benchmarks.servers import cpu_s
 from services.consent.holdings.remade import STOPS
 from services.consent.store import SQL as LEDGER
 from services.devstack.ports import free_ports

@@ -57,7 +57,7 @@ async def _opened(settings: Settings, kek: KekProvider) -> AsyncIterator[tuple[C
         settings.secret("consent_dsn"),
         partial(kafka.producer, settings),
         prefix=settings.topic_prefix,
-        on_published=_relayed,
+        on_published=relayed,
         shards_max=settings.relay_shards,
         application="consent-relay",
     )
@@ -88,7 +88,8 @@ def _index_key(path: Path) -> bytes:
     return key
 
 
-async def _relayed(tx: Connection, event_ids: Sequence[str]) -> None:
+async def relayed(tx: Connection, event_ids: Sequence[str]) -> None:
+    """Stamp the deliveries and disclosures whose records the broker acknowledged."""
     await tx.execute(SQL["mark_relayed"], event_ids)
 
 

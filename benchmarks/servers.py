@@ -1,0 +1,112 @@
+"""The servers a comparison runs on: a Kafka and a PostgreSQL of its own that counts the statements it is sent."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from schemas.topics import all_topics
+from services.devstack import topics
+from services.devstack.postgres import Postgres
+from services.devstack.provision import AFFILIATES, Access, provision
+from services.devstack.stack import Stack, to_stderr
+from services.runtime.settings import Settings
+
+JARS = Path(__file__).resolve().parents[1] / ".dongui" / "jars"
+COUNTING = {
+    "shared_preload_libraries": "pg_stat_statements",
+    "pg_stat_statements.track": "top",
+    "pg_stat_statements.max": "5000",
+    "track_commit_timestamp": "on",
+}
+STATEMENTS = """
+SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements JOIN pg_database d ON d.oid = dbid
+WHERE d.datname = ANY($1::text[])
+"""
+ROWS = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables"
+
+
+@dataclass(frozen=True)
+class Servers:
+    """What is running, and how to connect to it."""
+
+    stack: Stack
+    access: Access
+    folder: Path
+
+    def settings(self, **more: object) -> Settings:
+        """Return the settings of a process on these servers."""
+        return Settings(profile="dev", kafka=self.stack.bootstrap, data_dir=self.folder, **more)  # type: ignore[arg-type]
+
+    async def database(self, like: str, name: str) -> str:
+        """Copy a migrated database that nobody is connected to; return the copy's superuser DSN."""
+        await execute(self.access.admin_dsn, f'CREATE DATABASE "{name}" TEMPLATE "{like}"')
+        return self.admin_dsn(name)
+
+    def admin_dsn(self, database: str) -> str:
+        """Return the superuser's DSN of a database."""
+        return f"{self.access.admin_dsn.rpartition('/')[0]}/{database}"
+
+    async def statements(self, *databases: str) -> int:
+        """Return how many statements these databases were sent so far, BEGIN and COMMIT among them: round trips."""
+        connection = await asyncpg.connect(self.access.admin_dsn)
+        try:
+            return int(await connection.fetchval(STATEMENTS, list(databases)))
+        finally:
+            await connection.close()
+
+    async def rows(self, *databases: str) -> int:
+        """Return how many rows were written in these databases so far; close what wrote them before you ask."""
+        found = 0
+        for name in databases:
+            connection = await asyncpg.connect(self.admin_dsn(name))
+            try:
+                found += int(await connection.fetchval(ROWS))
+            finally:
+                await connection.close()
+        return found
+
+
+@asynccontextmanager
+async def running(databases: Iterable[str]) -> AsyncIterator[Servers]:
+    """Start both servers, the databases migrated and the topics made; stop and remove them after."""
+    with tempfile.TemporaryDirectory(prefix="dongui-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        stack = Stack(folder, jar_cache=JARS, say=to_stderr, postgres_settings=COUNTING)
+        await stack.start()
+        try:
+            yield Servers(stack, await _provisioned(stack.postgres, folder, list(databases)), folder)
+        finally:
+            await stack.stop()
+
+
+async def _provisioned(postgres: Postgres, folder: Path, databases: list[str]) -> Access:
+    access = Access.load(postgres, folder / "secrets" / "databases.json", databases)
+    await provision(access, databases)
+    await execute(access.admin_dsn, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    return access
+
+
+async def make_topics(servers: Servers) -> None:
+    """Make the topics of the contract."""
+    await topics.create(servers.stack.bootstrap, all_topics(AFFILIATES))
+
+
+async def execute(dsn: str, statement: str) -> None:
+    """Run one statement on a connection of its own."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of one process so far: what the work costs, however busy the machine is."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
