@@ -19,8 +19,7 @@ from typing import Any
 
 import asyncpg
 import orjson
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks import harness, servers
 from benchmarks.crowd import DATA_KEY, key_service
@@ -37,6 +36,7 @@ from services.devstack.provision import AFFILIATES
 from services.keyring import derive
 from services.runtime.clock import utc_now
 
+PARTITIONS = 8
 TIMEOUT_S = 300.0
 POLL_S = 0.02
 FIRST = "SELECT 1 FROM watermark WHERE seq > 0 LIMIT 1"
@@ -196,11 +196,11 @@ class _Bench:
         return self._on.access.dsn(affiliate, name)
 
     async def _databases(self, run: str) -> dict[str, str]:
-        """Forget what the groups read, and return a fresh database of each affiliate."""
+        """Return a fresh database of each affiliate; the propagators' groups go back to the first record."""
         names = {a: f"{a}_{run}" for a in AFFILIATES}
         for affiliate, name in names.items():
             await self._on.database(affiliate, name)
-        await _forget_groups(self._on.stack.bootstrap)
+            await _rewind(self._on.stack.bootstrap, affiliate)
         return names
 
     async def _worked_off(self, names: dict[str, str], processes: dict[str, asyncio.subprocess.Process]) -> Run:
@@ -230,15 +230,18 @@ class _Bench:
             raise AssertionError(f"members, sum of seq and receipts are {found}")
 
 
-async def _forget_groups(bootstrap: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
+async def _rewind(bootstrap: str, affiliate: str) -> None:
+    """A propagator's group, which nobody is in, reads from the beginning again."""
+    topic = "sealed-" + affiliate_topic(affiliate)
+    options: dict[str, Any] = {"group_id": f"sealed-dongui-propagator-{affiliate}", "enable_auto_commit": False}
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, **options)
+    await consumer.start()
     try:
-        groups = [group for group, *_ in await admin.list_consumer_groups()]
-        if groups:
-            await admin.delete_consumer_groups(groups)
+        partitions = [TopicPartition(topic, n) for n in range(PARTITIONS)]
+        consumer.assign(partitions)
+        await consumer.commit(dict.fromkeys(partitions, 0))
     finally:
-        await admin.close()
+        await consumer.stop()
 
 
 def _cpu_s(processes: dict[str, asyncio.subprocess.Process]) -> float:
