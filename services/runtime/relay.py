@@ -14,7 +14,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from prometheus_client import Counter, Gauge
 
-from services.runtime import postgres
+from services.runtime import postgres, tracing
 from services.runtime.outbox import SHARDS
 from services.runtime.pace import Pace
 
@@ -131,8 +131,9 @@ class Relay:
         rows = await connection.fetch(_SELECT, shards, BATCH_MAX)
         if not rows:
             return 0
-        acks = [await self._send(producer, row) for row in rows]
-        await asyncio.wait_for(asyncio.gather(*acks), SEND_TIMEOUT_S)
+        with tracing.sending((row["aggregatetype"], row["headers"]) for row in rows):
+            acks = [await self._send(producer, row) for row in rows]
+            await asyncio.wait_for(asyncio.gather(*acks), SEND_TIMEOUT_S)
         async with connection.transaction():
             await connection.execute(_MARK, [row["position"] for row in rows])
             if self._on_published is not None:
