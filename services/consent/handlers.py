@@ -3,7 +3,6 @@
 `Consent` carries what they need; `COMMANDS` at the foot is the index.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from services.policy import decide as policy
 from services.policy.model import Rules
 from services.runtime import tracing
 from services.runtime.clock import KST, Clock
+from services.runtime.passwords import aside
 from services.runtime.postgres import Connection
 
 
@@ -334,7 +334,7 @@ def situation_of(
 
 async def hash_password(consent: Consent, password: str) -> str:
     """Return the argon2id hash, computed off the event loop; the clear text goes nowhere else (PIPA safeguards 7)."""
-    return await asyncio.to_thread(consent.hasher.hash, password)
+    return await aside(consent.hasher.hash, password)
 
 
 def context_of(
