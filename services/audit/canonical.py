@@ -1,5 +1,6 @@
 """RFC 8785 JSON. What our records are made of, orjson writes the same way and many times as fast as `rfc8785`."""
 
+import contextlib
 from typing import Any, Final
 
 import orjson
@@ -13,18 +14,21 @@ def dumps(value: Any) -> bytes:
 
     The two agree but for floats, large integers, text that is no Unicode, and the order of keys beyond ASCII.
     """
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS) if _agreed(value) else rfc8785.dumps(value)
+    if _agreed(value):
+        with contextlib.suppress(orjson.JSONEncodeError):  # text that is no Unicode: the library says so its own way
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return rfc8785.dumps(value)
 
 
 def _agreed(value: Any) -> bool:
     """Whether both write it alike. Exact types: a subclass may be written as something else."""
     kind = type(value)
-    if kind is str:
-        return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+    if kind is str or value is None or kind is bool:
+        return True
     if kind is dict:
         return all(type(key) is str and key.isascii() and _agreed(inner) for key, inner in value.items())
     if kind is list:
         return all(map(_agreed, value))
     if kind is int:
         return bool(-INTEGER_MAX <= value <= INTEGER_MAX)
-    return value is None or kind is bool
+    return False

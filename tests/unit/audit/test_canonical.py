@@ -26,8 +26,8 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 def written(dumps: Any, value: Any) -> bytes | str:
     try:
         return bytes(dumps(value))
-    except rfc8785.CanonicalizationError:
-        return "refused"
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        return type(error).__name__
 
 
 @given(JSON)
