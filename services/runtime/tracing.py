@@ -113,6 +113,12 @@ def traceparent() -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
+def headers() -> dict[str, str]:
+    """Return what a request to another of our services carries of the trace that is open here."""
+    found = traceparent()
+    return {} if found is None else {TRACEPARENT: found}
+
+
 @contextlib.contextmanager
 def span(
     name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None, *, parent: str | None = None

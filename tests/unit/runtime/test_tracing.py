@@ -102,6 +102,16 @@ async def test_a_callers_decision_against_a_trace_is_kept_and_passed_on(spans: I
     assert int(answer.json()["traceparent"][-2:], 16) & 1 == 0
 
 
+def test_what_is_asked_of_another_service_carries_the_open_span(spans: InMemorySpanExporter) -> None:
+    assert tracing.headers() == {}
+    with tracing.span("screen", parent=SAMPLED):
+        told = tracing.headers()
+    (span,) = finished(spans)
+    context = span.get_span_context()
+    assert context is not None
+    assert told["traceparent"][:53] == f"00-{TRACE_ID}-{context.span_id:016x}-"
+
+
 @pytest.mark.parametrize("told", [None, "nonsense", f"00-{'0' * 32}-{SPAN_ID}-01"])
 async def test_without_a_good_traceparent_a_trace_begins(spans: InMemorySpanExporter, told: str | None) -> None:
     await ask(f"/v1/members/{REF}", told)
