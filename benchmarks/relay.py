@@ -85,9 +85,7 @@ class _Bench:
         producer = await kafka.producer(self._settings)
         try:
             started, cpu = time.perf_counter(), time.process_time()
-            acks = [
-                await producer.send(topic, value, key=key, headers=head) for topic, key, value, head in self._records
-            ]
+            acks = [await producer.send(*record) for record in self._records]
             await asyncio.gather(*acks)
             return Run(self.events, time.perf_counter() - started, time.process_time() - cpu)
         finally:

@@ -1,6 +1,8 @@
 """The servers a comparison runs on: a Kafka and a PostgreSQL of its own that counts the statements it is sent."""
 
+import asyncio
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -13,10 +15,11 @@ from schemas.topics import all_topics
 from services.devstack import topics
 from services.devstack.postgres import Postgres
 from services.devstack.provision import AFFILIATES, Access, provision
-from services.devstack.stack import Stack, to_stderr
+from services.devstack.stack import Stack, prepare, to_stderr
 from services.runtime.settings import Settings
 
 JARS = Path(__file__).resolve().parents[1] / ".dongui" / "jars"
+STOP_S = 20
 COUNTING = {
     "shared_preload_libraries": "pg_stat_statements",
     "pg_stat_statements.track": "top",
@@ -72,13 +75,14 @@ class Servers:
 
 
 @asynccontextmanager
-async def running(databases: Iterable[str]) -> AsyncIterator[Servers]:
-    """Start both servers, the databases migrated and the topics made; stop and remove them after."""
+async def running(databases: Iterable[str], *, kafka: bool = True) -> AsyncIterator[Servers]:
+    """Start both servers (or PostgreSQL alone), the databases migrated; stop and remove them after."""
     with tempfile.TemporaryDirectory(prefix="dongui-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         stack = Stack(folder, jar_cache=JARS, say=to_stderr, postgres_settings=COUNTING)
-        await stack.start()
+        prepare(folder)
+        await (stack.start() if kafka else stack.postgres.start())
         try:
             yield Servers(stack, await _provisioned(stack.postgres, folder, list(databases)), folder)
         finally:
@@ -90,6 +94,19 @@ async def _provisioned(postgres: Postgres, folder: Path, databases: list[str]) -
     await provision(access, databases)
     await execute(access.admin_dsn, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
     return access
+
+
+@asynccontextmanager
+async def program(module: str, *arguments: str, variables: dict[str, str]) -> AsyncIterator[int]:
+    """Run a module as a process of its own; yield its process id, and end it after."""
+    command = [sys.executable, "-m", module, *arguments]
+    process = await asyncio.create_subprocess_exec(*command, env=variables)
+    try:
+        yield process.pid
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await asyncio.wait_for(process.wait(), STOP_S)
 
 
 async def make_topics(servers: Servers) -> None:

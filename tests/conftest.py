@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from schemas.topics import all_topics
 from services.devstack import topics
+from services.devstack.environment import ALL
 from services.devstack.provision import AFFILIATES
 from services.devstack.system import ALL, System
 from services.propagator import transport
@@ -55,7 +56,11 @@ async def system(stack: Servers, mail: MailServer) -> AsyncIterator[System]:
     consent = {"DONGUI_SMTP_URL": mail.url, "DONGUI_SMTP_FROM": "no-reply@dongui.example"}
     # Tests put things into stores that no ledger knows; those of reconcile run its cycles themselves.
     quiet = {f"propagator-{a}": {"DONGUI_RECONCILE_INTERVAL_S": "0"} for a in AFFILIATES}
-    running = System(stack.base_dir, stack=stack.stack, extra={"consent": consent, **quiet})
+    # Only what a test asks for by a sampled traceparent is traced.
+    traces = {"DONGUI_TRACES": f"file:{stack.base_dir / 'traces.jsonl'}", "DONGUI_TRACES_RATIO": "0"}
+    extra = {name: traces | quiet.get(name, {}) for name in ALL}
+    extra["consent"] |= consent
+    running = System(stack.base_dir, stack=stack.stack, extra=extra)
     await running.start()
     yield running
     await running.stop()

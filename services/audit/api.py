@@ -14,11 +14,12 @@ from services.audit import api_entries, api_export, store, sweep, tree
 from services.audit.access import Pool, Reader
 from services.audit.api_entries import INDEX_MAX, encoded, unsealed
 from services.audit.store import SQL, StoredCheckpoint
-from services.runtime import probes, problems
+from services.runtime import probes, problems, traced
 from services.runtime.auth import Authenticator
 from services.runtime.clock import Clock
 from services.runtime.probes import Ready
 from services.runtime.problem import Problem
+from services.runtime.traced import NO_TELEMETRY
 
 router = APIRouter(tags=["audit"])
 
@@ -93,6 +94,7 @@ def create(
 ) -> FastAPI:
     """Return the application. `ready` says which dependency answers."""
     app = FastAPI(
+        telemetry=NO_TELEMETRY,
         title="Dongui audit service",
         version="1",
         openapi_url="/openapi.json",
@@ -109,4 +111,5 @@ def create(
     for part in (api_entries.router, api_export.router, router):
         app.include_router(part)
     probes.install(app, ready)
+    traced.install(app)
     return app

@@ -21,6 +21,7 @@ from schemas.codec import CodecError
 from schemas.envelope import Envelope, from_headers
 from schemas.events import Fact
 from schemas.receipts import ANSWERED, DISCLOSURE_TYPE, DisclosureRecord, Receipt, RegisterEntry
+from services.audit import canonical
 from services.audit.clauses import ACCESS, clauses_of
 
 UNDECODABLE_TYPE = "kr.dongui.audit.undecodable.v1"
@@ -92,7 +93,7 @@ def undecodable(record: "ConsumerRecord[Any, Any]", reason: str) -> Leaf:
     return Leaf(
         event_id=str(uuid.uuid5(NAMESPACE, name)),
         type=UNDECODABLE_TYPE,
-        body=rfc8785.dumps(body),
+        body=canonical.dumps(body),
         content_hash=hashlib.sha256(value).digest(),
         at=at,
     )
@@ -143,17 +144,22 @@ def _leaf(
     # The sender's own JSON, not our model's: the log keeps what was said.
     data = orjson.loads(record.value)
     attributes = _attributes(envelope)
-    said = rfc8785.dumps({"data": data, "envelope": attributes})
+    said = canonical.dumps({"data": data, "envelope": attributes})
     return Leaf(
         event_id=envelope.id,
         type=envelope.type,
-        body=rfc8785.dumps({"data": data, "envelope": attributes, "source": _place(record)}),
+        body=_body(said, _place(record)),
         content_hash=hashlib.sha256(said).digest(),
         at=shape.at.astimezone(UTC),
         member_ref=shape.member_ref,
         clauses=clauses_of(shape),
         **columns,
     )
+
+
+def _body(said: bytes, source: Mapping[str, Any]) -> bytes:
+    """Return canonical JSON of what was said and where it stood: `source` is the last of the three names in order."""
+    return said[:-1] + b',"source":' + canonical.dumps(source) + b"}"
 
 
 def _attributes(envelope: Envelope) -> dict[str, Any]:
@@ -200,8 +206,8 @@ def of_access(row: Mapping[str, Any]) -> Leaf:
     return Leaf(
         event_id=event_id,
         type=ACCESS_TYPE,
-        body=rfc8785.dumps(said | {"source": {"table": "access", "position": row["position"]}}),
-        content_hash=hashlib.sha256(rfc8785.dumps(said)).digest(),
+        body=canonical.dumps(said | {"source": {"table": "access", "position": row["position"]}}),
+        content_hash=hashlib.sha256(canonical.dumps(said)).digest(),
         at=row["at"],
         member_ref=row["member_ref"],
         actor=row["reader"],

@@ -34,6 +34,7 @@ from services.propagator.replay import plan as plans
 from services.propagator.replay.executor import CancelledReplayError, Executor, Progress
 from services.propagator.replay.plan import Plan, PlanError
 from services.propagator.replay.shadow import Comparison
+from services.runtime import tracing
 from services.runtime.settings import Settings
 
 ROLE: Final = "sre"
@@ -55,6 +56,7 @@ def execute(
     for share in made.shares:
         stores.known(settings, share.affiliate)
     _confirm(made, yes)
+    tracing.start(settings, "dongui-replay")
     row = _approved(settings, made, sha256, approved_by)
     if row["state"] == "completed":
         fail("this replay is completed; plan a new one")

@@ -22,9 +22,10 @@ from services.consent.registers import api as registers
 from services.consent.replays import api as replays
 from services.consent.rights import api as rights
 from services.keyring.keyring import KeyDestroyedError
-from services.runtime import probes, problems
+from services.runtime import probes, problems, traced
 from services.runtime.auth import Authenticator
 from services.runtime.probes import Ready
+from services.runtime.traced import NO_TELEMETRY
 
 BODY_BYTES_MAX = 256 * 1024
 PROBLEM: Final[dict[str, Any]] = {
@@ -59,6 +60,7 @@ def create(
 ) -> FastAPI:
     """Return the application. `ready` says which dependency answers, `certificates` issues those of destructions."""
     app = FastAPI(
+        telemetry=NO_TELEMETRY,
         title="Dongui consent service",
         version="1",
         openapi_url="/openapi.json",
@@ -77,6 +79,7 @@ def create(
     for router in ROUTERS:
         app.include_router(router, dependencies=[bearer])
     probes.install(app, ready)
+    traced.install(app)
     return app
 
 

@@ -96,10 +96,10 @@ async def relayed(tx: Connection, event_ids: Sequence[str]) -> None:
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     async with build(settings) as (consent, relay):
-        await serving.serve(server_config(settings, consent), partial(_works, settings, consent, relay))
+        await serving.serve(server_config(settings, consent), partial(works, settings, consent, relay))
 
 
-def _works(settings: Settings, consent: Consent, relay: Relay, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+def works(settings: Settings, consent: Consent, relay: Relay, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
     """What runs beside the API until `stop`."""
     return [
         relay.run(stop),

@@ -3,8 +3,8 @@
 `Consent` carries what they need; `COMMANDS` at the foot is the index.
 """
 
-import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -27,7 +27,9 @@ from services.keyring import derive
 from services.keyring.keyring import Keyring
 from services.policy import decide as policy
 from services.policy.model import Rules
+from services.runtime import tracing
 from services.runtime.clock import KST, Clock
+from services.runtime.passwords import aside
 from services.runtime.postgres import Connection
 
 
@@ -82,8 +84,8 @@ async def create(
     data_key = await consent.keyring.create(member.member_ref)
     step = model.sign_up(member, given)
     index = derive.email_index(consent.index_key, member.email or "")
-    context = context_of(consent, caller, version)
-    async with consent.pool.acquire() as connection, connection.transaction():
+    async with _transaction(consent) as connection:
+        context = context_of(consent, caller, version)
         if stored := await idempotency.recall(connection, key):
             return stored
         try:
@@ -214,7 +216,7 @@ async def change(
     status: int = 200,
 ) -> Answer:
     """The one way a member changes: recall, lock, check the version, step, decide, write, remember, commit."""
-    async with consent.pool.acquire() as connection, connection.transaction():
+    async with _transaction(consent) as connection:
         if stored := await idempotency.recall(connection, key):
             return stored
         step, context = await change_within(consent, connection, ref, step_of, caller, if_match, version=version)
@@ -222,6 +224,14 @@ async def change(
         await idempotency.remember(connection, key, answer)
     consent.nudge()
     return answer
+
+
+@contextlib.asynccontextmanager
+async def _transaction(consent: Consent) -> AsyncIterator[Connection]:
+    """One transaction in a span that ends with its COMMIT: what it hands to the outbox continues that span."""
+    with tracing.span("commit change"):
+        async with consent.pool.acquire() as connection, connection.transaction():
+            yield connection
 
 
 async def change_within(
@@ -324,7 +334,7 @@ def situation_of(
 
 async def hash_password(consent: Consent, password: str) -> str:
     """Return the argon2id hash, computed off the event loop; the clear text goes nowhere else (PIPA safeguards 7)."""
-    return await asyncio.to_thread(consent.hasher.hash, password)
+    return await aside(consent.hasher.hash, password)
 
 
 def context_of(
@@ -343,7 +353,7 @@ def context_of(
         notice_version=version[0],
         notice_hash=version[1],
         policy_version=consent.rules.version,
-        traceparent=caller.traceparent,
+        traceparent=tracing.traceparent() or caller.traceparent,
     )
 
 

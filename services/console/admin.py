@@ -3,7 +3,6 @@
 A password that somebody else made is one-time: it opens only the page that sets the person's own and a second factor.
 """
 
-import asyncio
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from services.console.model import NAME, Account, Role, standing
 from services.console.signin import Gate
 from services.console.store import SQL
 from services.policy.model import load
+from services.runtime.passwords import aside
 from services.runtime.postgres import Connection
 
 PASSWORD_BYTES: Final = 12
@@ -52,7 +52,7 @@ async def add(gate: Gate, name: str, wanted: tuple[Role, str | None], by: str, p
     if wanted[1] is not None and wanted[1] not in affiliates():
         raise AccountError("role_unknown")
     chosen = password or secrets.token_urlsafe(PASSWORD_BYTES)
-    made = await asyncio.to_thread(gate.hasher.hash, chosen)
+    made = await aside(gate.hasher.hash, chosen)
     async with gate.pool.acquire() as tx, tx.transaction():
         if await store.create(tx, name, wanted, gate.clock(), password_hash=made, by=by) is None:
             raise AccountError("name_taken")
@@ -63,7 +63,7 @@ async def add(gate: Gate, name: str, wanted: tuple[Role, str | None], by: str, p
 async def renew(gate: Gate, tx: Connection, account: Account, by: str) -> Made:
     """Give an account a new one-time password: a lost telephone, a forgotten password."""
     chosen = secrets.token_urlsafe(PASSWORD_BYTES)
-    made = await asyncio.to_thread(gate.hasher.hash, chosen)
+    made = await aside(gate.hasher.hash, chosen)
     await store.reset(tx, account, made, gate.clock(), by)
     return Made(account.name, chosen)
 
@@ -73,7 +73,7 @@ async def ensure_first(gate: Gate, path: Path) -> None:
 
     Raises ValueError for a file of another shape: the process does not start with half of its accounts.
     """
-    wanted = orjson.loads(await asyncio.to_thread(path.read_bytes))
+    wanted = orjson.loads(await aside(path.read_bytes))
     present = {row["name"] for row in await gate.pool.fetch(SQL["list_accounts"])}
     for name, told in wanted.items():
         if name not in present:

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import httpx
 from uuid_utils import uuid7
 
+from services.runtime import tracing
 from services.runtime.settings import Settings
 
 Service = Literal["consent", "audit", "retention"]
@@ -62,7 +63,7 @@ class Apis:
                 params=request.params,
                 json=request.body,
                 content=request.content,
-                headers=request.headers,
+                headers=request.headers | tracing.headers(),
             )
         except httpx.HTTPError as error:
             raise AwayError(service) from error

@@ -3,7 +3,6 @@
 The account's row is locked while a password is looked at, so tries side by side count like tries in a row.
 """
 
-import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from services.console.keys import ConsoleKey
 from services.console.model import Account, Refusal
 from services.console.store import SQL
 from services.runtime.clock import Clock
+from services.runtime.passwords import aside
 from services.runtime.postgres import Connection
 
 TOKEN_BYTES: Final = 32
@@ -93,7 +93,7 @@ def matching_step(secret: str, code: str, after: int, now: datetime) -> int | No
 
 async def _verified(gate: Gate, password_hash: str, password: str) -> bool:
     try:
-        return await asyncio.to_thread(gate.hasher.verify, password_hash, password)
+        return await aside(gate.hasher.verify, password_hash, password)
     except (VerificationError, InvalidHashError):
         return False
 
@@ -154,7 +154,7 @@ async def enrol(gate: Gate, account: Account, token: str, password: str, code: s
         step = matching_step(secret, code, row["totp_step"], now)
         if step is None:
             return "code_wrong"
-        made = await asyncio.to_thread(gate.hasher.hash, password)
+        made = await aside(gate.hasher.hash, password)
         await tx.execute(SQL["enrol"], account.account_id, made, step)
         await tx.execute(SQL["delete_session"], store.digest(token))
         await store.record(tx, account, "enrolled", now)

@@ -33,9 +33,10 @@ from services.console.pages import (
     rights,
 )
 from services.console.words import Words
-from services.runtime import probes
+from services.runtime import probes, traced
 from services.runtime.postgres import DATABASE_ERRORS
 from services.runtime.probes import Ready
+from services.runtime.traced import NO_TELEMETRY
 
 BODY_BYTES_MAX: Final = 400 * 1024
 POLICY: Final = (
@@ -60,7 +61,7 @@ MODULES: Final = (
 
 def create(desk: Desk, ready: Ready) -> FastAPI:
     """Return the application. `ready` says which dependency answers."""
-    app = FastAPI(title="Dongui console", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(telemetry=NO_TELEMETRY, title="Dongui console", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.desk = desk
     for module in MODULES:
         app.include_router(module.router)
@@ -68,6 +69,7 @@ def create(desk: Desk, ready: Ready) -> FastAPI:
     app.add_middleware(Guarded, secure=desk.cookies.secure)
     _explain(app)
     probes.install(app, ready)
+    traced.install(app)
     return app
 
 

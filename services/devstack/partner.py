@@ -115,6 +115,7 @@ class Partner:
         told = {
             "webhook_id": message_id,
             "timestamp": int(headers["webhook-timestamp"]),
+            "traceparent": headers.get("traceparent"),
             "status": status,
             "message": message,
         }

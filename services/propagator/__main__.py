@@ -7,7 +7,7 @@ from typing import Any
 import uvloop
 
 from services.propagator import app
-from services.runtime import log
+from services.runtime import log, tracing
 from services.runtime.settings import Settings
 
 
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     settings = Settings()
     log.configure(settings.log_level)
+    tracing.start(settings, "dongui-notices" if asked.notices else f"dongui-propagator-{asked.affiliate}")
     uvloop.run(_notices(settings) if asked.notices else app.run(settings, asked.affiliate))
 
 

@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from services.propagator import transport
 from services.propagator.transport import Batch, BatchSchema
-from services.runtime import kafka
+from services.runtime import kafka, tracing
 from services.runtime.pace import Pace
 from services.runtime.settings import Settings
 
@@ -162,7 +162,8 @@ async def _until_applied(app: faust.App, apply: Apply, records: Sequence[Any]) -
     pause_s = BACKOFF_S_MIN
     while True:
         try:
-            return await apply(records)
+            with tracing.processing(records, app.conf.id):
+                return await apply(records)
         except Exception as error:  # noqa: BLE001
             # Whatever it was, the next batch must not come before this one is applied.
             RETRIES.labels(app.conf.id).inc()

@@ -24,6 +24,7 @@ from services.propagator import model, parking, store
 from services.propagator.answers import dead_letter, receipt
 from services.propagator.keys import ContentKeys, Found
 from services.propagator.model import Arrival, State
+from services.runtime import tracing
 from services.runtime.clock import Clock
 from services.runtime.outbox import Record
 
@@ -102,8 +103,9 @@ class Propagator:
         """Apply the next of what was parked before the pause ended; return how many. Raises what `apply` raises."""
         records = await parking.taken(self.pool, self.affiliate)
         if records:
-            await self._apply(records, park=False)
-            await parking.forget(self.pool, records)
+            with tracing.processing(records, f"{self.affiliate}-parked"):
+                await self._apply(records, park=False)
+                await parking.forget(self.pool, records)
         return len(records)
 
     async def _apply(self, records: Sequence[Raw], *, park: bool) -> None:

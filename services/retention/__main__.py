@@ -3,7 +3,7 @@
 import uvloop
 
 from services.retention.app import run
-from services.runtime import log
+from services.runtime import log, tracing
 from services.runtime.settings import Settings
 
 
@@ -11,6 +11,7 @@ def main() -> None:
     """Read the settings and serve."""
     settings = Settings()
     log.configure(settings.log_level)
+    tracing.start(settings, "dongui-retention")
     uvloop.run(run(settings))
 
 

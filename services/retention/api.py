@@ -18,11 +18,12 @@ from schemas.receipts import CodedValue
 from services.keyring.kek import KekError
 from services.retention import forecast, holds, readings, sweep
 from services.retention.readings import Question, Vault
-from services.runtime import probes, problems
+from services.runtime import probes, problems, traced
 from services.runtime.auth import Authenticator, Principal
 from services.runtime.bearer import principal_of
 from services.runtime.probes import Ready
 from services.runtime.problem import Problem
+from services.runtime.traced import NO_TELEMETRY
 
 OFFICERS: Final = ("compliance", "cpo")
 RIGHTS: Final = "rights_reader"
@@ -134,6 +135,7 @@ def create(
 ) -> FastAPI:
     """Return the application. `ready` says which dependency answers, `nudge` wakes the relay."""
     app = FastAPI(
+        telemetry=NO_TELEMETRY,
         title="Dongui retention service",
         version="1",
         openapi_url="/openapi.json",
@@ -147,6 +149,7 @@ def create(
     app.add_exception_handler(KekError, _locked)
     app.include_router(router)
     probes.install(app, ready)
+    traced.install(app)
     return app
 
 

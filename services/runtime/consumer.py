@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import Counter
 
-from services.runtime import kafka
+from services.runtime import kafka, tracing
 from services.runtime.pace import Pace
 from services.runtime.settings import Settings
 
@@ -257,9 +257,10 @@ async def _drain(follower: _Follower, consumer: AIOKafkaConsumer, positions: Nex
         if not records:
             continue
         after = {(tp.topic, tp.partition): b[-1].offset + 1 for tp, b in fetched.items() if b}
-        async with follower.pool.acquire() as connection, connection.transaction():
-            await follower.handle(connection, records)
-            await follower.offsets.store(connection, after)
+        with tracing.processing(records, follower.application):
+            async with follower.pool.acquire() as connection, connection.transaction():
+                await follower.handle(connection, records)
+                await follower.offsets.store(connection, after)
         positions |= after
         FOLLOWED.labels(follower.application).inc(len(records))
 

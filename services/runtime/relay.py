@@ -14,7 +14,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from prometheus_client import Counter, Gauge
 
-from services.runtime import postgres
+from services.runtime import postgres, tracing
 from services.runtime.outbox import SHARDS
 from services.runtime.pace import Pace
 
@@ -28,7 +28,7 @@ LEASE_SPACE = 7_318_403
 
 _SELECT = """
 SELECT position, id, aggregatetype, aggregateid, payload, headers FROM outbox
-WHERE shard = ANY($1::int[]) AND published_at IS NULL ORDER BY position LIMIT $2
+WHERE shard = ANY($1::int[]) AND published_at IS NULL AND position <> ALL($3::bigint[]) ORDER BY position LIMIT $2
 """
 _MARK = "UPDATE outbox SET published_at = now() WHERE position = ANY($1::bigint[])"
 
@@ -36,6 +36,7 @@ PUBLISHED = Counter("dongui_relay_published", "Outbox rows acknowledged by the b
 RESTARTS = Counter("dongui_relay_restarts", "Relay sessions that ended in an error", ["application"])
 SHARDS_HELD = Gauge("dongui_relay_shards_held", "Shards this relay leases now", ["application"])
 
+Rows = Sequence[asyncpg.Record]
 OnPublished = Callable[[asyncpg.Connection, Sequence[str]], Awaitable[None]]
 log = structlog.get_logger("relay")
 
@@ -100,17 +101,25 @@ class Relay:
     async def _drain_until(
         self, stop: asyncio.Event, connection: asyncpg.Connection, producer: AIOKafkaProducer
     ) -> None:
+        """Publish batch after batch; one that was acknowledged is marked while the next one is on its way."""
         held: set[int] = set()
         polls = 0
         pace = Pace(PACE_S)
+        acknowledged: Rows = []
         while not stop.is_set():
             await pace.turn()
             if polls % 20 == 0:
                 await self._lease(connection, held)
             polls += 1
-            sent = await self._publish_batch(connection, producer, sorted(held))
-            if sent < BATCH_MAX:
+            known = [row["position"] for row in acknowledged]
+            rows = await connection.fetch(_SELECT, sorted(held), BATCH_MAX, known)
+            await _both(self._publish(producer, rows), self._mark(connection, acknowledged))
+            acknowledged = rows
+            if len(rows) < BATCH_MAX:
+                await self._mark(connection, acknowledged)
+                acknowledged = []
                 await self._pause()
+        await self._mark(connection, acknowledged)
 
     async def _lease(self, connection: asyncpg.Connection, held: set[int]) -> None:
         """Take free shards up to `shards_max`, starting at a random one so that relays spread out."""
@@ -125,20 +134,20 @@ class Relay:
                 held.add(shard)
         SHARDS_HELD.labels(self._application).set(len(held))
 
-    async def _publish_batch(
-        self, connection: asyncpg.Connection, producer: AIOKafkaProducer, shards: list[int]
-    ) -> int:
-        rows = await connection.fetch(_SELECT, shards, BATCH_MAX)
+    async def _publish(self, producer: AIOKafkaProducer, rows: Rows) -> None:
+        """Send rows in order; the broker has all of them when it returns."""
+        with tracing.sending((row["aggregatetype"], row["headers"]) for row in rows):
+            acks = [await self._send(producer, row) for row in rows]
+            await asyncio.wait_for(asyncio.gather(*acks), SEND_TIMEOUT_S)
+
+    async def _mark(self, connection: asyncpg.Connection, rows: Rows) -> None:
         if not rows:
-            return 0
-        acks = [await self._send(producer, row) for row in rows]
-        await asyncio.wait_for(asyncio.gather(*acks), SEND_TIMEOUT_S)
+            return
         async with connection.transaction():
             await connection.execute(_MARK, [row["position"] for row in rows])
             if self._on_published is not None:
                 await self._on_published(connection, [row["id"] for row in rows])
         PUBLISHED.labels(self._application).inc(len(rows))
-        return len(rows)
 
     async def _send(self, producer: AIOKafkaProducer, row: asyncpg.Record) -> Awaitable[object]:
         headers = [(name, value.encode()) for name, value in row["headers"].items()]
@@ -156,3 +165,10 @@ class Relay:
         except TimeoutError:
             return
         self._wake.clear()
+
+
+async def _both(*works: Awaitable[None]) -> None:
+    """Let both come to an end, whatever becomes of the other; raise what ended one."""
+    for result in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

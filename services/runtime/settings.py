@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     profile: str = "production"
     data_dir: Path = Path(".dongui")
     log_level: str = "INFO"
+    traces: str | None = None
+    traces_ratio: float = Field(default=1.0, ge=0, le=1)
 
     kafka: str | None = None
     kafka_security: str = "PLAINTEXT"

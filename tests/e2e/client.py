@@ -51,11 +51,15 @@ class Client:
         return self.system.installation.issuer.token(sub or f"e2e-{role}", role)
 
     async def answer(self, method: str, path: str, body: Any = None, **how: Any) -> httpx.Response:
-        """Send one request; `role` and `sub` say who asks, `etag` which version of the member, `service` whom."""
+        """Send one request; `role` and `sub` say who asks, `etag` which version of the member, `service` whom.
+
+        `traceparent` puts the request into a trace.
+        """
         headers = {"Authorization": f"Bearer {self.token(how.get('role', 'service'), how.get('sub', ''))}"}
         headers |= {"Accept": how.get("accept", "application/json"), "Accept-Language": "en"}
         headers |= {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
         headers |= {"If-Match": f'"{how["seq"]}"'} if "seq" in how else {}
+        headers |= {"traceparent": how["traceparent"]} if "traceparent" in how else {}
         url = self.described[how.get("service", "consent_url")] + path
         return await self._http.request(method, url, json=body, headers=headers, params=how.get("params"))
 

@@ -25,6 +25,7 @@ from services.runtime import probes, problems
 from services.runtime.clock import Clock, utc_now
 from services.runtime.seeds import seed_of
 from services.runtime.settings import Settings
+from services.runtime.traced import NO_TELEMETRY
 
 REQUIRED = ("witness_signing_key_file", "witness_logs_file")
 FOLDER = "witness"
@@ -133,7 +134,14 @@ def _keep(parts: Parts, body: bytes, verdict: Verdict) -> None:
 
 def application(parts: Parts) -> FastAPI:
     """Return the application."""
-    app = FastAPI(title="Dongui witness", version="1", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        telemetry=NO_TELEMETRY,
+        title="Dongui witness",
+        version="1",
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.parts = parts
     problems.install(app)
     app.include_router(router)

@@ -13,11 +13,12 @@ from typing import Final
 import aiohttp
 import asyncpg
 import structlog
+from opentelemetry.trace import Span, SpanKind
 from prometheus_client import Counter
 
 from schemas import codec
 from schemas.codec import CodecError
-from schemas.envelope import from_headers
+from schemas.envelope import TRACEPARENT, from_headers
 from schemas.events import Notice
 from schemas.topics import NOTICES
 from services.propagator.keys import ContentKeys, Found, KeyServiceError
@@ -28,6 +29,7 @@ from services.propagator.notices.order import Waits
 from services.propagator.notices.plan import Plan
 from services.propagator.notices.signing import Signer
 from services.propagator.notices.store import End, Job
+from services.runtime import tracing
 from services.runtime.clock import Clock
 from services.runtime.postgres import Connection
 
@@ -125,9 +127,19 @@ class Attempts:
     async def _post(self, endpoint: Endpoint, job: Job, notice_id: str, body: bytes) -> Reply:
         now = self.clock()
         headers = self.signer.headers(notice_id, now, body, *endpoint.secrets)
-        if trace := job.headers.get("traceparent"):
-            headers["traceparent"] = trace
-        return await post.post(self.client, endpoint, headers, body)
+        told: tracing.Attributes = {
+            "http.request.method": "POST",
+            "http.request.resend_count": job.attempts,
+            "dongui.recipient": job.recipient,
+            "dongui.change_id": job.change_id,
+        }
+        caused_by = job.headers.get(TRACEPARENT)
+        with tracing.span("POST webhook", SpanKind.CLIENT, told, parent=caused_by) as opened:
+            if trace := tracing.traceparent() or caused_by:
+                headers[TRACEPARENT] = trace
+            reply = await post.post(self.client, endpoint, headers, body)
+            _note_reply(opened, reply)
+        return reply
 
     async def _record(self, endpoint: Endpoint, job: Job, notice: Notice, reply: Reply) -> None:
         now = self.clock()
@@ -166,6 +178,13 @@ class Attempts:
         if said:
             CLOSED.labels(job.recipient, end.state).inc()
             self.nudge()
+
+
+def _note_reply(opened: Span | None, reply: Reply) -> None:
+    if reply.status is not None:
+        tracing.note(opened, {"http.response.status_code": reply.status})
+    if not reply.is_success:
+        tracing.fail(opened, reply.error or str(reply.status))
 
 
 def _result(reply: Reply, verdict: Acknowledged | Again) -> str:

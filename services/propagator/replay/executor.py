@@ -12,6 +12,7 @@ from services.propagator.handlers import Propagator
 from services.propagator.replay import plan as plans
 from services.propagator.replay import reader
 from services.propagator.replay.plan import Effect, Plan, Range, Share
+from services.runtime import tracing
 from services.runtime.outbox import Record
 from services.runtime.settings import Settings
 
@@ -88,7 +89,8 @@ class Executor:
         topic = self._settings.topic_prefix + share.topic
         async for records, position in reader.read(consumer, topic, rest, self._plan.rate):
             if wanted := [r for r in records if plans.selects(self._plan.selection, r)]:
-                await store.apply(wanted)
+                with tracing.processing(wanted, f"replay-{share.affiliate}", again=True):
+                    await store.apply(wanted)
             self._positions[place] = position
             if time.monotonic() - self._reported >= REPORT_S:
                 self._reported = time.monotonic()

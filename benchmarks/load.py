@@ -1,0 +1,77 @@
+"""A load generator that is cheap beside any server: requests made beforehand, kept-alive connections, closed loop."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from benchmarks.harness import Run
+
+CONNECTIONS: Final = 32
+TIMEOUT_S: Final = 300.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server process: where it listens, and whose processor time counts."""
+
+    port: int
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Return the processor seconds the process has used (Linux)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def request(method: str, path: str, body: object, headers: dict[str, str]) -> bytes:
+    """Return one HTTP/1.1 request as bytes."""
+    payload = orjson.dumps(body)
+    told = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(payload))} | headers
+    head = "\r\n".join([f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in told.items())])
+    return f"{head}\r\n\r\n".encode() + payload
+
+
+async def run(server: Server, requests: Sequence[bytes], *, connections: int = CONNECTIONS) -> Run:
+    """Send every request, each connection the next one as soon as it has its answer. Raises for an answer not 2xx."""
+    queue = iter(requests)
+    started, cpu = time.perf_counter(), server.cpu_s()
+    async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as group:
+        for _ in range(connections):
+            group.create_task(_sends(server.port, queue))
+    return Run(len(requests), time.perf_counter() - started, server.cpu_s() - cpu)
+
+
+async def ask(server: Server, one: bytes) -> bytes:
+    """Send one request on a connection of its own; return the body of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    try:
+        writer.write(one)
+        return await _answer(reader)
+    finally:
+        writer.close()
+
+
+async def _sends(port: int, queue: Iterator[bytes]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for one in queue:
+            writer.write(one)
+            await _answer(reader)
+    finally:
+        writer.close()
+
+
+async def _answer(reader: asyncio.StreamReader) -> bytes:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.split("\r\n")
+    length = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length:"))
+    body = await reader.readexactly(length)
+    if first.split(" ")[1][0] != "2":
+        raise RuntimeError(f"the server answered {first}: {body[:500].decode(errors='replace')}")
+    return body
