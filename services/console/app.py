@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 
 from services.console import admin, desk, web
 from services.console.apis import Apis
-from services.console.cookies import Cookies
+from services.console.cookies import Cookies, origin_of
 from services.console.desk import Desk
 from services.console.keys import ConsoleKey
 from services.console.oidc import Provider
@@ -65,7 +65,8 @@ async def build(
         gate = _gate(settings, pool, relay, clock, hasher or password_hasher())
         if settings.console_first_accounts_file:
             await admin.ensure_first(gate, settings.console_first_accounts_file)
-        yield Parts(settings, Desk(gate, apis, cookies, provider, desk.environment()), relay)
+        origin = origin_of(settings.console_url or "")
+        yield Parts(settings, Desk(gate, apis, cookies, provider, desk.environment(), origin), relay)
     finally:
         await apis.close()
         if provider:

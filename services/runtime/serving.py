@@ -7,6 +7,8 @@ from typing import Any
 
 import uvicorn
 
+from services.runtime.wire import BoundedProtocol
+
 STOP_TIMEOUT_S = 8.0
 """Below the ten seconds an orchestrator gives."""
 
@@ -15,9 +17,14 @@ Works = Callable[[asyncio.Event], Iterable[Any]]
 
 
 def config(app: Any, host: str, port: int, *, concurrency: int) -> uvicorn.Config:
-    """Return the HTTP server's configuration; no access log (URLs name members)."""
+    """Return the HTTP server's configuration; no access log (URLs name members).
+
+    `concurrency` is how many connections and requests there may be at once; one more is answered 503.
+    """
     return uvicorn.Config(
         app,
+        http=BoundedProtocol,
+        ws="none",
         host=host,
         port=port,
         log_config=None,

@@ -97,6 +97,8 @@ class Settings(BaseSettings):
     oidc_client_secret: SecretStr | None = None
     oidc_roles_claim: str = "groups"
     oidc_roles: dict[str, str] = Field(default_factory=dict)
+    rate_per_s: float = Field(default=50.0, gt=0)
+    rate_trusted_per_s: float = Field(default=5000.0, gt=0)
     health_host: str = "127.0.0.1"
     health_port: int = 0
 
