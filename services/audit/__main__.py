@@ -3,15 +3,12 @@
 import uvloop
 
 from services.audit.app import run
-from services.runtime import log
-from services.runtime.settings import Settings
+from services.runtime.start import begin
 
 
 def main() -> None:
     """Read the settings and serve."""
-    settings = Settings()
-    log.configure(settings.log_level)
-    uvloop.run(run(settings))
+    uvloop.run(run(begin()))
 
 
 if __name__ == "__main__":
