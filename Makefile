@@ -11,7 +11,7 @@ SEED ?= 1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo browser test test-long check fmt bench schemas lock compose-secrets clean
+.PHONY: help demo browser test test-long check fmt bench schemas lock sbom licences compose-secrets clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,12 +39,13 @@ test: $(STAMP) ## Run the whole test suite on a real Kafka and a real PostgreSQL
 test-long: $(STAMP) ## Run the long tests (SEED=n): 100,000 members, more kills, more histories
 	@$(BIN)/python -m pytest -m long --override-ini addopts="--import-mode=importlib -ra" --seed-long $(SEED)
 
-check: $(STAMP) ## Lint, format, types, import rules, generated files
+check: $(STAMP) ## Lint, format, types, import rules, generated files, licences
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m schemas.generate --check
+	@$(BIN)/python -m infra.supply licences
 
 fmt: $(STAMP) ## Format the code and sort imports
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -59,6 +60,12 @@ schemas: $(STAMP) ## Write the generated JSON Schema and AsyncAPI files
 lock: ## Resolve the dependencies again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --all-extras pyproject.toml -o requirements-dev.lock --quiet
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --constraint requirements-dev.lock pyproject.toml -o requirements.lock --quiet
+
+sbom: $(STAMP) ## Write sbom.cdx.json: every package and jar, as CycloneDX 1.6
+	@$(BIN)/python -m infra.supply sbom
+
+licences: $(STAMP) ## Say whether every dependency's licence is allowed
+	@$(BIN)/python -m infra.supply licences
 
 compose-secrets: $(STAMP) ## Write ./secrets and .env for docker compose, once
 	@$(BIN)/python infra/compose_secrets.py

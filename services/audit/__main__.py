@@ -3,16 +3,12 @@
 import uvloop
 
 from services.audit.app import run
-from services.runtime import log, tracing
-from services.runtime.settings import Settings
+from services.runtime.start import begin
 
 
 def main() -> None:
     """Read the settings and serve."""
-    settings = Settings()
-    log.configure(settings.log_level)
-    tracing.start(settings, "dongui-audit")
-    uvloop.run(run(settings))
+    uvloop.run(run(begin("dongui-audit")))
 
 
 if __name__ == "__main__":

@@ -3,16 +3,12 @@
 import uvloop
 
 from services.consent.app import run
-from services.runtime import log, tracing
-from services.runtime.settings import Settings
+from services.runtime.start import begin
 
 
 def main() -> None:
     """Read the settings and serve."""
-    settings = Settings()
-    log.configure(settings.log_level)
-    tracing.start(settings, "dongui-consent")
-    uvloop.run(run(settings))
+    uvloop.run(run(begin("dongui-consent")))
 
 
 if __name__ == "__main__":

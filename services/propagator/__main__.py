@@ -7,8 +7,8 @@ from typing import Any
 import uvloop
 
 from services.propagator import app
-from services.runtime import log, tracing
 from services.runtime.settings import Settings
+from services.runtime.start import begin
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,9 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen.add_argument("--affiliate", metavar="ID", help="apply this affiliate's topic to its member store")
     chosen.add_argument("--notices", action="store_true", help="send correction notices to third parties")
     asked = parser.parse_args(arguments)
-    settings = Settings()
-    log.configure(settings.log_level)
-    tracing.start(settings, "dongui-notices" if asked.notices else f"dongui-propagator-{asked.affiliate}")
+    settings = begin("dongui-notices" if asked.notices else f"dongui-propagator-{asked.affiliate}")
     uvloop.run(_notices(settings) if asked.notices else app.run(settings, asked.affiliate))
 
 

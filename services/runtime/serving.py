@@ -7,7 +7,7 @@ from typing import Any
 
 import uvicorn
 
-from services.runtime.wire import BoundedProtocol
+from services.runtime.connection import BoundedProtocol
 
 STOP_TIMEOUT_S = 8.0
 """Below the ten seconds an orchestrator gives."""

@@ -35,7 +35,10 @@ class Settings(BaseSettings):
     kafka: str | None = None
     kafka_security: str = "PLAINTEXT"
     kafka_username: str | None = None
+    kafka_mechanism: str = "SCRAM-SHA-512"
     kafka_password: SecretStr | None = None
+    kafka_password_file: Path | None = None
+    kafka_passwords_file: Path | None = None
     kafka_ca_file: Path | None = None
     topic_prefix: str = ""
 

@@ -1,144 +1,117 @@
-"""The HTTP/1.1 connection of our servers: bounded in size and in time, so that a slow client holds nobody up.
+"""Nothing crosses a network in clear: which addresses the settings may name, and how. Pure; asked at every start.
 
-uvicorn waits for ever for a request's head, its body, or a reader; and takes headers of any size. Here each has an end,
-and when all connections are taken, the one that has been at its request for longest gives way to a new one.
+On loopback there is no wire. Everywhere else Kafka takes TLS and a SCRAM login, PostgreSQL TLS with a verified
+certificate, and in the production profile our own HTTP services https.
 """
 
-import asyncio
-from http import HTTPStatus
-from typing import Any, Final
+import ipaddress
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import parse_qs, unquote, urlsplit
 
-import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from services.runtime.settings import DATABASES, Settings
 
-HEAD_BYTES_MAX: Final = 32 * 1024
-HEADERS_MAX: Final = 100
-TARGET_BYTES_MAX: Final = 8 * 1024
-HEAD_TIMEOUT_S: Final = 10.0
-"""From the connection, or the first byte of a later request, to the end of its headers."""
-BODY_TIMEOUT_S: Final = 30.0
-"""From there to the last byte of the body."""
-WRITE_TIMEOUT_S: Final = 30.0
-"""Without the client taking anything of an answer that waits for it."""
-
-REFUSED: Final = {
-    408: ("too_slow", "요청이 제때 도착하지 않았습니다. 다시 보내 주세요."),
-    414: ("target_too_long", f"경로와 쿼리는 합해서 {TARGET_BYTES_MAX}바이트 이하여야 합니다."),
-    431: ("headers_too_large", f"헤더는 {HEADERS_MAX}개, 합해서 {HEAD_BYTES_MAX}바이트 이하여야 합니다."),
-}
-"""Code and detail; in Korean, for here the client's language is not known yet."""
+SCRAM: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256")
+VERIFIED: Final = ("verify-full", "verify-ca")
+URLS: Final = ("consent_url", "audit_url", "retention_url", "jwks_url")
+_PLAINTEXT: Final = "PLAINTEXT"
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """One connection. What it refuses it answers with a problem (RFC 9457) and closes."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.since = self.loop.time()
-        """When the present request, or the connection, began."""
-        self.in_head = True
-        """From there to the end of the request's headers."""
-        self._head_bytes = 0
-        self._deadline: asyncio.TimerHandle | None = None
-        self._reader_deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock of the first head; when the house is full, show out who takes longest."""
-        super().connection_made(transport)
-        self._set_deadline(HEAD_TIMEOUT_S)
-        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
-            self._make_room()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clocks."""
-        self._set_deadline(None)
-        self.resume_writing()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Refuse a head that has grown too large, whether or not it will ever end."""
-        if self.in_head:
-            self._head_bytes += len(data)
-        super().data_received(data)
-        if self.in_head and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
-            self._refuse(431)
-
-    def on_message_begin(self) -> None:
-        """Start the clock of a later request on the same connection."""
-        super().on_message_begin()
-        if not self.in_head:
-            self._head_bytes, self.in_head, self.since = 0, True, self.loop.time()
-            self._set_deadline(HEAD_TIMEOUT_S)
-
-    def on_headers_complete(self) -> None:
-        """Hand the request on, or refuse it by its size; start the clock of its body."""
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if len(self.url) > TARGET_BYTES_MAX:
-            self._refuse(414)
-        elif len(self.headers) > HEADERS_MAX or size > HEAD_BYTES_MAX:
-            self._refuse(431)
-        else:
-            self.in_head = False
-            self._set_deadline(BODY_TIMEOUT_S)
-            super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """Hand the body on, unless its request was refused."""
-        if not self.transport.is_closing():
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """Stop the clock of the body."""
-        self._set_deadline(None)
-        if not self.transport.is_closing():
-            super().on_message_complete()
-
-    def pause_writing(self) -> None:
-        """Start the clock of a reader who takes nothing."""
-        super().pause_writing()
-        self._reader_deadline = self.loop.call_later(WRITE_TIMEOUT_S, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        """Stop it."""
-        if self._reader_deadline:
-            self._reader_deadline.cancel()
-            self._reader_deadline = None
-        super().resume_writing()
-
-    @property
-    def may_give_way(self) -> bool:
-        """Whether no complete request is being answered here."""
-        cycle = self.cycle
-        return cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started)
-
-    def _make_room(self) -> None:
-        others = (one for one in self.connections if isinstance(one, BoundedProtocol) and one is not self)
-        waiting = [one for one in others if one.may_give_way]
-        if waiting:
-            longest = min(waiting, key=lambda one: one.since)
-            longest.transport.abort()
-            self.connections.discard(longest)
-
-    def _set_deadline(self, seconds: float | None) -> None:
-        if self._deadline:
-            self._deadline.cancel()
-        self._deadline = self.loop.call_later(seconds, self._refuse, 408) if seconds else None
-
-    def _refuse(self, status: int) -> None:
-        """Answer with a problem, unless an answer is under way, and close."""
-        if self.transport.is_closing():
-            return
-        cycle = self.cycle
-        before = cycle is None or cycle.response_complete
-        if before if self.in_head else not cycle.response_started:
-            self.transport.write(_answer(status))
-        self.transport.close()
+class InsecureWireError(Exception):
+    """A setting would send secrets or personal data in clear; the message names each such setting and what to set."""
 
 
-def _answer(status: int) -> bytes:
-    code, detail = REFUSED[status]
-    phrase = HTTPStatus(status).phrase
-    told = {"type": f"https://dongui.kr/problems/{code}", "title": phrase, "status": status, "code": code}
-    body = orjson.dumps({**told, "detail": detail})
-    head = f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
-    return f"{head}Connection: close\r\n\r\n".encode() + body
+def require_secure(settings: Settings) -> None:
+    """Raise InsecureWireError naming every setting that is not allowed; what is not set is not looked at."""
+    found = [*kafka_faults(settings), *_database_faults(settings), *_url_faults(settings)]
+    if found:
+        raise InsecureWireError("; ".join(found))
+
+
+def kafka_faults(settings: Settings) -> list[str]:
+    """Return what is wrong with the way to Kafka, if anything."""
+    if not settings.kafka:
+        return []
+    if settings.kafka_security == "SASL_SSL":
+        return _login_faults(settings)
+    if settings.kafka_security != _PLAINTEXT:
+        return [
+            "DONGUI_KAFKA_SECURITY must be SASL_SSL: SASL_PLAINTEXT shows the password, SSL alone says nobody's name"
+        ]
+    outside = [host for host in _bootstrap_hosts(settings.kafka) if not is_loopback(host)]
+    if outside:
+        return [f"DONGUI_KAFKA names {', '.join(outside)}, not loopback: set DONGUI_KAFKA_SECURITY=SASL_SSL"]
+    if settings.profile != "dev":
+        return ["DONGUI_KAFKA_SECURITY=PLAINTEXT is for the dev profile: set DONGUI_KAFKA_SECURITY=SASL_SSL"]
+    return []
+
+
+def _login_faults(settings: Settings) -> list[str]:
+    found = []
+    if settings.kafka_mechanism not in SCRAM:
+        found.append(f"DONGUI_KAFKA_MECHANISM must be {' or '.join(SCRAM)}: PLAIN hands the password to the broker")
+    if not settings.kafka_username:
+        found.append("DONGUI_KAFKA_SECURITY=SASL_SSL needs DONGUI_KAFKA_USERNAME")
+    if settings.kafka_password is None and settings.kafka_password_file is None:
+        found.append("DONGUI_KAFKA_SECURITY=SASL_SSL needs DONGUI_KAFKA_PASSWORD_FILE (or DONGUI_KAFKA_PASSWORD)")
+    return found
+
+
+def _bootstrap_hosts(servers: str) -> list[str]:
+    return [_host(server.strip()) for server in servers.split(",")]
+
+
+def _database_faults(settings: Settings) -> Iterator[str]:
+    for name, dsn in _dsns(settings):
+        if not _dsn_is_secure(dsn):
+            yield f"{name} leaves this machine without verified TLS: add ?sslmode=verify-full&sslrootcert=FILE"
+
+
+def _dsns(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield (what to call it, DSN) of every database that is named."""
+    for field in (*(f"{name}_dsn" for name in DATABASES), "admin_dsn"):
+        if getattr(settings, field) is not None:
+            yield f"DONGUI_{field.upper()}", settings.secret(field)
+    for field in ("affiliate_dsns", "owner_dsns"):
+        for key, dsn in getattr(settings, field).items():
+            yield f"DONGUI_{field.upper()}[{key}]", dsn.get_secret_value()
+
+
+def _dsn_is_secure(dsn: str) -> bool:
+    """Say whether every host of a libpq URL is this machine, or TLS with a verified certificate is demanded."""
+    parts = urlsplit(dsn)
+    options = parse_qs(parts.query)
+    if options.get("sslmode", [""])[-1] in VERIFIED:
+        return True
+    named = options.get("host", [parts.netloc.rpartition("@")[2]])[-1]
+    hosts = [_host(unquote(host)) for host in named.split(",")]
+    return all(host.startswith("/") or is_loopback(host) for host in hosts)
+
+
+def _url_faults(settings: Settings) -> Iterator[str]:
+    """The dev profile may have plain http inside one machine's container network; production may not."""
+    urls = [(f"DONGUI_{field.upper()}", getattr(settings, field)) for field in URLS if getattr(settings, field)]
+    urls += [(f"DONGUI_WITNESSES[{url}]", url) for url in settings.witnesses]
+    for name, url in urls if settings.profile != "dev" else ():
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+            yield f"{name} is not https and not loopback: bearer tokens and keys would cross the network in clear"
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address is this machine's own. An empty one is nobody's: it would be guessed."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _host(place: str) -> str:
+    """Return the host of `host`, `host:port`, `[v6]:port`; a socket's directory stays whole."""
+    if place.startswith("/"):
+        return place
+    if place.startswith("["):
+        return place[1:].partition("]")[0]
+    return place.partition(":")[0] if place.count(":") == 1 else place

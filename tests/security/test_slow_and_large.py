@@ -12,7 +12,7 @@ import pytest_asyncio
 from joserfc.jwk import KeySet
 from pydantic import BaseModel
 
-from services.runtime import serving, wire
+from services.runtime import connection, serving
 from services.runtime.auth import Authenticator
 from services.runtime.bounds import BODY_BYTES_MAX
 from services.runtime.web import Api
@@ -55,7 +55,7 @@ def an_api() -> Api:
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """A server with room for a few connections, which loses its patience soon."""
     for name in ("HEAD_TIMEOUT_S", "BODY_TIMEOUT_S", "WRITE_TIMEOUT_S"):
-        monkeypatch.setattr(wire, name, QUICK_S)
+        monkeypatch.setattr(connection, name, QUICK_S)
     config = serving.config(an_api(), "127.0.0.1", 0, concurrency=CONNECTIONS)
     async with served(config) as url:
         yield int(url.rpartition(":")[2])
@@ -122,8 +122,8 @@ async def test_as_many_silent_connections_as_there_is_room_for_keep_nobody_out(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even while every one of them is still in its time: the oldest gives way."""
-    monkeypatch.setattr(wire, "HEAD_TIMEOUT_S", 60)
-    monkeypatch.setattr(wire, "BODY_TIMEOUT_S", 60)
+    monkeypatch.setattr(connection, "HEAD_TIMEOUT_S", 60)
+    monkeypatch.setattr(connection, "BODY_TIMEOUT_S", 60)
     firsts = [b"", HEAD, HEAD + b"Content-Length: 100\r\n\r\n{"]
     async with contextlib.AsyncExitStack() as stack:
         for number in range(3 * CONNECTIONS):

@@ -5,8 +5,7 @@ import argparse
 import uvloop
 
 from services.audit.witness.app import run
-from services.runtime import log
-from services.runtime.settings import Settings
+from services.runtime.start import begin
 
 
 def main() -> None:
@@ -14,9 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m services.audit.witness", description=__doc__)
     parser.add_argument("--create", action="store_true", help="begin with an empty state when there is none")
     chosen = parser.parse_args()
-    settings = Settings()
-    log.configure(settings.log_level)
-    uvloop.run(run(settings, create=chosen.create))
+    uvloop.run(run(begin("dongui-witness"), create=chosen.create))
 
 
 if __name__ == "__main__":
