@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from benchmarks import erase, latency, notices, query
+from benchmarks import erase, footprint, latency, notices, query
 
 
 class Option(NamedTuple):
@@ -33,6 +33,14 @@ COMMANDS = {
         {
             "rate": Option(50.0, "changes a second, one in five a sign-up"),
             "seconds": Option(60.0, "how long"),
+        },
+    ),
+    "footprint": Command(
+        footprint,
+        "processor time and bytes of one sign-up and one later change",
+        {
+            "members": Option(500, "sign-ups"),
+            "changes": Option(2000, "later changes of these members"),
         },
     ),
     "notices": Command(
