@@ -11,7 +11,7 @@ SEED ?= 1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo browser test test-long check fmt bench schemas lock sbom licences compose-secrets clean
+.PHONY: help demo browser test test-long check fmt bench schemas chart lock sbom licences compose-secrets clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: $(STAMP) ## Measure signup-to-last-affiliate latency
 
 schemas: $(STAMP) ## Write the generated JSON Schema and AsyncAPI files
 	@$(BIN)/python -m schemas.generate
+
+chart: ## Write infra/helm/rendered.yaml again (needs helm, HELM=path)
+	@$(PYTHON) infra/helm/render.py $(or $(HELM),helm)
 
 lock: ## Resolve the dependencies again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --all-extras pyproject.toml -o requirements-dev.lock --quiet

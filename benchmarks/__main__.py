@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from benchmarks import apply, erase, harness, latency, notices, query, relay
+from benchmarks import apply, erase, footprint, harness, latency, notices, query, relay
 
 
 class Option(NamedTuple):
@@ -44,6 +44,14 @@ COMMANDS = {
         {
             "rate": Option(50.0, "changes a second, one in five a sign-up"),
             "seconds": Option(60.0, "how long"),
+        },
+    ),
+    "footprint": Command(
+        footprint,
+        "processor time and bytes of one sign-up and one later change",
+        {
+            "members": Option(500, "sign-ups"),
+            "changes": Option(2000, "later changes of these members"),
         },
     ),
     "notices": Command(

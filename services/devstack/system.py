@@ -129,7 +129,10 @@ class System:
         return self.installation.described()
 
     def start_process(self, name: str) -> None:
-        """Start one process; `wait_ready` says when it serves."""
+        """Start one process, or a node of our Kafka; `wait_ready` says when a process serves."""
+        if self._owns_stack and name in self.stack.kafka.names:
+            self.stack.kafka.start_node(name)
+            return
         program = Program(name, self._argv(name), self._log(name), env=inherited() | self.environment(name))
         self._children[name] = child.spawn(program, self.base_dir / "run")
 
@@ -170,11 +173,12 @@ class System:
         return self._ports.url(name)
 
     def fallen(self) -> list[str]:
-        """Return the processes that ended without having been stopped or killed here."""
-        return [name for name, process in self._children.items() if process.poll() is not None]
+        """Return the processes, and nodes of our Kafka, that ended without having been stopped or killed here."""
+        nodes = self.stack.kafka.fallen() if self._owns_stack else []
+        return nodes + [name for name, process in self._children.items() if process.poll() is not None]
 
     def servers_running(self) -> bool:
-        """Say whether Kafka and PostgreSQL are alive (a stack that was given is its owner's matter)."""
+        """Say whether PostgreSQL and most of Kafka's nodes are alive (a stack that was given is its owner's matter)."""
         return not self._owns_stack or (self.stack.kafka.running() and self.stack.postgres.running())
 
     def _argv(self, name: str) -> list[str]:
