@@ -42,11 +42,12 @@ JVM = (
 
 @dataclass(frozen=True)
 class Node:
-    """One Kafka node: its number and its two loopback ports."""
+    """One Kafka node: its number and its two loopback ports; `advertised` is where clients are sent, when elsewhere."""
 
     number: int
     port: int
     controller_port: int
+    advertised: int | None = None
 
 
 class Kafka:
@@ -162,7 +163,7 @@ def _settings(node: Node, voters: str, count: int, data: Path) -> dict[str, obje
         "node.id": node.number,
         "controller.quorum.voters": voters,
         "listeners": f"PLAINTEXT://{HOST}:{node.port},CONTROLLER://{HOST}:{node.controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{node.port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{node.advertised or node.port}",
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": data,
