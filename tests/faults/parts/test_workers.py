@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from services.propagator.agents import SESSION_S
 from services.propagator.transport import EXIT_HOLE
+from services.runtime import kafka
 from tests.integration.propagator.harness import AFFILIATE, KeyService, Member, Process, Store, Topic, until
 
 WORKERS_MAX = 3
@@ -141,10 +142,17 @@ async def test_a_transaction_marker_ends_the_process_and_the_offset_stays_before
     finally:
         await producer.stop()
     await until(lambda: store.value("SELECT count(*) FROM member"), 2)
+    await until(lambda: _end(topic, 4), 3)  # the broker writes the marker in its own time
     await topic.send([after.projection(1)], partition=4)
     assert await process.ended(30) == EXIT_HOLE
     assert await topic.committed() <= 2
     assert await store.value("SELECT count(*) FROM member") == 2
+
+
+async def _end(topic: Topic, partition: int) -> int:
+    async with kafka.consuming(topic.settings) as consumer:
+        tp = TopicPartition(topic.name, partition)
+        return int((await consumer.end_offsets([tp]))[tp])
 
 
 @pytest.mark.f(5)
