@@ -2,8 +2,8 @@
 
 from tests.support import claims
 
-LONG_ONLY = {5, 10, 35}
-"""What takes minutes by its nature also has a short form, except where this names it. Make it smaller, never larger."""
+LONG_ONLY = {35}
+"""What has no short form. Make it smaller, never larger."""
 
 
 def test_every_number_has_a_claim_and_a_test_or_a_reason_why_not() -> None:

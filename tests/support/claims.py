@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def claims() -> dict[int, dict[str, Any]]:
     return {int(number): told for number, told in found.items()}
 
 
+@cache
 def shown() -> list[Shown]:
     """Return every marked test, by number, path and place in its file."""
     found = [one for path in sorted(TESTS.rglob("test_*.py")) for one in _marked(path)]
@@ -49,12 +51,16 @@ def shown() -> list[Shown]:
 
 def _marked(path: Path) -> Iterator[Shown]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    all_long = any(isinstance(n, ast.Assign) and "pytestmark" in ast.unparse(n) and _is_long(n) for n in tree.body)
+    all_long = any(_is_pytestmark(node) and _is_long(node) for node in tree.body)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             long = all_long or any(_is_long(d) for d in node.decorator_list)
             for number in _numbers(node.decorator_list):
                 yield Shown(number, str(path.relative_to(ROOT)), node.name, long)
+
+
+def _is_pytestmark(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["pytestmark"]
 
 
 def _is_long(node: ast.AST) -> bool:

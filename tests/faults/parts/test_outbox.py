@@ -2,6 +2,9 @@
 
 import asyncio
 import random
+import signal
+import socket
+import sys
 import time
 import uuid
 from collections import defaultdict
@@ -193,6 +196,53 @@ async def test_late_duplicates_of_a_relay_that_lost_its_lease_change_no_store(
     assert await store.snapshot() == before
     assert await store.receipts() == answered
     assert sorted(answered) == sorted((c, "applied") for m in members for c in m.changes)
+
+
+FROZEN = """
+import asyncio
+from functools import partial
+from services.runtime import kafka, postgres
+from services.runtime.relay import Relay
+from services.runtime.settings import Settings
+postgres.LEASE_IDLE_S = 2  # a minute in the product
+s = Settings()
+relay = Relay(s.secret("consent_dsn"), partial(kafka.producer, s), prefix=s.topic_prefix)
+asyncio.run(relay.run(asyncio.Event()))
+"""
+
+
+@pytest.mark.f(16)
+async def test_a_frozen_relay_loses_its_shards_to_another_and_comes_back_without_harm(
+    relaying: Settings, outbox_pool: asyncpg.Pool
+) -> None:
+    """Frozen, its kernel still keeps the connection: without an end of the session its shards would stand still."""
+    env = {"DONGUI_PROFILE": "dev", "DONGUI_KAFKA": str(relaying.kafka), "DONGUI_TOPIC_PREFIX": relaying.topic_prefix}
+    env |= {"DONGUI_CONSENT_DSN": relaying.secret("consent_dsn"), "PYTHONPATH": "."}
+    frozen = await asyncio.create_subprocess_exec(sys.executable, "-c", FROZEN, env=env)
+    try:
+        await write(outbox_pool, "m", range(1, 6))
+        await drained(outbox_pool)
+        frozen.send_signal(signal.SIGSTOP)
+        await write(outbox_pool, "m", range(6, 11))
+        async with relays(a_relay(relaying)):
+            await drained(outbox_pool, 20)
+            frozen.send_signal(signal.SIGCONT)
+            await write(outbox_pool, "m", range(11, 16))
+            await drained(outbox_pool)
+    finally:
+        frozen.kill()
+        await frozen.wait()
+    assert await published(relaying) == {"m": list(range(1, 16))}
+
+
+@pytest.mark.f(16)
+async def test_both_sides_of_a_session_notice_a_machine_that_is_gone(outbox_pool: asyncpg.Pool) -> None:
+    async with outbox_pool.acquire() as connection:
+        told = {n: await connection.fetchval(f"SHOW {n}") for n in ("tcp_keepalives_idle", "tcp_user_timeout")}
+        peer = connection._con._transport.get_extra_info("socket")
+    assert told == {"tcp_keepalives_idle": "10", "tcp_user_timeout": "30000"}
+    assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
 
 
 def _row(sent: Sent) -> outbox.Record:
