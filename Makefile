@@ -7,11 +7,14 @@ STAMP := $(VENV)/.installed
 # KEEP=1 leaves the demo's system running; SEED chooses the long tests' random choices.
 KEEP ?=
 SEED ?= 1
+# What `make chaos` runs: a range of seeds, each this many minutes on a fresh system.
+SEEDS ?= 1-20
+MINUTES ?= 1
 # Test workers; each has a Kafka and a PostgreSQL of its own (about 1 GB and half a core). 0 = all in one process.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo browser test test-long check fmt bench schemas chart lock sbom licences compose-secrets clean
+.PHONY: help demo browser test test-long chaos check fmt bench schemas chart lock sbom licences compose-secrets clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +41,9 @@ test: $(STAMP) ## Run the whole test suite on a real Kafka and a real PostgreSQL
 
 test-long: $(STAMP) ## Run the long tests (SEED=n): 100,000 members, more kills, more histories
 	@$(BIN)/python -m pytest -m long --override-ini addopts="--import-mode=importlib -ra" --seed-long $(SEED)
+
+chaos: $(STAMP) ## Seeded faults under load (SEEDS=1-20 MINUTES=1), then docs/reliability.md from the results
+	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) --minutes $(MINUTES) && $(BIN)/python -m tests.chaos --report
 
 check: $(STAMP) ## Lint, format, types, import rules, generated files, licences
 	@$(BIN)/ruff check .

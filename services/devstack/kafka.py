@@ -47,11 +47,12 @@ JVM = (
 
 @dataclass(frozen=True)
 class Node:
-    """One Kafka node: its number and its two loopback ports."""
+    """One Kafka node: its number and its two loopback ports; `advertised` is where clients are sent, when elsewhere."""
 
     number: int
     port: int
     controller_port: int
+    advertised: int | None = None
 
 
 class Kafka:
@@ -201,7 +202,7 @@ class Kafka:
     def _properties(self, node: Node) -> str:
         voters = ",".join(f"{n.number}@{HOST}:{n.controller_port}" for n in self._nodes)
         ports = (node.port, node.controller_port)
-        place = Place(node.number, HOST, HOST, *ports, voters, len(self._nodes), self._data_of(node))
+        place = Place(node.number, HOST, HOST, *ports, voters, len(self._nodes), self._data_of(node), node.advertised)
         return kafka_config.lines(kafka_config.properties(place, self._wire.secured() if self._wire else None))
 
 

@@ -28,7 +28,10 @@ class Secured:
 
 @dataclass(frozen=True)
 class Place:
-    """One node: its number, where it listens (empty: everywhere), what clients are told, its quorum and data."""
+    """One node: its number, where it listens (empty: everywhere), what clients are told, its quorum and data.
+
+    `advertised_port`: where something stands before it, such as a proxy that cuts connections.
+    """
 
     number: int
     listen: str
@@ -38,6 +41,12 @@ class Place:
     voters: str
     nodes: int
     data: PurePath
+    advertised_port: int | None = None
+
+    @property
+    def address(self) -> str:
+        """What clients are told to connect to."""
+        return f"{self.advertised}:{self.advertised_port or self.port}"
 
 
 def properties(place: Place, secured: Secured | None) -> Properties:
@@ -53,7 +62,7 @@ def lines(found: Mapping[str, object]) -> str:
 def _plain(place: Place) -> Properties:
     return {
         "listeners": f"PLAINTEXT://{place.listen}:{place.port},CONTROLLER://{place.listen}:{place.controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{place.advertised}:{place.port}",
+        "advertised.listeners": f"PLAINTEXT://{place.address}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     }
 
@@ -62,7 +71,7 @@ def _secure(place: Place, secured: Secured) -> Properties:
     jaas = f'{_LOGIN} required username="{BROKER}" password="{secured.password}";'
     return {
         "listeners": f"CLIENTS://{place.listen}:{place.port},CONTROLLER://{place.listen}:{place.controller_port}",
-        "advertised.listeners": f"CLIENTS://{place.advertised}:{place.port}",
+        "advertised.listeners": f"CLIENTS://{place.address}",
         "listener.security.protocol.map": "CLIENTS:SASL_SSL,CONTROLLER:SSL",
         "inter.broker.listener.name": "CLIENTS",
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",

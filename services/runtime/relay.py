@@ -1,8 +1,9 @@
 """Outbox to Kafka: leased shards, in order, stop at the first error, mark after the broker's acknowledgement.
 
 A shard is leased by a session advisory lock on the relay's own direct connection, the same on which rows are
-marked. A lease is not a fence: a relay that was paused can send late duplicates, which every consumer drops
-by (member, seq). Why this shape and no other: docs/decisions/0003 (measured losses of the alternatives).
+marked. The server takes it back from a relay that is frozen for a minute or whose machine is gone. A lease is not a
+fence: such a relay can send late duplicates, which every consumer drops by (member, seq). Why this shape and no other:
+docs/decisions/0003 (measured losses of the alternatives).
 """
 
 import asyncio
@@ -87,7 +88,7 @@ class Relay:
                 backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
 
     async def _session(self, stop: asyncio.Event) -> None:
-        connection = await postgres.connect(self._dsn, application=f"dongui-{self._application}")
+        connection = await postgres.connect(self._dsn, application=f"dongui-{self._application}", is_lease=True)
         try:
             producer = await self._producer_factory()
             try:

@@ -27,6 +27,7 @@ async def execute(system: System, statement: str, *values: object) -> None:
         await connection.close()
 
 
+@pytest.mark.f(19)
 @pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_drift_is_found_with_status_3_and_repaired_from_the_ledger(
