@@ -50,7 +50,12 @@ def mail() -> Iterator[MailServer]:
 @pytest_asyncio.fixture(scope="session")
 async def system(stack: Servers, mail: MailServer) -> AsyncIterator[System]:
     """Every process of the product on the run's servers, with the real names of databases and topics."""
-    consent = {"DONGUI_SMTP_URL": mail.url, "DONGUI_SMTP_FROM": "no-reply@dongui.example"}
+    # Consent expects canaries, and so shows their gauges; the test about them sends them.
+    consent = {
+        "DONGUI_SMTP_URL": mail.url,
+        "DONGUI_SMTP_FROM": "no-reply@dongui.example",
+        "DONGUI_CANARY_INTERVAL_S": "60",
+    }
     # Tests put things into stores that no ledger knows; those of reconcile run its cycles themselves.
     quiet = {f"propagator-{a}": {"DONGUI_RECONCILE_INTERVAL_S": "0"} for a in AFFILIATES}
     running = System(stack.base_dir, stack=stack.stack, extra={"consent": consent, **quiet})

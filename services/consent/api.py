@@ -7,6 +7,7 @@ from fastapi.security import HTTPBearer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.consent import api_changes, api_duties, api_import, api_keys, api_members, api_records
+from services.consent.canaries import api as canaries
 from services.consent.corrections import api as corrections
 from services.consent.decisions import api as decisions
 from services.consent.dormancy import api as dormancy
@@ -51,6 +52,7 @@ ROUTERS: Final = (
     replays.router,
     holdings.router,
     letters.router,
+    canaries.router,
 )
 
 
