@@ -23,7 +23,7 @@ CROSS JOIN LATERAL (SELECT created_at FROM outbox o WHERE o.shard = shards.shard
                     ORDER BY position LIMIT 1) AS first
 """
 OLDEST = Gauge("dongui_outbox_oldest_seconds", "Age of the oldest outbox row without acknowledgement", ["application"])
-ROWS = Gauge("dongui_outbox_rows", f"Outbox rows without acknowledgement, counted up to {ROWS_MAX}", ["application"])
+ROWS = Gauge("dongui_outbox_rows", "Outbox rows without acknowledgement, counted up to 10,000", ["application"])
 log = structlog.get_logger("backlog")
 
 

@@ -44,6 +44,7 @@ PERSONAL = frozenset(
     }
 )
 DEPTH_MAX = 6
+WARNINGS = "py.warnings"
 
 
 def configure(level: str = "INFO") -> None:
@@ -68,6 +69,7 @@ def configure(level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(shared))
     logging.basicConfig(level=max(logging.WARNING, threshold), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)  # else they go to stderr as they are
 
 
 def _formatter(shared: list[Any]) -> logging.Formatter:
@@ -86,6 +88,8 @@ def _template_only(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableM
     if isinstance(record, logging.LogRecord):
         event["event"] = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
         event["logger"] = record.name
+        if record.name == WARNINGS:  # its template is the whole text: only `file:line: Category` is kept
+            event["event"] = ":".join(str(record.msg).split(":", 3)[:3])
     return event
 
 

@@ -65,7 +65,8 @@ def _text(node: ast.expr) -> str:
     """The description; a number that is put into it stands as its name."""
     if isinstance(node, ast.JoinedStr):
         return "".join(
-            str(p.value) if isinstance(p, ast.Constant) else ast.unparse(p.value) for p in node.values  # type: ignore[attr-defined]
+            str(p.value) if isinstance(p, ast.Constant) else ast.unparse(p.value)
+            for p in node.values  # type: ignore[attr-defined]
         )
     return str(ast.literal_eval(node))
 
@@ -77,3 +78,7 @@ def table() -> list[str]:
         labels = ", ".join(f"`{label}`" for label in m.labels)
         rows.append(f"| `{m.name}` | {m.kind} | {labels} | {m.what} | {m.process} |")
     return rows
+
+
+if __name__ == "__main__":
+    print("\n".join(table()))
