@@ -5,30 +5,15 @@ to no cost: argon2id is measured apart, because it would be all that is seen. Ba
 one pydantic model and inserts rows that were made beforehand, by the same statements, in one transaction.
 """
 
-import asyncio
-import sys
-from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-import uvloop
 from argon2 import PasswordHasher
-from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict
 
-from services.consent import app, idempotency, model, store
-from services.consent.bodies import SignUpBody
-from services.consent.handlers import Caller, Consent, context_of, new_member, outgoing
-from services.consent.idempotency import Answer, Key
-from services.consent.model import ConsentRef, Member, Step
-from services.consent.profiles import validated
-from services.consent.store import Write
-from services.keyring.keyring import KEY_BYTES
+from services.consent import app
+from services.consent.model import ConsentRef
 from services.runtime import serving
-from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
 
 CHEAP: Final = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

@@ -16,7 +16,7 @@ from schemas.topics import all_topics
 from services.devstack import topics
 from services.devstack.environment import ALL
 from services.devstack.provision import AFFILIATES
-from services.devstack.system import ALL, System
+from services.devstack.system import System
 from services.propagator import transport
 from tests.support.browser import NO_BROWSER
 from tests.support.databases import Databases, Templates
@@ -53,7 +53,12 @@ def mail() -> Iterator[MailServer]:
 @pytest_asyncio.fixture(scope="session")
 async def system(stack: Servers, mail: MailServer) -> AsyncIterator[System]:
     """Every process of the product on the run's servers, with the real names of databases and topics."""
-    consent = {"DONGUI_SMTP_URL": mail.url, "DONGUI_SMTP_FROM": "no-reply@dongui.example"}
+    # Consent expects canaries, and so shows their gauges; the test about them sends them.
+    consent = {
+        "DONGUI_SMTP_URL": mail.url,
+        "DONGUI_SMTP_FROM": "no-reply@dongui.example",
+        "DONGUI_CANARY_INTERVAL_S": "60",
+    }
     # Tests put things into stores that no ledger knows; those of reconcile run its cycles themselves.
     quiet = {f"propagator-{a}": {"DONGUI_RECONCILE_INTERVAL_S": "0"} for a in AFFILIATES}
     # Only what a test asks for by a sampled traceparent is traced.

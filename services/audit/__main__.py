@@ -1,14 +1,12 @@
 """`python -m services.audit`: the audit process."""
 
-import uvloop
-
 from services.audit.app import run
-from services.runtime.start import begin
+from services.runtime import process
 
 
 def main() -> None:
     """Read the settings and serve."""
-    uvloop.run(run(begin("dongui-audit")))
+    process.serve("dongui-audit", run)
 
 
 if __name__ == "__main__":

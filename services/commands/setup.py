@@ -23,6 +23,7 @@ from services.runtime.kafka import client_options
 from services.runtime.migrate import DriftError
 from services.runtime.settings import DATABASES, MissingSettingsError, Settings
 from services.runtime.start import begin
+from services.runtime.wire import InsecureWireError
 
 say = structlog.get_logger("setup")
 
@@ -99,10 +100,10 @@ async def _on_kafka(settings: Settings, affiliates: list[str]) -> list[str]:
 
 def main() -> int:
     """Set up; return the exit status. Errors are told by type and message, never with a DSN."""
-    settings = begin("dongui-setup")
     try:
+        settings = begin("dongui-setup")
         asyncio.run(set_up(settings))
-    except (MissingSettingsError, WrongDsnError, DevstackError, DriftError) as error:
+    except (MissingSettingsError, InsecureWireError, WrongDsnError, DevstackError, DriftError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except (OSError, asyncpg.PostgresError) as error:

@@ -1,14 +1,12 @@
 """`python -m services.consent`: the consent process."""
 
-import uvloop
-
 from services.consent.app import run
-from services.runtime.start import begin
+from services.runtime import process
 
 
 def main() -> None:
     """Read the settings and serve."""
-    uvloop.run(run(begin("dongui-consent")))
+    process.serve("dongui-consent", run)
 
 
 if __name__ == "__main__":

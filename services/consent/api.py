@@ -5,6 +5,7 @@ from typing import Final
 from fastapi import Request, Response
 
 from services.consent import api_changes, api_duties, api_import, api_keys, api_members, api_records
+from services.consent.canaries import api as canaries
 from services.consent.corrections import api as corrections
 from services.consent.decisions import api as decisions
 from services.consent.dormancy import api as dormancy
@@ -46,6 +47,7 @@ ROUTERS: Final = (
     replays.router,
     holdings.router,
     letters.router,
+    canaries.router,
 )
 
 

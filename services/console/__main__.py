@@ -1,14 +1,12 @@
 """`python -m services.console`: the console process."""
 
-import uvloop
-
 from services.console.app import run
-from services.runtime.start import begin
+from services.runtime import process
 
 
 def main() -> None:
     """Read the settings and serve."""
-    uvloop.run(run(begin("dongui-console")))
+    process.serve("dongui-console", run)
 
 
 if __name__ == "__main__":

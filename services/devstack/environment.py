@@ -22,6 +22,8 @@ WITNESS = "witness"
 CONSOLE = "console"
 CONSOLE_OFFSET, CONSENT_OFFSET, AUDIT_OFFSET, PARTNER_OFFSET, RETENTION_OFFSET = 0, 1, 2, 4, 5
 WITNESS_OFFSET, HEALTH_OFFSET = 7, 10
+CANARY_S = 60.0
+"""How often a system that people use sends a canary; one for tests sends none unless it is told to."""
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONWARNINGS")
 
 

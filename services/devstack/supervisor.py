@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.devstack.environment import CANARY_S, PROPAGATORS
 from services.devstack.errors import DevstackError
 from services.devstack.stack import to_stderr
 from services.devstack.state import State
@@ -83,8 +84,14 @@ async def supervise(options: Options, say: Say) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with state.supervised():
+        extra = {name: {"DONGUI_CANARY_INTERVAL_S": str(CANARY_S)} for name in ("consent", *PROPAGATORS)}
         system = System(
-            state.base_dir, port_base=options.port_base, brokers=options.brokers, say=say, secure=options.secure
+            state.base_dir,
+            port_base=options.port_base,
+            brokers=options.brokers,
+            say=say,
+            secure=options.secure,
+            extra=extra,
         )
         try:
             if not await _started(system, stop):

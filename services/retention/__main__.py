@@ -1,14 +1,12 @@
 """`python -m services.retention`: the retention process."""
 
-import uvloop
-
 from services.retention.app import run
-from services.runtime.start import begin
+from services.runtime import process
 
 
 def main() -> None:
     """Read the settings and serve."""
-    uvloop.run(run(begin("dongui-retention")))
+    process.serve("dongui-retention", run)
 
 
 if __name__ == "__main__":

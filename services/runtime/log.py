@@ -47,6 +47,7 @@ PERSONAL = frozenset(
 )
 DEPTH_MAX = 6
 LINES_LOST = Counter("dongui_log_lines_lost", "Log lines that could not be written (a full disk, a closed stream)")
+WARNINGS = "py.warnings"
 
 
 def configure(level: str = "INFO") -> None:
@@ -72,6 +73,7 @@ def configure(level: str = "INFO") -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_formatter(shared))
     logging.basicConfig(level=max(logging.WARNING, threshold), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)  # else they go to stderr as they are
 
 
 class _Lenient:
@@ -110,6 +112,8 @@ def _template_only(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableM
     if isinstance(record, logging.LogRecord):
         event["event"] = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
         event["logger"] = record.name
+        if record.name == WARNINGS:  # its template is the whole text: only `file:line: Category` is kept
+            event["event"] = ":".join(str(record.msg).split(":", 3)[:3])
     return event
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import uvicorn
 
+from services.runtime import pulse
 from services.runtime.connection import BoundedProtocol
 
 STOP_TIMEOUT_S = 8.0
@@ -39,7 +40,7 @@ async def serve(server_config: uvicorn.Config, works: Works) -> None:
     """Serve until SIGTERM or SIGINT; the end of one part ends all. Raises what ended one."""
     stop = asyncio.Event()
     server = uvicorn.Server(server_config)
-    tasks = [asyncio.create_task(work) for work in works(stop)]
+    tasks = [asyncio.create_task(work) for work in (*works(stop), pulse.guard(stop))]
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve())

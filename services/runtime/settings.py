@@ -135,6 +135,7 @@ class Settings(BaseSettings):
     reconcile_interval_s: float = 300.0
     reconcile_grace_s: float = 60.0
     reconcile_repair: bool = True
+    canary_interval_s: float = Field(default=0.0, ge=0)
 
     def require(self, *names: str) -> Self:
         """Return self, or raise MissingSettingsError naming every absent one of `names`."""

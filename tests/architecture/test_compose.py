@@ -165,7 +165,21 @@ def test_no_password_stands_in_a_tracked_file() -> None:
 def test_every_image_is_pinned_to_a_version(compose: dict[str, Any]) -> None:
     images = {service["image"] for service in compose["services"].values()}
     images |= set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
-    assert all(re.search(r":\d+(\.\d+)*(-slim)?$", image) for image in images), images
+    assert all(re.search(r":v?\d+(\.\d+)*(-slim)?$", image) for image in images), images
+
+
+@pytest.mark.parametrize("name", ["prometheus", "grafana"])
+def test_what_only_looks_is_asked_for_by_name_has_no_password_and_is_on_loopback(
+    name: str, compose: dict[str, Any]
+) -> None:
+    service = compose["services"][name]
+    assert service["profiles"] == ["observe"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert all(v.endswith(":ro") for v in service["volumes"] if v.startswith("./"))
+    assert "secrets" not in service
+    if name == "grafana":
+        assert service["environment"]["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+        assert service["environment"]["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
 
 
 @pytest.mark.parametrize("name", [*OURS, "kafka"])
@@ -297,8 +311,8 @@ def test_what_is_named_is_defined(compose: dict[str, Any]) -> None:
         assert set(service.get("secrets", [])) <= compose["secrets"].keys(), name
         assert set(service.get("depends_on", {})) <= compose["services"].keys(), name
         sources = {v.partition(":")[0] for v in service.get("volumes", [])}
-        assert {s for s in sources if not s.startswith("./")} <= compose["volumes"].keys(), name
-        assert all((ROOT / s).is_file() for s in sources if s.startswith("./")), name
+        assert {v for v in sources if not v.startswith("./")} <= compose["volumes"].keys(), name
+        assert all((ROOT / v).exists() for v in sources if v.startswith("./")), name
         assert set(service.get("networks", [])) <= compose["networks"].keys(), name
 
 
@@ -358,7 +372,7 @@ def _compose_plugin() -> bool:
 
 
 def test_docker_compose_itself_accepts_the_file_where_it_is_installed(written: Path, compose: dict[str, Any]) -> None:
-    assert set(OURS) | {"kafka", "postgres"} == compose["services"].keys()
+    assert {*OURS, "kafka", "postgres", "prometheus", "grafana"} == compose["services"].keys()
     if not _compose_plugin():
         return  # nothing to ask here; the other tests of this module have checked the same file
     target = written / "docker-compose.yml"

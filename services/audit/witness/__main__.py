@@ -1,11 +1,10 @@
 """`python -m services.audit.witness [--create]`: the witness. Run it where the log's administrators have no access."""
 
 import argparse
-
-import uvloop
+from functools import partial
 
 from services.audit.witness.app import run
-from services.runtime.start import begin
+from services.runtime import process
 
 
 def main() -> None:
@@ -13,7 +12,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m services.audit.witness", description=__doc__)
     parser.add_argument("--create", action="store_true", help="begin with an empty state when there is none")
     chosen = parser.parse_args()
-    uvloop.run(run(begin("dongui-witness"), create=chosen.create))
+    process.serve("dongui-witness", partial(run, create=chosen.create))
 
 
 if __name__ == "__main__":

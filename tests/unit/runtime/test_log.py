@@ -25,6 +25,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield lambda: [orjson.loads(line) for line in stream.getvalue().splitlines()]
     structlog.reset_defaults()
     root.handlers[:], root.level = before
+    logging.captureWarnings(capture=False)
 
 
 def test_a_line_has_its_event_level_and_instant(lines: Any) -> None:
