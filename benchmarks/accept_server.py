@@ -1,7 +1,7 @@
 """The two servers of `http`, each a process of its own: ours as it runs, and the bare path that writes the same rows.
 
-`python -m benchmarks.accept_server ours|bare`, settings as the consent process takes them. Ours hashes passwords at next
-to no cost: argon2id is measured apart, because it would be all that is seen. Bare is FastAPI that parses the body with
+`python -m benchmarks.accept_server ours|bare`, settings as the consent process takes them. Ours hashes passwords at
+next to no cost: argon2id is measured apart, because it would be all that is seen. Bare is FastAPI that parses the body with
 one pydantic model and inserts rows that were made beforehand, by the same statements, in one transaction.
 """
 

@@ -49,6 +49,7 @@ SAID: Final = {
     "Python Software Foundation License": "PSF-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD-3-Clause",
+    "3-Clause BSD License": "BSD-3-Clause",
     "MIT License": "MIT",
     "ISC License (ISCL)": "ISC",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
@@ -114,7 +115,8 @@ def licence_of(package: Distribution) -> str:
         return APART[name]
     expression = told.get("License-Expression")
     classified = [SAID[c] for c in _classifiers(told) if c in SAID]
-    for candidate in (expression, told.get("License"), " OR ".join(classified)):
+    named = told.get("License")
+    for candidate in (expression, SAID.get(named, named), " OR ".join(classified)):
         if candidate and (known := _spdx(candidate)):
             return known
     raise LicenceUnknownError(f"{name} {package.version}: {expression or told.get('License')!r}, {_classifiers(told)}")

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from services.devstack import child
 from services.devstack.child import Program
-from services.devstack.environment import ALL, CONSOLE, PROPAGATORS, inherited, propagator_of
+from services.devstack.environment import ALL, CONSOLE, PROPAGATORS, inherited
 from services.devstack.errors import DevstackError
 from services.devstack.kafka import Kafka, Node
 from services.devstack.ports import HOST, free_ports
 from services.devstack.stack import Stack
 from services.devstack.system import System
+from services.runtime.acls import propagator_principal
 from tests.chaos import clocked
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import CLOCKED
@@ -100,7 +101,7 @@ class Installation(System):
     def start_extra(self, affiliate: str) -> str:
         """Start one more worker of an affiliate; return its name."""
         self._extra_count += 1
-        original, name = propagator_of(affiliate), f"extra-{self._extra_count}"
+        original, name = propagator_principal(affiliate), f"extra-{self._extra_count}"
         env = inherited() | self.environment(original) | {"DONGUI_HEALTH_PORT": "0"}
         program = Program(name, self._argv(original), self.base_dir / "log" / f"{original}.extra.log", env=env)
         self._children[name] = child.spawn(program, self.base_dir / "run")

@@ -99,9 +99,10 @@ def test_the_environment_comes_before_the_dev_system(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("dev_system")
 def test_an_environment_that_names_a_system_takes_nothing_from_a_dev_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DONGUI_KAFKA", "elsewhere:9092")
+    monkeypatch.setenv("DONGUI_PROFILE", "dev")
+    monkeypatch.setenv("DONGUI_KAFKA", "127.0.0.2:9092")
     settings = context.load_settings()
-    assert settings.kafka == "elsewhere:9092"
+    assert settings.kafka == "127.0.0.2:9092"
     assert settings.consent_dsn is None
     assert settings.service_token is None
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.devstack.kafka import Kafka, Node, _settings
+from services.devstack import kafka_config
+from services.devstack.kafka import Kafka, Node
 from services.devstack.stack import quiet
 from services.devstack.topics import in_sync
 
@@ -25,7 +26,8 @@ def three(tmp_path: Path) -> Iterator[Kafka]:
 @pytest.mark.parametrize(("brokers", "copies", "held_by"), [(1, 1, 1), (2, 2, 1), (3, 3, 2), (5, 3, 2)])
 def test_a_record_is_acknowledged_by_all_copies_but_one(brokers: int, copies: int, held_by: int) -> None:
     """Kafka's own topics as well: a group's offsets and a transaction's state are records too."""
-    found = _settings(Node(1, 9001, 9101), "1@127.0.0.1:9101", brokers, Path("data"))
+    place = kafka_config.Place(1, "127.0.0.1", "127.0.0.1", 9001, 9101, "1@127.0.0.1:9101", brokers, Path("data"))
+    found = kafka_config.properties(place, None)
     assert {v for n, v in found.items() if n.endswith("replication.factor")} == {copies}
     assert {v for n, v in found.items() if n.endswith(("min.isr", "insync.replicas"))} == {held_by}
     assert in_sync(copies) == held_by

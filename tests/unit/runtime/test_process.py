@@ -16,7 +16,7 @@ from services.runtime import process
 async def work(settings):
     warnings.warn({CANARY!r})
     raise ValueError({CANARY!r})
-process.serve(work)
+process.serve("dongui-test", work)
 """
 
 

@@ -1,14 +1,18 @@
 """F34: what would cross a network in clear is refused at the start, and the message names the setting."""
 
+import gc
 import importlib
 import json
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -127,6 +131,19 @@ PROCESSES: dict[str, list[str]] = {
 }
 
 
+@pytest.fixture
+def begun() -> Iterator[None]:
+    """A process that begins inside pytest leaves its log on a stream that is closed after the test."""
+    before = gc.get_threshold()
+    yield
+    structlog.reset_defaults()
+    logging.captureWarnings(capture=False)
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("begun")
 @pytest.mark.parametrize("module", PROCESSES)
 def test_every_process_refuses_to_start(
     module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
