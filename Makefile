@@ -7,11 +7,14 @@ STAMP := $(VENV)/.installed
 # KEEP=1 leaves the demo's system running; SEED chooses the long tests' random choices.
 KEEP ?=
 SEED ?= 1
+# What `make chaos` runs: a range of seeds, each this many minutes on a fresh system.
+SEEDS ?= 1-20
+MINUTES ?= 1
 # Test workers; each has a Kafka and a PostgreSQL of its own (about 1 GB and half a core). 0 = all in one process.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo browser test test-long check fmt bench schemas lock compose-secrets clean
+.PHONY: help demo browser test test-long chaos check fmt bench schemas chart lock sbom licences compose-secrets clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,12 +42,16 @@ test: $(STAMP) ## Run the whole test suite on a real Kafka and a real PostgreSQL
 test-long: $(STAMP) ## Run the long tests (SEED=n): 100,000 members, more kills, more histories
 	@$(BIN)/python -m pytest -m long --override-ini addopts="--import-mode=importlib -ra" --seed-long $(SEED)
 
-check: $(STAMP) ## Lint, format, types, import rules, generated files
+chaos: $(STAMP) ## Seeded faults under load (SEEDS=1-20 MINUTES=1), then docs/reliability.md from the results
+	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) --minutes $(MINUTES) && $(BIN)/python -m tests.chaos --report
+
+check: $(STAMP) ## Lint, format, types, import rules, generated files, licences
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m schemas.generate --check
+	@$(BIN)/python -m infra.supply licences
 
 fmt: $(STAMP) ## Format the code and sort imports
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -56,9 +63,18 @@ bench: $(STAMP) ## Measure signup-to-last-affiliate latency
 schemas: $(STAMP) ## Write the generated JSON Schema and AsyncAPI files
 	@$(BIN)/python -m schemas.generate
 
+chart: ## Write infra/helm/rendered.yaml again (needs helm, HELM=path)
+	@$(PYTHON) infra/helm/render.py $(or $(HELM),helm)
+
 lock: ## Resolve the dependencies again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --all-extras pyproject.toml -o requirements-dev.lock --quiet
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --constraint requirements-dev.lock pyproject.toml -o requirements.lock --quiet
+
+sbom: $(STAMP) ## Write sbom.cdx.json: every package and jar, as CycloneDX 1.6
+	@$(BIN)/python -m infra.supply sbom
+
+licences: $(STAMP) ## Say whether every dependency's licence is allowed
+	@$(BIN)/python -m infra.supply licences
 
 compose-secrets: $(STAMP) ## Write ./secrets and .env for docker compose, once
 	@$(BIN)/python infra/compose_secrets.py

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from benchmarks import audit, erase, harness, latency, notices, query, relay, replay
+from benchmarks import apply, audit, erase, footprint, harness, latency, notices, query, relay, replay
 
 
 class Option(NamedTuple):
@@ -29,12 +29,29 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "apply": Command(
+        apply,
+        "three affiliates' propagators work off a backlog, beside the bare SQL of the same topology",
+        {
+            "events": Option(60_000, "changes, each to every affiliate"),
+            "members": Option(6_000, "whose changes they are"),
+        },
+        compared=True,
+    ),
     "latency": Command(
         latency,
         "from HTTP 2xx of a sign-up to the last affiliate's COMMIT",
         {
             "rate": Option(50.0, "changes a second, one in five a sign-up"),
             "seconds": Option(60.0, "how long"),
+        },
+    ),
+    "footprint": Command(
+        footprint,
+        "processor time and bytes of one sign-up and one later change",
+        {
+            "members": Option(500, "sign-ups"),
+            "changes": Option(2000, "later changes of these members"),
         },
     ),
     "notices": Command(

@@ -6,7 +6,6 @@ Members are made by SQL on a real PostgreSQL: each signed up with sharing and a 
 import argparse
 import asyncio
 import json
-import os
 import secrets
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import asyncpg
 
+from benchmarks.servers import cpu_s
 from services.consent.holdings.remade import STOPS
 from services.consent.store import SQL as LEDGER
 from services.devstack.ports import free_ports
@@ -115,7 +115,7 @@ async def _fill(ledger: asyncpg.Connection, store: asyncpg.Connection, members: 
 async def _walked(ledger: asyncpg.Connection, store: asyncpg.Connection, members: int) -> dict[str, Any]:
     salt, after, spent, differed, ranges = secrets.token_hex(16), None, [0.0, 0.0], 0, 0
     pids = [await c.fetchval("SELECT pg_backend_pid()") for c in (ledger, store)]
-    began_with = [_cpu_s(pid) for pid in pids]
+    began_with = [cpu_s(pid) for pid in pids]
     asked = (AFFILIATE, "hypermeeting", list(ids.PERMISSIONS), dict(STOPS))
     while True:
         began = time.perf_counter()
@@ -131,16 +131,10 @@ async def _walked(ledger: asyncpg.Connection, store: asyncpg.Connection, members
             (a["members"], a["digest"]) != (b["members"], b["digest"]) for a, b in zip(rows, ours, strict=True)
         )
         ranges, after = ranges + len(rows), rows[-1]["until"]
-    cpu = [_cpu_s(pid) - before for pid, before in zip(pids, began_with, strict=True)]
+    cpu = [cpu_s(pid) - before for pid, before in zip(pids, began_with, strict=True)]
     per_million = [round(s / members * 1_000_000, 1) for s in cpu]
     told = {"members": members, "ranges": ranges, "differed": differed, "cpu_s_per_million": per_million}
     return told | {"ledger_s": round(spent[0], 2), "store_s": round(spent[1], 2)}
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU seconds of one server process so far: what the work costs, however busy the machine is."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """The servers a comparison runs on: a Kafka and a PostgreSQL of its own that counts the statements it is sent."""
 
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable
@@ -120,3 +121,9 @@ async def execute(dsn: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of one process so far: what the work costs, however busy the machine is."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

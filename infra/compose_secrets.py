@@ -13,16 +13,20 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.devstack import keyfiles
+from services.devstack import certificates, kafka_config, keyfiles, wire
 from services.devstack.environment import PARTNER, PROPAGATORS
+from services.devstack.kafka_config import Place, Secured
 from services.devstack.keyfiles import KeyFiles
 from services.devstack.provision import AFFILIATES, database_names, owner_of
 from services.devstack.tokens import Issuer
+from services.runtime import acls
 from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
 
 UNPRIVILEGED = 10001
 POSTGRES = "postgres:5432"
+TLS = "sslmode=verify-full&sslrootcert=/run/secrets/ca"
+KAFKA_DATA = Path("/var/lib/kafka/data")
 ADMIN = "postgres"
 WITNESS_URL = "http://witness:8807"
 
@@ -36,6 +40,7 @@ def main() -> int:
     where: Path = parser.parse_args().directory
     folder = where / "secrets"
     keys = keyfiles.ensure(folder)
+    _secure_servers(folder)
     passwords = _passwords(folder)
     defaults = Settings.model_fields
     issuer = Issuer(keys.issuer_key, defaults["issuer"].default, defaults["audience"].default, utc_now)
@@ -53,13 +58,13 @@ def environments(passwords: Mapping[str, str], issuer: Issuer, keys: KeyFiles) -
     """Return the secret variables of each container, by the name of its env file."""
 
     def dsn(name: str, role: str | None = None) -> str:
-        return f"postgresql://{role or name}:{passwords[role or name]}@{POSTGRES}/{name}"
+        return f"postgresql://{role or name}:{passwords[role or name]}@{POSTGRES}/{name}?{TLS}"
 
     names = database_names(AFFILIATES)
     own = {name: {f"DONGUI_{name.upper()}_DSN": dsn(name)} for name in names if name not in AFFILIATES}
     stores = {a: dsn(a) for a in AFFILIATES}
     setup = {key: value for part in own.values() for key, value in part.items()} | {
-        "DONGUI_ADMIN_DSN": f"postgresql://{ADMIN}:{passwords[ADMIN]}@{POSTGRES}/postgres",
+        "DONGUI_ADMIN_DSN": f"postgresql://{ADMIN}:{passwords[ADMIN]}@{POSTGRES}/postgres?{TLS}",
         "DONGUI_OWNER_DSNS": json.dumps({name: dsn(name, owner_of(name)) for name in names}),
         "DONGUI_AFFILIATE_DSNS": json.dumps(stores),
     }
@@ -91,6 +96,19 @@ def environments(passwords: Mapping[str, str], issuer: Issuer, keys: KeyFiles) -
         "console": own["console"],
         "tokens": tokens,
     }
+
+
+def _secure_servers(folder: Path) -> None:
+    """Make the authority, both servers' certificates, Kafka's passwords and its properties."""
+    made = wire.ensure(folder, acls.table(AFFILIATES), ["kafka"], utc_now)
+    authority = certificates.ensure_authority(folder, utc_now)
+    certificates.ensure_server(folder / "postgres.pem", authority, "dongui-postgres", ["postgres"], utc_now)
+    place = Place(1, "", "kafka", 9092, 9093, "1@kafka:9093", 1, KAFKA_DATA)
+    mounted = Path("/run/secrets")
+    secured = Secured(mounted / "kafka_certificate", mounted / "ca", made.passwords[acls.BROKER])
+    text = kafka_config.lines(kafka_config.properties(place, secured))
+    keyfiles.write_once(folder / "kafka.properties", text.encode())
+    keyfiles.write_once(folder / "kafka_cluster_id", b"A" + secrets.token_urlsafe(16)[1:].encode())
 
 
 def _passwords(folder: Path) -> dict[str, str]:

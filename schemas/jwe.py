@@ -9,7 +9,7 @@ import re
 from base64 import urlsafe_b64encode
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import orjson
@@ -50,17 +50,35 @@ def encrypt(header: ProtectedHeader, plain: bytes, key: bytes) -> bytes:
     return b".".join((protected, b"", b64url(iv), b64url(cipher), b64url(tag)))
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A compact JWE taken apart, NOT yet authenticated. `aad` is the header as it was sent."""
+
+    header: ProtectedHeader
+    aad: bytes = field(repr=False)
+    iv: bytes = field(repr=False)
+    sealed: bytes = field(repr=False)
+
+    def open(self, key: bytes) -> bytes:
+        """Return the plain text under a 32-byte key, header authenticated; raise CodecError(wrong_key)."""
+        return _open(key, self.iv, self.sealed, self.aad)
+
+
+def parse(token: bytes) -> Token:
+    """Take a compact JWE apart; raise CodecError(bad_jwe)."""
+    protected, iv, cipher, tag = _parts(token)
+    return Token(_parse_header(protected), protected, iv, cipher + tag)
+
+
 def decrypt(token: bytes, key: bytes) -> tuple[ProtectedHeader, bytes]:
     """Return (protected header, plain text); raise CodecError(bad_jwe or wrong_key)."""
-    protected, iv, cipher, tag = _parts(token)
-    header = _parse_header(protected)
-    plain = _open(key, iv, cipher + tag, protected)
-    return header, plain
+    parsed = parse(token)
+    return parsed.header, parsed.open(key)
 
 
 def read_header(token: bytes) -> ProtectedHeader:
     """Return the protected header, NOT yet authenticated; raise CodecError(bad_jwe)."""
-    return _parse_header(_parts(token)[0])
+    return parse(token).header
 
 
 def _open(key: bytes, iv: bytes, sealed: bytes, aad: bytes) -> bytes:

@@ -10,6 +10,7 @@ NOTICES = "dongui.notices.v1"
 RECEIPTS = "dongui.receipts.v1"
 SUPPRESSIONS = "dongui.suppressions.v1"
 RETENTION = "dongui.retention.v1"
+DLQ_SUFFIX = ".dlq"
 
 
 def affiliate_topic(affiliate_id: str) -> str:
@@ -19,7 +20,7 @@ def affiliate_topic(affiliate_id: str) -> str:
 
 def dlq_of(topic: str) -> str:
     """Return the dead-letter topic of a topic."""
-    return f"{topic}.dlq"
+    return topic + DLQ_SUFFIX
 
 
 @dataclass(frozen=True)

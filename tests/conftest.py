@@ -3,7 +3,9 @@
 All loops are the session's. Names are drawn from `secrets`: pytest-randomly seeds `random` alike for every test.
 """
 
+import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 
@@ -51,7 +53,12 @@ def mail() -> Iterator[MailServer]:
 @pytest_asyncio.fixture(scope="session")
 async def system(stack: Servers, mail: MailServer) -> AsyncIterator[System]:
     """Every process of the product on the run's servers, with the real names of databases and topics."""
-    consent = {"DONGUI_SMTP_URL": mail.url, "DONGUI_SMTP_FROM": "no-reply@dongui.example"}
+    # Consent expects canaries, and so shows their gauges; the test about them sends them.
+    consent = {
+        "DONGUI_SMTP_URL": mail.url,
+        "DONGUI_SMTP_FROM": "no-reply@dongui.example",
+        "DONGUI_CANARY_INTERVAL_S": "60",
+    }
     # Tests put things into stores that no ledger knows; those of reconcile run its cycles themselves.
     quiet = {f"propagator-{a}": {"DONGUI_RECONCILE_INTERVAL_S": "0"} for a in AFFILIATES}
     # Only what a test asks for by a sampled traceparent is traced.
@@ -108,5 +115,21 @@ def _a_process_that_gives_up_fails_its_test(monkeypatch: pytest.MonkeyPatch) -> 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything on the whole system runs in one worker: there is one system, and some tests take it down."""
     for item in items:
-        if "system" in getattr(item, "fixturenames", ()):
+        if "system" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group("system"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the system's processes after their last test: idle, they cost the other tests half a core."""
+    if "system" in getattr(item, "fixturenames", ()) and not _wanted_again(item, nextitem):
+        running = item.funcargs["system"]  # type: ignore[attr-defined]
+        for name in filter(running.running, ALL):
+            os.kill(running.pid(name), signal.SIGTERM)
+
+
+def _wanted_again(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Under xdist the group runs in one go in one worker; without, look at all that is to come."""
+    items = item.session.items
+    left = [nextitem] if hasattr(item.config, "workerinput") else items[items.index(item) + 1 :]
+    return any("system" in getattr(one, "fixturenames", ()) for one in left)

@@ -30,7 +30,7 @@ LOCK = threading.Lock()
 def verified(body, headers, *, secret, public_key, now):
     """Say whether the request is from Dongui, unchanged and not an old one played again. Check BEFORE parsing."""
     message_id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    if not stamp.isdigit() or abs(now - int(stamp)) > TOLERANCE_S:
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 12) or abs(now - int(stamp)) > TOLERANCE_S:
         return False
     signed = f"{message_id}.{stamp}.".encode() + body
     for one in headers.get("webhook-signature", "").split(" "):

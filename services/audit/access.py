@@ -18,6 +18,7 @@ from services.runtime.clock import Clock
 from services.runtime.problem import Problem
 
 READERS = ("compliance", "cpo", "sre", "service", "auditor")
+CODED: dict[str, Any] = {"pattern": f"^({CODED_VALUE.pattern})$"}
 EXPORTERS = ("compliance", "cpo", "service", "auditor")
 
 
@@ -47,9 +48,8 @@ class Access:
         )
 
 
-async def reader(request: Request) -> Principal:
+async def reader(principal: Annotated[Principal, Depends(principal_of)]) -> Principal:
     """FastAPI dependency: who asks; 401 without a good token, 403 without a role that may read the log."""
-    principal = await principal_of(request)
     if not principal.has(*READERS):
         raise Problem(
             403,
@@ -64,13 +64,16 @@ async def access_of(
     request: Request,
     principal: Annotated[Principal, Depends(reader)],
     header: Annotated[
-        str | None, Header(alias="X-Reason", description="A code or a file number; nobody's name")
+        str | None,
+        Header(alias="X-Reason", description="A code or a file number; nobody's name", json_schema_extra=CODED),
     ] = None,
-    reason: Annotated[str | None, Query(description="The same, where a header cannot be sent")] = None,
+    reason: Annotated[
+        str | None, Query(description="The same, where a header cannot be sent", json_schema_extra=CODED)
+    ] = None,
 ) -> Access:
     """FastAPI dependency: a reader with a reason. 422 when it is not coded, 400 when it is required and absent."""
-    given = header or reason
-    if given is not None and CODED_VALUE.fullmatch(given) is None:
+    given = reason if header is None else header
+    if any(one is not None and CODED_VALUE.fullmatch(one) is None for one in (header, reason)):
         raise Problem(
             422,
             "invalid_reason",

@@ -95,7 +95,7 @@ async def write(parts: Parts, stop: asyncio.Event) -> None:
 
 async def _lead_once(parts: Parts, stop: asyncio.Event) -> None:
     dsn = parts.settings.secret("audit_dsn")
-    connection = await postgres.connect(dsn, application="dongui-audit-writer")
+    connection = await postgres.connect(dsn, application="dongui-audit-writer", is_lease=True)
     try:
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LEASE):
             if await _paused(stop, STANDBY_POLL_S):

@@ -7,24 +7,23 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import asyncpg
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from services.audit import api_entries, api_export, store, sweep, tree
 from services.audit.access import Pool, Reader
 from services.audit.api_entries import INDEX_MAX, encoded, unsealed
 from services.audit.store import SQL, StoredCheckpoint
-from services.runtime import probes, problems, traced
 from services.runtime.auth import Authenticator
 from services.runtime.clock import Clock
 from services.runtime.probes import Ready
 from services.runtime.problem import Problem
-from services.runtime.traced import NO_TELEMETRY
+from services.runtime.web import Api, other_forms
 
 router = APIRouter(tags=["audit"])
 
 
-@router.get("/v1/audit/checkpoint", response_model=None)
+@router.get("/v1/audit/checkpoint", response_model=None, responses=other_forms("text/plain"))
 async def read_checkpoint(_: Reader, pool: Pool, request: Request) -> Response | dict[str, Any]:
     """Return the latest checkpoint and where which one is kept; for `Accept: text/plain` the signed note itself."""
     latest = await _latest(pool)
@@ -91,25 +90,18 @@ def create(
     clock: Clock,
     ready: Ready,
     reason_required: bool = False,
-) -> FastAPI:
+) -> Api:
     """Return the application. `ready` says which dependency answers."""
-    app = FastAPI(
-        telemetry=NO_TELEMETRY,
+    app = Api(
         title="Dongui audit service",
-        version="1",
-        openapi_url="/openapi.json",
-        docs_url=None,
-        redoc_url=None,
         summary="An append-only log of what happened and what was done about it, with proofs.",
+        authenticator=authenticator,
+        ready=ready,
     )
     app.state.pool = pool
-    app.state.authenticator = authenticator
     app.state.vkey = vkey
     app.state.clock = clock
     app.state.reason_required = reason_required
-    problems.install(app)
     for part in (api_entries.router, api_export.router, router):
         app.include_router(part)
-    probes.install(app, ready)
-    traced.install(app)
     return app

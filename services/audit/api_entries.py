@@ -7,7 +7,7 @@ import asyncpg
 import orjson
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.base import Uuid
 from schemas.receipts import Word
@@ -16,9 +16,12 @@ from services.audit.access import Looking, Pool
 from services.audit.proofs import Proof, format_proof
 from services.audit.search import Filter, Page
 from services.audit.store import SQL, StoredCheckpoint
+from services.runtime.fields import Instant
 from services.runtime.problem import Problem
+from services.runtime.web import other_forms
 
 LIMIT_MAX = 1000
+ITEMS_MAX = 100
 INDEX_MAX = 2**63 - 1
 UUID_PATTERN = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 PROOF_TYPE = "text/plain; charset=utf-8"
@@ -35,7 +38,7 @@ class Revealed(BaseModel):
     model_config = ConfigDict(extra="forbid")
     action: Word
     member_ref: Uuid | None = None
-    items: tuple[Word, ...] = ()
+    items: tuple[Word, ...] = Field(default=(), max_length=ITEMS_MAX)
 
 
 def filter_of(  # noqa: PLR0913, PLR0917 - one parameter of the query string each
@@ -47,8 +50,8 @@ def filter_of(  # noqa: PLR0913, PLR0917 - one parameter of the query string eac
     affiliate: Annotated[Plain, Query(description="An affiliate or third party whose receipts or disclosures")] = None,
     stage: Plain = None,
     clause: Annotated[str | None, Query(pattern=r"^[0-9]{1,2}(\.[0-9]{1,2})?$")] = None,
-    start: Annotated[AwareDatetime | None, Query(alias="from")] = None,
-    end: Annotated[AwareDatetime | None, Query(alias="to")] = None,
+    start: Annotated[Instant | None, Query(alias="from")] = None,
+    end: Annotated[Instant | None, Query(alias="to")] = None,
 ) -> Filter:
     """FastAPI dependency: the filter. `from` is inclusive, `to` exclusive; both need a UTC offset."""
     return Filter(
@@ -94,7 +97,7 @@ async def read_entry(looking: Looking, pool: Pool, index: int) -> dict[str, Any]
     return shown(row)
 
 
-@router.get("/v1/audit/entries/{index}/proof", response_model=None)
+@router.get("/v1/audit/entries/{index}/proof", response_model=None, responses=other_forms("text/plain", "text/html"))
 async def read_proof(
     looking: Looking,
     pool: Pool,

@@ -16,6 +16,7 @@ from services.audit.exports import EXPORT_VERSION, SELECTION
 from services.audit.search import Filter
 from services.audit.store import SQL, StoredCheckpoint
 from services.runtime.clock import KST
+from services.runtime.web import other_forms
 
 BATCH = 500
 PROOF_BATCH = 100
@@ -25,7 +26,7 @@ LINES_TYPE = "application/x-ndjson"
 router = APIRouter(tags=["audit"])
 
 
-@router.get("/v1/audit/export", response_model=None)
+@router.get("/v1/audit/export", response_class=StreamingResponse, responses=other_forms(LINES_TYPE, "text/csv"))
 async def export(
     exporting: Exporting,
     pool: Pool,

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -46,17 +45,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     async with build(settings) as parts:
-        stop = asyncio.Event()
-        server = uvicorn.Server(_server_config(parts))
-        writing = asyncio.create_task(agents.write(parts, stop))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        answering = asyncio.create_task(server.serve())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([answering, stopping, writing], return_when=asyncio.FIRST_COMPLETED)
-        stop.set()
-        server.should_exit = True
-        await asyncio.gather(answering, writing, stopping)
+        await serving.serve(_server_config(parts), lambda stop: [agents.write(parts, stop)])
 
 
 def _server_config(parts: Parts) -> uvicorn.Config:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas.topics import affiliate_topic
 from services.commands import stores
 from services.commands.context import (
     DRIFT,
@@ -29,6 +28,9 @@ from services.propagator import parking
 from services.propagator.parking import Waiting
 from services.propagator.reconcile import drift
 from services.propagator.reconcile.rounds import Cycle
+from services.runtime import acls as permissions
+from services.runtime import kafka
+from services.runtime.acls import Acl
 from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
 
@@ -204,22 +206,49 @@ def _print(affiliate: str, found: Cycle) -> None:
 @app.command()
 def acls(
     affiliate: Id,
-    principal: Annotated[str, typer.Option("--principal", help="Its Kafka principal, such as User:tmax-data")],
+    principal: Annotated[
+        str | None, typer.Option("--principal", help="The backend's Kafka principal (default: User: and the id)")
+    ] = None,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make them on the broker; needs the login of `setup`")
+    ] = False,
     output: Format = "text",
 ) -> None:
-    """Print the ACLs an affiliate's own backend needs, and no more: literal names, read only."""
+    """Print the ACLs of an affiliate's own backend and of its propagator, and no more: literal names, nothing else."""
     as_json = wants_json(output)
     settings = load_settings()
     if affiliate not in load(settings.affiliates_dir).affiliates:
         fail(f"the policy knows no affiliate {affiliate}; add its TOML file to DONGUI_AFFILIATES_DIR")
-    topic, group = settings.topic_prefix + affiliate_topic(affiliate), f"{settings.topic_prefix}{affiliate}-backend"
-    wanted = [("topic", topic, "READ"), ("topic", topic, "DESCRIBE"), ("group", group, "READ")]
+    backend = (principal or affiliate).removeprefix("User:")
+    wanted = _permissions(settings, affiliate, backend)
+    if create:
+        made = told(lambda: asyncio.run(_allowed(settings, wanted)))
+        tell(f"{affiliate}: {made} ACLs made, {sum(map(len, wanted.values())) - made} were there")
     if as_json:
-        named = ("resource", "name", "operation")
-        print_json([dict(zip(named, acl, strict=True), principal=principal, pattern="literal") for acl in wanted])
+        print_json([_described(who, acl) for who, found in wanted.items() for acl in found])
         return
-    for kind, name, operation in wanted:
-        typer.echo(f"kafka-acls --add --allow-principal {principal} --operation {operation} --{kind} {name}")
+    for who, found in wanted.items():
+        for a in found:
+            typer.echo(f"kafka-acls --add --allow-principal User:{who} --operation {a.operation} --{a.kind} {a.name}")
+
+
+def _permissions(settings: Settings, affiliate: str, backend: str) -> dict[str, list[Acl]]:
+    """Return what the two principals of an affiliate may do."""
+    table = permissions.table([affiliate], settings.topic_prefix)
+    process = permissions.propagator_principal(affiliate)
+    return {backend: sorted(table[affiliate]), process: sorted(table[process])}
+
+
+def _described(who: str, acl: Acl) -> dict[str, str]:
+    named = {"principal": f"User:{who}", "resource": acl.kind, "name": acl.name}
+    return named | {"operation": acl.operation, "pattern": "literal"}
+
+
+async def _allowed(settings: Settings, wanted: dict[str, list[Acl]]) -> int:
+    from services.devstack import principals  # noqa: PLC0415 - only who makes ACLs needs it
+
+    options = kafka.client_options(settings)
+    return sum([await principals.allow(options, who, found) for who, found in wanted.items()])
 
 
 @app.command()

@@ -4,10 +4,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from schemas.topics import DLQ_SUFFIX
 from services.runtime import kafka
 from services.runtime.settings import Settings
-
-DLQ_SUFFIX = ".dlq"
 
 
 class KafkaUnreachableError(OSError):

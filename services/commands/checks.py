@@ -16,11 +16,12 @@ from services.commands.config import named_files
 from services.devstack import jars
 from services.devstack.errors import DevstackError
 from services.policy.model import load
-from services.runtime import migrate
+from services.runtime import migrate, wire
 from services.runtime.clock import utc_now
 from services.runtime.kafka import InsecureKafkaError
 from services.runtime.migrate import DriftError, package_of
 from services.runtime.settings import DATABASES, MissingSettingsError, Settings
+from services.runtime.wire import InsecureWireError
 
 SKEW_S_MAX = 2.0
 TIMEOUT_S = 10
@@ -43,7 +44,7 @@ class Check:
 async def all_of(settings: Settings) -> list[Check]:
     """Run every check, those on the network at the same time."""
     remote: list[Callable[[Settings], Awaitable[list[Check]]]] = [kafka, databases, migrations]
-    found = [jar_files(settings.data_dir), *key_files(settings)]
+    found = [jar_files(settings.data_dir), *key_files(settings), wires(settings)]
     for checks in await asyncio.gather(*(check(settings) for check in remote)):
         found += checks
     return found
@@ -71,6 +72,15 @@ def key_files(settings: Settings) -> list[Check]:
     if open_to_others:
         return [Check("key files", "failed", f"missing, or open to others (chmod 600): {', '.join(open_to_others)}")]
     return [Check("key files", "ok", f"{len(files)} files, none readable by others")]
+
+
+def wires(settings: Settings) -> Check:
+    """Say whether any setting would send something in clear."""
+    try:
+        wire.require_secure(settings)
+    except InsecureWireError as error:
+        return Check("wire", "failed", str(error))
+    return Check("wire", "ok", "nothing leaves this machine in clear")
 
 
 async def kafka(settings: Settings) -> list[Check]:

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import SecretStr
 
-from services.commands.context import Format, fail, load_settings, print_json, print_table, wants_json
+from services.commands.context import Format, effective_settings, fail, print_json, print_table, wants_json
+from services.runtime import wire
 from services.runtime.settings import Settings
+from services.runtime.wire import InsecureWireError
 
 app = typer.Typer(no_args_is_help=True)
 SET = "(set)"
@@ -22,9 +24,9 @@ def group() -> None:
 
 @app.command()
 def check(output: Format = "text") -> None:
-    """Print every setting with its source; exit 1 when a named file cannot be read."""
+    """Print every setting with its source; exit 1 when a named file cannot be read or a wire would be open."""
     as_json = wants_json(output)
-    settings = load_settings()
+    settings = effective_settings()
     rows = effective(settings)
     if as_json:
         print_json(rows)
@@ -33,6 +35,10 @@ def check(output: Format = "text") -> None:
     missing = [str(path) for path in named_files(settings) if not path.is_file()]
     if missing:
         fail(f"not a readable file: {', '.join(missing)}")
+    try:
+        wire.require_secure(settings)
+    except InsecureWireError as error:
+        fail(str(error))
 
 
 def effective(settings: Settings) -> list[dict[str, Any]]:

@@ -15,7 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from services.devstack.state import State
+from services.runtime import wire
+from services.runtime.acls import OPERATOR
 from services.runtime.settings import DATABASES, Settings
+from services.runtime.wire import InsecureWireError
 
 OK, FAILED, USAGE, DRIFT, PARTIAL = 0, 1, 2, 3, 4
 TIMEOUT_S = 30.0
@@ -38,6 +41,16 @@ def data_dir() -> Path:
 
 
 def load_settings() -> Settings:
+    """Return the settings in effect; end the command when one of them would send something in clear."""
+    settings = effective_settings()
+    try:
+        wire.require_secure(settings)
+    except InsecureWireError as error:
+        fail(str(error))
+    return settings
+
+
+def effective_settings() -> Settings:
     """Return the settings of the environment, completed by those of the dev system when it names no system itself."""
     given = Settings()
     chosen: dict[str, Any] = {name: getattr(given, name) for name in given.model_fields_set}
@@ -51,6 +64,7 @@ def _of_dev_system(found: dict[str, Any]) -> dict[str, Any]:
     return {
         "profile": "dev",
         "kafka": told["kafka"],
+        **_login(told.get("kafka_login", {}).get(OPERATOR, {})),
         "consent_url": told["consent_url"],
         "audit_url": told["audit_url"],
         "console_url": told["console_url"],
@@ -62,6 +76,11 @@ def _of_dev_system(found: dict[str, Any]) -> dict[str, Any]:
         "notices_token": told["tokens"]["notices"],
         "affiliate_tokens": told["tokens"]["affiliates"],
     }
+
+
+def _login(variables: dict[str, str]) -> dict[str, str]:
+    """Return variables as settings."""
+    return {name.removeprefix("DONGUI_").lower(): value for name, value in variables.items()}
 
 
 class Api:

@@ -23,10 +23,13 @@ def up(
         int, typer.Option("--port-base", min=1024, max=65_000, help="First of 100 ports: consent is +1, audit +2")
     ] = PORT_BASE,
     brokers: Annotated[int, typer.Option("--brokers", min=1, max=5, help="Kafka nodes (only on fresh data)")] = 1,
+    secure: Annotated[
+        bool, typer.Option("--secure", help="Kafka with TLS, logins and ACLs that deny by default (only on fresh data)")
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Start Kafka, PostgreSQL and every process; Ctrl-C stops all of it."""
-    options = Options(_chosen(data_dir), port_base, brokers)
+    options = Options(_chosen(data_dir), port_base, brokers, secure)
     state = State(options.data_dir)
     if state.supervisor():
         fail(state.busy())

@@ -20,7 +20,7 @@ import typer
 from services.commands import checks
 from services.commands.checks import Check
 from services.commands.config import effective
-from services.commands.context import FAILED, Format, load_settings, print_json, print_table, tell, wants_json
+from services.commands.context import FAILED, Format, effective_settings, print_json, print_table, tell, wants_json
 from services.runtime.settings import Settings
 
 LOG_BYTES = 64 * 1024
@@ -36,7 +36,7 @@ def doctor(
 ) -> None:
     """Check jars, servers, topics, migrations, key files and clock. Exit 1 when something is wrong."""
     as_json = wants_json(output)
-    settings = load_settings()
+    settings = effective_settings()
     found = asyncio.run(checks.all_of(settings))
     if as_json:
         print_json([check.shown() for check in found])

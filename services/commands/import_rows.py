@@ -69,8 +69,9 @@ def _from_cells(number: int, header: list[str], cells: list[str], is_list: Calla
 def _place(body: dict[str, Any], column: str, cell: str, is_list: Callable[[str], bool]) -> None:
     """Put one cell where its column says. An empty cell is absent, and absence never means yes."""
     if column.startswith(PROFILE):
-        item = column.removeprefix(PROFILE)
-        body.setdefault("profiles", [{}])[0][item] = _texts(cell) if is_list(item) else cell
+        item, profiles = column.removeprefix(PROFILE), body.setdefault("profiles", [{}])
+        if isinstance(profiles, list):  # else a column `profiles` stands beside: the service refuses its text
+            profiles[0][item] = _texts(cell) if is_list(item) else cell
     elif column.startswith(CONSENTS):
         _nest(body, column.split("."), BOOLEANS.get(cell.strip().lower(), cell))
     elif column == AGE_DECLARATION:

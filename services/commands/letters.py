@@ -7,14 +7,14 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import uuid5
 
 import orjson
 from aiokafka import ConsumerRecord, TopicPartition
 
+from schemas.topics import DLQ_SUFFIX
 from services.commands import brokers
 from services.runtime import kafka
-from services.runtime.dead_letter import ERROR_HEADER, NAMESPACE, OMITTED_HEADER, ORIGIN_HEADER
+from services.runtime.dead_letter import ERROR_HEADER, OMITTED_HEADER, ORIGIN_HEADER, letter_id, origin_of
 from services.runtime.settings import Settings
 
 REDRIVEN_HEADER: Final = "dongui-redriven"
@@ -81,7 +81,7 @@ async def all_letters(settings: Settings) -> list[Letter]:
     """Return every letter on every dead-letter topic, in order of topic and place. Raises KafkaUnreachableError."""
     found: list[Letter] = []
     for name, count in sorted((await brokers.topics(settings)).items()):
-        if name.endswith(brokers.DLQ_SUFFIX):
+        if name.endswith(DLQ_SUFFIX):
             found += [_letter(record) for record in await _whole(settings, name, count)]
     return found
 
@@ -101,10 +101,10 @@ async def _whole(settings: Settings, topic: str, partitions: int) -> list["Consu
 
 def _letter(record: "ConsumerRecord[Any, Any]") -> Letter:
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
-    origin = headers.get(ORIGIN_HEADER, f"{record.topic}/{record.partition}/{record.offset}")
+    origin = origin_of(record)
     topic, partition, offset = origin.rsplit("/", 2)
     return Letter(
-        letter_id=str(uuid5(NAMESPACE, origin)),
+        letter_id=letter_id(origin),
         topic=topic,
         partition=int(partition),
         offset=int(offset),

@@ -1,7 +1,8 @@
 """`python -m services.commands.setup`: roles, databases, migrations and topics on servers that are already there.
 
 Needs DONGUI_ADMIN_DSN (a role that may create roles and databases), DONGUI_OWNER_DSNS, the DSN of every process and
-DONGUI_KAFKA. The passwords of the roles are those of the DSNs. Harmless when repeated.
+DONGUI_KAFKA. The passwords of the roles are those of the DSNs, those of Kafka's users DONGUI_KAFKA_PASSWORDS_FILE's
+(without it the users and ACLs are somebody else's matter). Harmless when repeated.
 """
 
 import asyncio
@@ -9,17 +10,20 @@ import sys
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
+import orjson
 import structlog
 
 from schemas.topics import all_topics
-from services.devstack import topics
+from services.devstack import principals, topics
 from services.devstack.errors import DevstackError
 from services.devstack.provision import database_names, owner_of, provision
 from services.policy.model import load
-from services.runtime import log
-from services.runtime.kafka import InsecureKafkaError, client_options
+from services.runtime import acls
+from services.runtime.kafka import client_options
 from services.runtime.migrate import DriftError
 from services.runtime.settings import DATABASES, MissingSettingsError, Settings
+from services.runtime.start import begin
+from services.runtime.wire import InsecureWireError
 
 say = structlog.get_logger("setup")
 
@@ -76,24 +80,30 @@ def _password(dsn: str, role: str, database: str) -> str:
 async def set_up(settings: Settings) -> None:
     """Make what is missing on both servers, at the same time."""
     affiliates = list(load(settings.affiliates_dir).affiliates)
-    options = client_options(settings)
-    wanted = all_topics(affiliates)
     _, made = await asyncio.gather(
-        provision(roles_of(settings, affiliates), database_names(affiliates)),
-        topics.create(
-            options["bootstrap_servers"], wanted, prefix=settings.topic_prefix, replicas=None, security=options
-        ),
+        provision(roles_of(settings, affiliates), database_names(affiliates)), _on_kafka(settings, affiliates)
     )
-    say.info("set_up", databases=len(database_names(affiliates)), topics=len(wanted), topics_made=len(made))
+    told = {"databases": len(database_names(affiliates)), "topics_made": len(made)}
+    say.info("set_up", topics=len(all_topics(affiliates)), **told)
+
+
+async def _on_kafka(settings: Settings, affiliates: list[str]) -> list[str]:
+    """Make the topics and, on a broker with logins, the principals and their ACLs; return the topics made."""
+    options, prefix = client_options(settings), settings.topic_prefix
+    wanted = all_topics(affiliates)
+    made = await topics.create(options["bootstrap_servers"], wanted, prefix=prefix, replicas=None, security=options)
+    if settings.kafka_passwords_file is not None:
+        passwords = orjson.loads(settings.kafka_passwords_file.read_bytes())
+        await principals.create(options, passwords, acls.table(affiliates, prefix))
+    return made
 
 
 def main() -> int:
     """Set up; return the exit status. Errors are told by type and message, never with a DSN."""
-    settings = Settings()
-    log.configure(settings.log_level)
     try:
+        settings = begin("dongui-setup")
         asyncio.run(set_up(settings))
-    except (MissingSettingsError, WrongDsnError, InsecureKafkaError, DevstackError, DriftError) as error:
+    except (MissingSettingsError, InsecureWireError, WrongDsnError, DevstackError, DriftError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except (OSError, asyncpg.PostgresError) as error:

@@ -35,6 +35,7 @@ def collect(settings: Settings) -> dict[str, Any]:
     """Return what the two services and Kafka say; end the command when one does not answer."""
     with consent_api(settings) as api:
         recipients = api.get("/v1/status")["recipients"]
+        canaries = api.get("/v1/canaries")["canaries"]
     with audit_api(settings) as api:
         checkpoint = api.get("/v1/audit/checkpoint")
         overdue = api.get("/v1/audit/overdue")["overdue"]
@@ -44,6 +45,7 @@ def collect(settings: Settings) -> dict[str, Any]:
         "recipients": recipients,
         "oldest_unapplied_withdrawal": min(withdrawals, default=None),
         "overdue": overdue,
+        "canaries": canaries,
         "dead_letters": _dead_letters(settings),
         "sealed": {"size": checkpoint["size"], "at": checkpoint["at"]},
         "verified": {name: verified.get(name) for name in ("ok", "at", "size", "first_bad_index")},
@@ -74,8 +76,15 @@ def _print(found: dict[str, Any]) -> None:
     typer.echo(f"\noldest unapplied withdrawal  {found['oldest_unapplied_withdrawal'] or 'none'}")
     typer.echo(f"overdue answers              {len(found['overdue'])}")
     typer.echo(f"dead letters                 {told}")
+    typer.echo(f"canaries                     {_canaries(found['canaries'])}")
     typer.echo(f"sealed tree size             {found['sealed']['size']} ({found['sealed']['at']})")
     typer.echo(f"log verified                 {_verified(found['verified'])}")
+
+
+def _canaries(found: list[dict[str, Any]]) -> str:
+    """Say of each affiliate when its last canary that came back had been sent."""
+    told = (f"{one['affiliate']} {one['returned_at'] or 'not back yet'}" for one in found)
+    return ", ".join(told) or "none (DONGUI_CANARY_INTERVAL_S is not set)"
 
 
 def _verified(found: dict[str, Any]) -> str:

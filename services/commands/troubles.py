@@ -5,7 +5,12 @@ from typing import TypeVar
 
 import aiohttp
 import asyncpg
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 
 from services.commands.context import fail
 from services.propagator.handlers import UnreadableError
@@ -15,6 +20,7 @@ from services.propagator.replay.offsets import TopicMissingError
 from services.propagator.replay.reader import SourceLostError
 
 T = TypeVar("T")
+AUTHORIZATION_ERRORS = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 
 
 def told(work: Callable[[], T]) -> T:
@@ -22,7 +28,7 @@ def told(work: Callable[[], T]) -> T:
     try:
         return work()
     except KafkaError as error:
-        fail(f"Kafka does not answer or refuses ({type(error).__name__}); is it running?")
+        fail(_of_kafka(error))
     except TopicMissingError as error:
         fail(f"there is no topic {error}; create it, or check DONGUI_TOPIC_PREFIX")
     except SourceLostError as error:
@@ -39,3 +45,9 @@ def told(work: Callable[[], T]) -> T:
         fail("the database refuses: this command needs more rights than its DSN has")
     except (asyncpg.PostgresError, OSError) as error:
         fail(f"a database does not answer or refuses ({type(error).__name__})")
+
+
+def _of_kafka(error: KafkaError) -> str:
+    if isinstance(error, AUTHORIZATION_ERRORS):
+        return f"Kafka refuses this login ({type(error).__name__}); docs/wire.md says what each may do"
+    return f"Kafka does not answer or refuses ({type(error).__name__}); is it running?"

@@ -83,9 +83,8 @@ class Asked:
         return self.principal
 
 
-async def asked(request: Request) -> Asked:
+async def asked(request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> Asked:
     """FastAPI dependency: authenticate the request. 401 with a challenge when the token is not good."""
-    principal = await principal_of(request)
     return Asked(request.app.state.consent, principal, request)
 
 

@@ -1,16 +1,15 @@
 """Routes of statutory records (clause 2.1): taken from the services, shown to the person, listed by their end."""
 
-from datetime import date
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from services.consent import statutory
 from services.consent.access import OFFICERS, Ask, Write, send
 from services.consent.statutory import RecordBody
+from services.runtime.fields import Day, DayCursor
 
 router = APIRouter(tags=["records"])
-CURSOR = r"^(\d{4}-\d{2}-\d{2}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$"
 
 
 @router.post("/v1/members/{ref}/records", status_code=201)
@@ -30,9 +29,7 @@ async def list_records(ask: Ask, ref: str, response: Response) -> dict[str, Any]
 
 
 @router.get("/v1/records/schedule")
-async def schedule(
-    ask: Ask, until: date, cursor: Annotated[str, Query(pattern=CURSOR, max_length=60)] = ""
-) -> dict[str, Any]:
+async def schedule(ask: Ask, until: Day, cursor: DayCursor = "") -> dict[str, Any]:
     """Return which records are to be destroyed here by the end of a day (KST), earliest first. No content."""
     ask.require("service", "auditor", *OFFICERS)
     return await statutory.schedule(ask.consent, until, cursor)

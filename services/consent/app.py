@@ -12,11 +12,12 @@ import structlog
 import uvicorn
 
 from schemas.topics import RECEIPTS, SUPPRESSIONS
-from services.consent import api, receipts, upkeep
+from services.consent import api, gauges, receipts, upkeep
 from services.consent.erasure import holds, saga, suppressions
 from services.consent.erasure.issue import KEYS_FILE, Issuer
 from services.consent.guardians import handlers as guardians
 from services.consent.handlers import Consent
+from services.consent.letters import seen as letters
 from services.consent.messages import loop as messages
 from services.consent.rights import retained
 from services.consent.store import SQL
@@ -24,7 +25,7 @@ from services.keyring.kek import KekProvider
 from services.keyring.keyring import Keyring
 from services.keyring.provider import open_kek, required
 from services.policy.model import load
-from services.runtime import kafka, postgres, serving
+from services.runtime import backlog, kafka, postgres, serving
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
 from services.runtime.consumer import Batch, PostgresOffsets, follow
@@ -109,6 +110,9 @@ def works(settings: Settings, consent: Consent, relay: Relay, stop: asyncio.Even
         _purge(consent, stop),
         messages.run(settings, consent, stop),
         upkeep.run(consent, stop),
+        letters.run(settings, consent, stop),
+        gauges.watch(settings, consent, stop),
+        backlog.watch(consent.pool, "consent-relay", stop),
     ]
 
 

@@ -2,16 +2,13 @@
 
 import re
 from collections.abc import Callable
-from datetime import date
 from typing import Annotated, Any, Final, Literal, LiteralString
 
 import orjson
 from email_validator import EmailNotValidError, validate_email
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
@@ -24,10 +21,13 @@ from pydantic_core import PydanticCustomError
 
 from schemas.base import ItemName, RecipientId
 from schemas.receipts import CodedValue
+from services.runtime.fields import Day, Instant
 
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 ITEM_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 TEXT_MAX: Final = 2000
+PROFILE_MAX: Final = 42
+"""Members of a profile: 40 items, a service and a role."""
 ARGON2ID: Final = r"^\$argon2id\$v=19\$m=\d{1,8},t=\d{1,4},p=\d{1,3}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$"
 
 
@@ -46,14 +46,7 @@ def _printable(text: str) -> str:
     return text
 
 
-def _written(value: object) -> object:
-    """A date is text: a bare number would be read as seconds since 1970."""
-    if not isinstance(value, str):
-        raise PydanticCustomError("date_type", "a date as YYYY-MM-DD")
-    return value
-
-
-def _one_error(code: LiteralString, text: LiteralString) -> WrapValidator:
+def one_error(code: LiteralString, text: LiteralString) -> WrapValidator:
     """Answer one error at the field itself, not one for each shape it could have had."""
 
     def parsed(value: object, parse: Callable[[object], Any]) -> Any:
@@ -65,17 +58,19 @@ def _one_error(code: LiteralString, text: LiteralString) -> WrapValidator:
     return WrapValidator(parsed)
 
 
-def _storable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Lone surrogates and numbers beyond 64 bits have no JSON of ours; all else is looked at row by row."""
+def _storable(value: Any) -> Any:
+    """Numbers beyond 64 bits have no JSON of ours, nor has what is nested too deep; what they mean is asked later."""
     try:
-        orjson.dumps(rows)
+        orjson.dumps(value)
     except TypeError:
-        raise PydanticCustomError("not_storable", "text that is not Unicode, or a number beyond 64 bits") from None
-    return rows
+        raise PydanticCustomError("not_storable", "a number beyond 64 bits") from None
+    return value
 
 
+Storable = Annotated[dict[str, Any], AfterValidator(_storable)]
+"""A JSON object whose members are not this model's to know."""
 Text = Annotated[str, StringConstraints(max_length=TEXT_MAX), AfterValidator(_printable)]
-Item = Annotated[Text | list[Text], _one_error("item_invalid", "text or a list of texts")]
+Item = Annotated[Text | list[Text], one_error("item_invalid", "text or a list of texts")]
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_printable)
 ]
@@ -87,11 +82,10 @@ Email = Annotated[
     AfterValidator(_mailbox),
     Field(json_schema_extra={"format": "email"}),
 ]
-BirthDate = Annotated[date, BeforeValidator(_written)]
 NoticeVersion = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[\w .:()/①-⑳-]+$")]
 MarketingChannel = Literal["use", "email", "sms", "night"]
-Sharing = Annotated[StrictBool | dict[RecipientId, StrictBool], _one_error("sharing_invalid", "true, false or a map")]
+Sharing = Annotated[StrictBool | dict[RecipientId, StrictBool], one_error("sharing_invalid", "true, false or a map")]
 
 
 class Body(BaseModel):
@@ -103,7 +97,7 @@ class Body(BaseModel):
 class ProfileBody(BaseModel):
     """A service, a role and that role's items, whose names and rules are policy data (6.2), not this model's."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"maxProperties": PROFILE_MAX})
     __pydantic_extra__: dict[str, Item] = Field(init=False)
 
     service: Annotated[str, StringConstraints(max_length=40, pattern=r"^[a-z][a-z0-9-]*$")]
@@ -112,6 +106,8 @@ class ProfileBody(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _item_names(cls, found: Any) -> Any:
+        if isinstance(found, dict) and len(found) > PROFILE_MAX:
+            raise PydanticCustomError("too_many_items", "more items than any role has")
         if isinstance(found, dict) and not all(isinstance(k, str) and ITEM_NAME.fullmatch(k) for k in found):
             raise PydanticCustomError("item_name", "an item's name is lower-case ASCII")
         return found
@@ -144,7 +140,7 @@ class AccountBody(Body):
     email: Email
     name: Name
     profiles: Annotated[list[ProfileBody], Field(max_length=10)] = Field(default_factory=list)
-    birth_date: BirthDate | None = None
+    birth_date: Day | None = None
     age_declaration: StrictBool | None = None
     """true: 14 or older; false: under 14, so a guardian must consent; absent: by `birth_date`, if given."""
 
@@ -164,7 +160,7 @@ class ImportRow(AccountBody):
 
     password: Password | None = None
     password_hash: PasswordHash | None = None
-    consented_at: AwareDatetime | None = None
+    consented_at: Instant | None = None
     channel: Literal["web", "app", "written", "email", "fax", "phone"] | None = None
     source_id: Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)] | None = None
 
@@ -178,7 +174,7 @@ class ImportRow(AccountBody):
 class ImportBody(Body):
     """POST /v1/members/import. Rows are parsed one by one: a bad row costs nobody else."""
 
-    rows: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=200), AfterValidator(_storable)]
+    rows: Annotated[list[Storable], Field(min_length=1, max_length=200)]
 
 
 class CorrectionBody(Body):

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final
 
 import asyncpg
 import orjson
-from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt, StringConstraints
+from pydantic import AfterValidator, AllowInfNan, Field, StrictBool, StrictFloat, StrictInt, StringConstraints
 from uuid_utils import uuid7
 
 from schemas.events import RecordClass
 from services.consent import idempotency, register, sealing, store
-from services.consent.bodies import Body
+from services.consent.bodies import Body, one_error
 from services.consent.handlers import Caller, Consent
 from services.consent.idempotency import Answer, Key
 from services.consent.model import Member, refuse_ended
@@ -25,6 +25,7 @@ from services.keyring import derive
 from services.keyring.keyring import Found
 from services.policy.retention import Kept, KeptClass, NotKeptError, all_classes, kept
 from services.runtime.clock import KST
+from services.runtime.fields import COUNT_MAX
 from services.runtime.postgres import Connection
 from services.runtime.problem import Problem
 
@@ -41,7 +42,11 @@ def _storable(text: str) -> str:
 
 FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 FieldText = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_storable)]
-FieldValue = StrictBool | StrictInt | StrictFloat | FieldText
+Whole = Annotated[StrictInt, Field(ge=-COUNT_MAX, le=COUNT_MAX)]
+Decimal = Annotated[StrictFloat, AllowInfNan(False)]
+FieldValue = Annotated[
+    StrictBool | Whole | Decimal | FieldText, one_error("value_invalid", "a text, a number, true or false")
+]
 
 
 class RecordBody(Body):
@@ -49,7 +54,9 @@ class RecordBody(Body):
 
     record_class: RecordClass = Field(alias="class")
     occurred_at: Past
-    fields: dict[FieldName, FieldValue] = Field(max_length=FIELDS_MAX)
+    fields: dict[FieldName, FieldValue] = Field(
+        max_length=FIELDS_MAX, json_schema_extra={"additionalProperties": False}
+    )
 
 
 async def take(consent: Consent, ref: str, body: RecordBody, caller: Caller, key: Key | None) -> Answer:

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import uvicorn
@@ -13,12 +13,12 @@ from argon2 import PasswordHasher
 
 from services.console import admin, desk, web
 from services.console.apis import Apis
-from services.console.cookies import Cookies
+from services.console.cookies import Cookies, origin_of
 from services.console.desk import Desk
 from services.console.keys import ConsoleKey
 from services.console.oidc import Provider
 from services.console.signin import Gate
-from services.runtime import kafka, postgres, serving
+from services.runtime import backlog, kafka, postgres, serving
 from services.runtime.clock import Clock, utc_now
 from services.runtime.passwords import password_hasher
 from services.runtime.postgres import DATABASE_ERRORS
@@ -65,7 +65,8 @@ async def build(
         gate = _gate(settings, pool, relay, clock, hasher or password_hasher())
         if settings.console_first_accounts_file:
             await admin.ensure_first(gate, settings.console_first_accounts_file)
-        yield Parts(settings, Desk(gate, apis, cookies, provider, desk.environment()), relay)
+        origin = origin_of(settings.console_url or "")
+        yield Parts(settings, Desk(gate, apis, cookies, provider, desk.environment(), origin), relay)
     finally:
         await apis.close()
         if provider:
@@ -82,7 +83,12 @@ def _gate(settings: Settings, pool: asyncpg.Pool, relay: Relay, clock: Clock, ha
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises what `build` raises."""
     async with build(settings) as parts:
-        await serving.serve(server_config(parts), lambda stop: [parts.relay.run(stop)])
+        await serving.serve(server_config(parts), partial(_works, parts))
+
+
+def _works(parts: Parts, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+    """What runs beside the pages until `stop`."""
+    return [parts.relay.run(stop), backlog.watch(parts.desk.gate.pool, "console-relay", stop)]
 
 
 def server_config(parts: Parts) -> uvicorn.Config:

@@ -71,6 +71,14 @@ def is_form_token(secret: str, given: str) -> bool:
     return hmac.compare_digest(form_token(secret).encode(), given.encode())
 
 
+def origin_of(url: str) -> str:
+    """Return the origin of a URL as browsers write it: without the scheme's own port."""
+    parts = urlsplit(url)
+    plain = {"http": 80, "https": 443}.get(parts.scheme)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in {None, plain} else "")
+
+
 def _loopback(host: str) -> bool:
     if host == "localhost":
         return True

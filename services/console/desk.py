@@ -43,6 +43,8 @@ class Desk:
     cookies: Cookies
     provider: Provider | None
     templates: jinja2.Environment
+    origin: str
+    """Where this console is: its own forms come from there."""
 
 
 @dataclass(frozen=True)
@@ -163,12 +165,19 @@ async def signed_in(visit: Annotated[Visit, Depends(visit_of)]) -> Visit:
     return visit
 
 
+def _from_here(request: Request, origin: str) -> bool:
+    """Say whether the browser, if it says anything, says that the form is ours: older ones send Origin only."""
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    return site in {"same-origin", "none"} and request.headers.get("origin", origin) == origin
+
+
 async def form_of(request: Request, visit: Annotated[Visit, Depends(visit_of)]) -> Form:
     """FastAPI dependency of every POST: the form, when it comes from a page of ours in this session."""
-    site = request.headers.get("sec-fetch-site", "same-origin")
+    if not _from_here(request, visit.desk.origin):
+        raise FormRefusedError
     data = await request.form()
     given = data.get("csrf")
-    if site not in {"same-origin", "none"} or not visit.secret or not isinstance(given, str):
+    if not visit.secret or not isinstance(given, str):
         raise FormRefusedError
     if not cookies.is_form_token(visit.secret, given):
         raise FormRefusedError

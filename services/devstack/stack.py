@@ -4,14 +4,17 @@ import asyncio
 import platform
 import shutil
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from services.devstack import wire
 from services.devstack.errors import DevstackError
-from services.devstack.kafka import Kafka, Node
-from services.devstack.ports import free_ports
+from services.devstack.kafka import HEAP_MB, Kafka, Node
+from services.devstack.ports import HOST, free_ports
 from services.devstack.postgres import Postgres
+from services.runtime.clock import utc_now
 
 FREE_BYTES_MIN = 1024**3
 PLATFORMS = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "x86_64"), ("Darwin", "arm64")}
@@ -53,6 +56,7 @@ class Stack:
     """Real servers for a laptop, the tests and CI. Data stays below `base_dir` over restarts.
 
     `port_base` None takes free ports, the same over restarts of this object. `jar_cache` may be shared by stacks.
+    `secure` names the principals of a Kafka that is closed to strangers; None leaves it open on loopback.
     """
 
     def __init__(
@@ -64,18 +68,26 @@ class Stack:
         jar_cache: Path | None = None,
         say: Callable[[str], None] = quiet,
         postgres_settings: dict[str, str] | None = None,
+        secure: Iterable[str] | None = None,
+        heap_mb: int = HEAP_MB,
     ) -> None:
         self.base_dir = base_dir.absolute()
         ports = Ports.free(brokers) if port_base is None else Ports.from_base(port_base, brokers)
         nodes = [Node(i, *pair) for i, pair in enumerate(ports.kafka, start=1)]
         cache = (jar_cache or self.base_dir / "jars").absolute()
-        self.kafka = Kafka(self.base_dir, cache=cache, nodes=nodes, say=say)
+        secrets = self.base_dir / "secrets"
+        self.wire = wire.ensure(secrets, secure, [HOST], utc_now) if secure is not None else None
+        self.kafka = Kafka(self.base_dir, cache=cache, nodes=nodes, say=say, wire=self.wire, heap_mb=heap_mb)
         self.postgres = Postgres(self.base_dir, ports.postgres, settings=postgres_settings)
 
     @property
     def bootstrap(self) -> str:
         """Kafka's bootstrap servers."""
         return self.kafka.bootstrap
+
+    def login(self, principal: str) -> dict[str, Any]:
+        """Return what an aiokafka client needs beside the address; nothing on an open Kafka."""
+        return self.wire.client(principal) if self.wire else {}
 
     async def start(self, *, then_databases: Step | None = None, then_topics: Step | None = None) -> None:
         """Start both at once; when one fails, stop the other and raise its DevstackError.

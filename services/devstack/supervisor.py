@@ -1,7 +1,7 @@
 """Keeps one system running until it is told to stop: `dongui dev up`, in the foreground or detached.
 
-A process that ends by itself is started again, with a growing pause. A server that ends takes the system down:
-its data is whole, and the next start finds it.
+A process that ends by itself is started again, with a growing pause, and so is one of several Kafka nodes. PostgreSQL,
+a lone Kafka or most of its nodes take the system down when they end: their data is whole, and the next start finds it.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.devstack.environment import CANARY_S, PROPAGATORS
 from services.devstack.errors import DevstackError
 from services.devstack.stack import to_stderr
 from services.devstack.state import State
@@ -39,11 +40,15 @@ class Options:
     data_dir: Path
     port_base: int = PORT_BASE
     brokers: int = 1
+    secure: bool = False
 
     def argv(self) -> list[str]:
         """Return the command that runs the supervisor with these options."""
         place = ["--data-dir", str(self.data_dir.absolute()), "--port-base", str(self.port_base)]
-        return [sys.executable, "-m", "services.devstack.supervisor", *place, "--brokers", str(self.brokers)]
+        return [sys.executable, "-m", "services.devstack.supervisor", *place, *self._kafka()]
+
+    def _kafka(self) -> list[str]:
+        return ["--brokers", str(self.brokers), *(["--secure"] if self.secure else [])]
 
 
 @dataclass
@@ -79,7 +84,15 @@ async def supervise(options: Options, say: Say) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with state.supervised():
-        system = System(state.base_dir, port_base=options.port_base, brokers=options.brokers, say=say)
+        extra = {name: {"DONGUI_CANARY_INTERVAL_S": str(CANARY_S)} for name in ("consent", *PROPAGATORS)}
+        system = System(
+            state.base_dir,
+            port_base=options.port_base,
+            brokers=options.brokers,
+            say=say,
+            secure=options.secure,
+            extra=extra,
+        )
         try:
             if not await _started(system, stop):
                 return 0
@@ -178,8 +191,9 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--port-base", type=int, default=PORT_BASE)
     parser.add_argument("--brokers", type=int, default=1)
+    parser.add_argument("--secure", action="store_true")
     chosen = parser.parse_args()
-    return run(Options(chosen.data_dir, chosen.port_base, chosen.brokers))
+    return run(Options(chosen.data_dir, chosen.port_base, chosen.brokers, chosen.secure))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from schemas.topics import all_topics
-from services.devstack import child, keyfiles, topics
+from services.devstack import child, keyfiles, principals, topics
 from services.devstack.child import Program
 from services.devstack.environment import ALL, PARTNER, PROPAGATORS, WITNESS, Installation, ProcessPorts, inherited
 from services.devstack.errors import DevstackError
@@ -19,6 +19,8 @@ from services.devstack.ports import require_free
 from services.devstack.provision import AFFILIATES, Access, database_names, provision
 from services.devstack.stack import Stack, prepare, quiet
 from services.devstack.tokens import Issuer
+from services.runtime import acls
+from services.runtime.acls import SETUP
 from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
 
@@ -32,7 +34,8 @@ REPLICAS_MAX = 3
 class System:
     """All of Dongui below `base_dir`. A `stack` that is given is neither started nor stopped here.
 
-    `port_base` None takes free ports. `extra` are further variables by process, such as a mail server for `consent`.
+    `port_base` None takes free ports. `secure` closes Kafka to strangers (docs/wire.md). `extra` are further variables
+    by process, such as a mail server for `consent`.
     Start and stop it from the main thread (child.py says why).
     """
 
@@ -46,11 +49,15 @@ class System:
         jar_cache: Path | None = None,
         say: Callable[[str], None] = quiet,
         extra: Mapping[str, Mapping[str, str]] | None = None,
+        secure: bool = False,
     ) -> None:
         self.base_dir = base_dir.absolute()
         self._extra = extra or {}
         self._owns_stack = stack is None
-        self.stack = stack or Stack(self.base_dir, port_base, brokers=brokers, jar_cache=jar_cache, say=say)
+        closed = acls.table(AFFILIATES) if secure else None
+        self.stack = stack or Stack(
+            self.base_dir, port_base, brokers=brokers, jar_cache=jar_cache, say=say, secure=closed
+        )
         self._ports = ProcessPorts.free() if port_base is None else ProcessPorts.from_base(port_base)
         self._replicas = min(REPLICAS_MAX, brokers)
         self._say = say
@@ -93,7 +100,11 @@ class System:
         await provision(self._installation.access, database_names())
 
     async def _topics(self) -> None:
-        await topics.create(self.stack.bootstrap, all_topics(AFFILIATES), replicas=self._replicas)
+        login = self.stack.login(SETUP)
+        await topics.create(self.stack.bootstrap, all_topics(AFFILIATES), replicas=self._replicas, security=login)
+        if self.stack.wire:
+            security = {"bootstrap_servers": self.stack.bootstrap, **login}
+            await principals.create(security, self.stack.wire.passwords, acls.table(AFFILIATES))
 
     def _install(self) -> Installation:
         keys = keyfiles.ensure(self.base_dir / "secrets")
@@ -101,7 +112,7 @@ class System:
         access = Access.load(self.stack.postgres, passwords, database_names())
         defaults = Settings.model_fields
         issuer = Issuer(keys.issuer_key, defaults["issuer"].default, defaults["audience"].default, utc_now)
-        return Installation(self.base_dir, self.stack.bootstrap, self._ports, access, keys, issuer)
+        return Installation(self.base_dir, self.stack.bootstrap, self._ports, access, keys, issuer, self.stack.wire)
 
     async def stop(self) -> None:
         """Stop every process, then the servers if they are ours. Harmless when nothing runs."""
@@ -118,7 +129,10 @@ class System:
         return self.installation.described()
 
     def start_process(self, name: str) -> None:
-        """Start one process; `wait_ready` says when it serves."""
+        """Start one process, or a node of our Kafka; `wait_ready` says when a process serves."""
+        if self._owns_stack and name in self.stack.kafka.names:
+            self.stack.kafka.start_node(name)
+            return
         program = Program(name, self._argv(name), self._log(name), env=inherited() | self.environment(name))
         self._children[name] = child.spawn(program, self.base_dir / "run")
 
@@ -159,11 +173,12 @@ class System:
         return self._ports.url(name)
 
     def fallen(self) -> list[str]:
-        """Return the processes that ended without having been stopped or killed here."""
-        return [name for name, process in self._children.items() if process.poll() is not None]
+        """Return the processes, and nodes of our Kafka, that ended without having been stopped or killed here."""
+        nodes = self.stack.kafka.fallen() if self._owns_stack else []
+        return nodes + [name for name, process in self._children.items() if process.poll() is not None]
 
     def servers_running(self) -> bool:
-        """Say whether Kafka and PostgreSQL are alive (a stack that was given is its owner's matter)."""
+        """Say whether PostgreSQL and most of Kafka's nodes are alive (a stack that was given is its owner's matter)."""
         return not self._owns_stack or (self.stack.kafka.running() and self.stack.postgres.running())
 
     def _argv(self, name: str) -> list[str]:

@@ -60,10 +60,17 @@ async def delete(bootstrap: str, prefix: str) -> None:
         await admin.close()
 
 
+def in_sync(replicas: int) -> int:
+    """Return how many replicas must hold a record before it is acknowledged: all but one."""
+    return max(1, replicas - 1)
+
+
 def _new(name: str, topic: Topic, replicas: int) -> NewTopic:
     configs = {
         "retention.ms": str(topic.retention_ms),
         "cleanup.policy": "delete",
+        # With acks=all a record is acknowledged by two of three: the loss of any one broker loses none.
+        "min.insync.replicas": str(in_sync(replicas)),
         "segment.ms": str(SEGMENT_MS),
     }
     return NewTopic(name, topic.partitions, replicas, topic_configs=configs)

@@ -2,12 +2,11 @@
 
 import argparse
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any
 
-import uvloop
-
 from services.propagator import app
-from services.runtime import log, tracing
+from services.runtime import process
 from services.runtime.settings import Settings
 
 
@@ -18,10 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen.add_argument("--affiliate", metavar="ID", help="apply this affiliate's topic to its member store")
     chosen.add_argument("--notices", action="store_true", help="send correction notices to third parties")
     asked = parser.parse_args(arguments)
-    settings = Settings()
-    log.configure(settings.log_level)
-    tracing.start(settings, "dongui-notices" if asked.notices else f"dongui-propagator-{asked.affiliate}")
-    uvloop.run(_notices(settings) if asked.notices else app.run(settings, asked.affiliate))
+    service = "dongui-notices" if asked.notices else f"dongui-propagator-{asked.affiliate}"
+    process.serve(service, _notices if asked.notices else partial(app.run, affiliate=asked.affiliate))
 
 
 def _notices(settings: Settings) -> Coroutine[Any, Any, None]:

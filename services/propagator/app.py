@@ -15,13 +15,13 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 
 from schemas.topics import SUPPRESSIONS, affiliate_topic
-from services.propagator import agents, suppressions, watchdog
+from services.propagator import agents, canary, gauges, suppressions, watchdog
 from services.propagator.handlers import Propagator
 from services.propagator.keys import ContentKeys, KeyServiceError
 from services.propagator.reconcile import loop as reconcile
 from services.propagator.transport import leave
 from services.propagator.watchdog import Watchdog
-from services.runtime import kafka, postgres
+from services.runtime import backlog, kafka, postgres, pulse
 from services.runtime.clock import utc_now
 from services.runtime.consumer import PostgresOffsets, follow
 from services.runtime.health import HealthServer
@@ -111,6 +111,8 @@ async def _work(parts: Parts, pool: asyncpg.Pool | None, session: aiohttp.Client
         asyncio.create_task(relay.run(parts.stop)),
         asyncio.create_task(_follow_suppressions(parts, pool)),
         asyncio.create_task(_propagate(parts, pool, session, relay)),
+        asyncio.create_task(pulse.guard(parts.stop)),
+        asyncio.create_task(backlog.watch(pool, f"{parts.affiliate}-relay", parts.stop)),
     ]
     stopping = asyncio.create_task(parts.stop.wait())
     await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -144,6 +146,8 @@ async def _propagate(parts: Parts, pool: asyncpg.Pool, session: aiohttp.ClientSe
     beside = [
         asyncio.create_task(reconcile.run(parts.settings, propagator, parts.token, parts.stop)),
         asyncio.create_task(_unpark(propagator, parts.stop)),
+        asyncio.create_task(gauges.watch(propagator, parts.stop)),
+        asyncio.create_task(canary.run(parts.settings, parts.affiliate, parts.token, parts.stop)),
     ]
     async with _probe(parts.settings) as probe:
         await app.start()

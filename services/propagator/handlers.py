@@ -17,7 +17,7 @@ from schemas import codec
 from schemas.envelope import UUID, Envelope, from_headers
 from schemas.errors import CodecError
 from schemas.events import Projection, Stop
-from schemas.jwe import KID
+from schemas.jwe import KID, Token
 from schemas.receipts import Stage
 from schemas.topics import affiliate_topic
 from services.propagator import model, parking, store
@@ -37,11 +37,16 @@ Raw: TypeAlias = "ConsumerRecord[Any, Any]"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A record whose envelope is good. `kid` names the key its value needs; None for a clear one."""
+    """A record whose envelope is good, and its sealed value taken apart; `token` None for a clear one."""
 
     raw: Raw
     envelope: Envelope
-    kid: str | None
+    token: Token | None
+
+    @property
+    def kid(self) -> str | None:
+        """The name of the key that the value needs."""
+        return self.token.header.kid if self.token else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +97,26 @@ class Propagator:
 
     async def apply(self, records: Sequence[Raw]) -> None:
         """Apply a batch; committed when it returns. Raises KeyServiceError and database errors: try again."""
-        await self._apply(records, paused=await parking.is_paused(self.pool))
+        await self._apply(records, park=True)
 
     async def unpark(self) -> int:
         """Apply the next of what was parked before the pause ended; return how many. Raises what `apply` raises."""
         records = await parking.taken(self.pool, self.affiliate)
         if records:
             with tracing.processing(records, f"{self.affiliate}-parked"):
-                await self._apply(records, paused=False)
+                await self._apply(records, park=False)
                 await parking.forget(self.pool, records)
         return len(records)
 
-    async def _apply(self, records: Sequence[Raw], *, paused: bool) -> None:
-        read = await self._read(records, {}, paused=paused)
+    async def _apply(self, records: Sequence[Raw], *, park: bool) -> None:
+        read = await self._read(records, {}, park=park)
         outcome = await self._store(read)
         self.nudge()
         self._count(outcome, read)
 
     async def preview(self, records: Sequence[Raw], known: Mapping[str, State]) -> Outcome:
         """Return what `apply` would do now, writing nothing. `known` says what earlier previews made of a member."""
-        read = await self._read(records, known, paused=False)
+        read = await self._read(records, known, park=False)
         states = await store.read(self.pool, [a.member_ref for a in read.arrivals]) if read.arrivals else {}
         outcome = Outcome(states | {ref: known[ref] for ref in states.keys() & known.keys()}, refused=read.refused)
         for arrival in read.arrivals:
@@ -128,26 +133,17 @@ class Propagator:
             raise UnreadableError(refused[0].code)
         return arrivals
 
-    async def _read(self, records: Sequence[Raw], known: Mapping[str, State], *, paused: bool) -> Read:
+    async def _read(self, records: Sequence[Raw], known: Mapping[str, State], *, park: bool) -> Read:
         """Return what is new, what is wrong for ever, what a pause parks, and how many were seen before."""
         opened = [_open(self.affiliate, raw) for raw in records]
         refused = [r for r in opened if isinstance(r, Refused)]
-        fresh, duplicates = await self._fresh([r for r in opened if isinstance(r, Opened)], known)
-        parked = [r for r, suppressed in fresh if paused and r.kid is not None and not suppressed]
+        good = [r for r in opened if isinstance(r, Opened)]
+        seen = await store.seen(self.pool, [r.envelope.subject for r in good]) if good else store.Seen({}, paused=False)
+        fresh = _fresh(good, {**seen.states, **known})
+        parked = [r for r, suppressed in fresh if park and seen.paused and r.kid is not None and not suppressed]
         waits = {id(r) for r in parked}
         arrivals = await self._decode([(r, s) for r, s in fresh if id(r) not in waits], refused)
-        return Read(arrivals, refused, parked, duplicates)
-
-    async def _fresh(
-        self, opened: Sequence[Opened], overlay: Mapping[str, State]
-    ) -> tuple[list[tuple[Opened, bool]], int]:
-        """Leave out what was seen before: neither a duplicate nor a replay needs a key. True: suppressed."""
-        if not opened:
-            return [], 0
-        seen = {**await store.read(self.pool, [r.envelope.subject for r in opened]), **overlay}
-        known = [(r, seen[r.envelope.subject]) for r in opened]
-        fresh = [(r, s.suppressed) for r, s in known if not model.is_duplicate(s, r.envelope.sequence)]
-        return fresh, len(opened) - len(fresh)
+        return Read(arrivals, refused, parked, len(good) - len(fresh))
 
     async def _decode(self, fresh: Sequence[tuple[Opened, bool]], refused: list[Refused]) -> list[Arrival]:
         kids = [r.kid for r, suppressed in fresh if r.kid is not None and not suppressed]
@@ -223,17 +219,23 @@ class _KeyUnknownError(Exception):
     code = "key_unknown"
 
 
+def _fresh(opened: Sequence[Opened], seen: Mapping[str, State]) -> list[tuple[Opened, bool]]:
+    """Leave out what was seen before: neither a duplicate nor a replay needs a key. True: suppressed."""
+    known = [(r, seen[r.envelope.subject]) for r in opened]
+    return [(r, s.suppressed) for r, s in known if not model.is_duplicate(s, r.envelope.sequence)]
+
+
 def _open(affiliate: str, raw: Raw) -> Opened | Refused:
     """Read the envelope and, of a sealed value, the name of its key."""
     envelope = None
     try:
         envelope = _checked(from_headers(raw.headers))
-        kid = codec.kid_of(raw.value) if codec.is_sealed(envelope) else None
-        if kid is not None:
-            _check_kid(affiliate, envelope, kid)
+        token = codec.parse(raw.value) if codec.is_sealed(envelope) else None
+        if token is not None:
+            _check_kid(affiliate, envelope, token.header.kid)
     except CodecError as error:
         return Refused(raw, error.code, envelope)
-    return Opened(raw, envelope, kid)
+    return Opened(raw, envelope, token)
 
 
 def _checked(envelope: Envelope) -> Envelope:
@@ -253,16 +255,16 @@ def _check_kid(affiliate: str, envelope: Envelope, kid: str) -> None:
 
 def _decoded(affiliate: str, record: Opened, keys: dict[str, Found]) -> Arrival:
     """Return what a record says; raise CodecError or _KeyUnknownError when it can never be read."""
-    envelope, value = record.envelope, record.raw.value
-    if record.kid is None:
-        shape: object = codec.decode_clear(envelope, value)
+    envelope, token = record.envelope, record.token
+    if token is None:
+        shape: object = codec.decode_clear(envelope, record.raw.value)
     else:
-        key = keys[record.kid]
+        key = keys[token.header.kid]
         if key == "key_unknown":
             raise _KeyUnknownError
         if not isinstance(key, bytes):
             return _unread(record)
-        shape = codec.unseal(envelope, value, key=key, topic=affiliate_topic(affiliate))
+        shape = codec.unseal(envelope, token, key=key, topic=affiliate_topic(affiliate))
     if not isinstance(shape, Projection | Stop):
         raise CodecError("unknown_schema")
     return Arrival(shape.member_ref, shape.seq, shape.prev, shape.change_id, shape)

@@ -131,14 +131,17 @@ def receive(state: State, arrival: Arrival, now: datetime) -> tuple[State, Stage
     """Return the state after a record, and the stage to answer with; None for a duplicate (no change, no answer)."""
     stage: Stage
     if arrival.seq > state.seq:
-        seen, stage = _advanced(state, arrival, now), "applied"
+        gaps, stage = _opened(state, arrival, now), "applied"
     elif (gap := _gap_of(state, arrival.seq)) is not None:
-        seen, stage = _filled(state, gap, arrival), "superseded"
+        gaps, stage = _filled(state, gap, arrival), "superseded"
     else:
         return state, None
+    seq = max(state.seq, arrival.seq)
     if state.suppressed or arrival.change is None:
-        return seen, "skipped_destroyed"
-    return _written(seen, arrival.change), stage
+        return replace(state, seq=seq, gaps=gaps), "skipped_destroyed"
+    if isinstance(arrival.change, Stop) and arrival.change.stop == "erased":
+        return suppress(replace(state, seq=seq, gaps=gaps)), stage
+    return replace(state, seq=seq, gaps=gaps, **_newer(state, arrival.change)), stage
 
 
 def suppress(state: State) -> State:
@@ -156,25 +159,23 @@ def _gap_of(state: State, seq: int) -> Gap | None:
     return next((gap for gap in state.gaps if gap.after < seq <= gap.upto), None)
 
 
-def _advanced(state: State, arrival: Arrival, now: datetime) -> State:
-    opened = (Gap(state.seq, arrival.prev, now),) if state.seq < arrival.prev else ()
-    return replace(state, seq=arrival.seq, gaps=state.gaps + opened)
+def _opened(state: State, arrival: Arrival, now: datetime) -> tuple[Gap, ...]:
+    """Return the gaps when a record comes that is newer than all: what it says came before, and did not."""
+    return (*state.gaps, Gap(state.seq, arrival.prev, now)) if state.seq < arrival.prev else state.gaps
 
 
-def _filled(state: State, gap: Gap, arrival: Arrival) -> State:
+def _filled(state: State, gap: Gap, arrival: Arrival) -> tuple[Gap, ...]:
     """Close a gap by a record out of it; what is missing before or after that record stays open."""
     rest = (Gap(gap.after, arrival.prev, gap.noticed_at), Gap(arrival.seq, gap.upto, gap.noticed_at))
     left = tuple(g for g in rest if g.after < g.upto)
     at = state.gaps.index(gap)
-    return replace(state, gaps=state.gaps[:at] + left + state.gaps[at + 1 :])
+    return state.gaps[:at] + left + state.gaps[at + 1 :]
 
 
-def _written(state: State, change: Projection | Stop) -> State:
-    if isinstance(change, Stop) and change.stop == "erased":
-        return suppress(state)
+def _newer(state: State, change: Projection | Stop) -> dict[str, Any]:
+    """Return the cells that a change writes: those whose last writer is older."""
     wanted = _projected(change) if isinstance(change, Projection) else _stopped(change)
-    newer: dict[str, Any] = {n: Cell(change.seq, v) for n, v in wanted.items() if change.seq > getattr(state, n).seq}
-    return replace(state, **newer)
+    return {n: Cell(change.seq, v) for n, v in wanted.items() if change.seq > getattr(state, n).seq}
 
 
 def _projected(p: Projection) -> Writes:

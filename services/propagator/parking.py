@@ -32,11 +32,6 @@ class Waiting:
     by: str | None
 
 
-async def is_paused(tx: Database) -> bool:
-    """Say whether the affiliate is paused."""
-    return await tx.fetchrow(SQL["parked_paused"]) is not None
-
-
 async def pause(tx: Database, affiliate: str, by: str, at: datetime) -> bool:
     """Pause in the caller's transaction, with its entry for the audit log; False when it was paused already."""
     new = await tx.fetchrow(SQL["parked_pause"], at, by) is not None

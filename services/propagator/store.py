@@ -4,7 +4,7 @@ Nothing here commits: the caller's transaction is the first argument.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -37,12 +37,24 @@ Change = tuple[State, State]
 
 async def read(tx: Database, refs: Iterable[str]) -> dict[str, State]:
     """Return what is known of each of these members."""
-    asked = sorted(set(refs))
-    gaps: dict[str, list[Gap]] = {}
-    rows = await tx.fetch(SQL["read_states"], asked)
-    for row in await tx.fetch(SQL["read_gaps"], asked):
-        gaps.setdefault(row["member_ref"], []).append(Gap(row["after_seq"], row["upto_seq"], row["noticed_at"]))
-    return {row["member_ref"]: _state(row, gaps.get(row["member_ref"], [])) for row in rows}
+    return {row["member_ref"]: _state(row) for row in await tx.fetch(SQL["read_states"], sorted(set(refs)))}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What tells a duplicate: of each member only watermark, gaps and suppression. And is the affiliate paused?"""
+
+    states: dict[str, State]
+    paused: bool
+
+
+async def seen(tx: Database, refs: Iterable[str]) -> Seen:
+    """Return what was seen of each of these members; there must be one."""
+    rows = await tx.fetch(SQL["read_seen"], sorted(set(refs)))
+    states = [
+        State(row["member_ref"], seq=row["seq"], gaps=_gaps(row["gaps"]), suppressed=row["suppressed"]) for row in rows
+    ]
+    return Seen({state.member_ref: state for state in states}, rows[0]["paused"])
 
 
 async def lock(tx: Database, refs: Iterable[str]) -> dict[str, State]:
@@ -51,13 +63,16 @@ async def lock(tx: Database, refs: Iterable[str]) -> dict[str, State]:
     Locked by one statement and read by the next: a statement that waits for a lock has an old view of what it joins.
     """
     asked = sorted(set(refs))
-    await tx.execute(SQL["share_suppressions"], SUPPRESSIONS_LOCK)
-    await tx.execute(SQL["touch_watermarks"], asked)
+    await tx.execute(SQL["touch_watermarks"], asked, SUPPRESSIONS_LOCK)
     await tx.execute(SQL["lock_watermarks"], asked)
     return await read(tx, asked)
 
 
-def _state(row: asyncpg.Record, gaps: Sequence[Gap]) -> State:
+def _gaps(found: Sequence[Sequence[Any]] | None) -> tuple[Gap, ...]:
+    return tuple(Gap(after, upto, datetime.fromisoformat(noticed)) for after, upto, noticed in found or ())
+
+
+def _state(row: asyncpg.Record) -> State:
     ref, suppressed = row["member_ref"], row["suppressed"]
     if row["seq"] is None:
         return State(ref, suppressed=suppressed)
@@ -70,7 +85,7 @@ def _state(row: asyncpg.Record, gaps: Sequence[Gap]) -> State:
     return State(
         ref,
         seq=row["seq"],
-        gaps=tuple(gaps),
+        gaps=_gaps(row["gaps"]),
         values=Cell(row["values_seq"], values),
         processed=Cell(row["processed_seq"], processed),
         marketing=Cell(row["marketing_seq"], row["marketing"]),

@@ -6,10 +6,9 @@ identity a rights request has established. Nobody else, and nothing without bein
 
 import uuid
 from collections.abc import Callable
-from datetime import date
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -18,17 +17,17 @@ from schemas.receipts import CodedValue
 from services.keyring.kek import KekError
 from services.retention import forecast, holds, readings, sweep
 from services.retention.readings import Question, Vault
-from services.runtime import probes, problems, traced
+from services.runtime import problems
 from services.runtime.auth import Authenticator, Principal
 from services.runtime.bearer import principal_of
+from services.runtime.fields import Day, DayCursor
 from services.runtime.probes import Ready
 from services.runtime.problem import Problem
-from services.runtime.traced import NO_TELEMETRY
+from services.runtime.web import Api
 
 OFFICERS: Final = ("compliance", "cpo")
 RIGHTS: Final = "rights_reader"
 """The role of the consent service here: it reads for the person."""
-CURSOR: Final = r"^(\d{4}-\d{2}-\d{2}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$"
 UNSTORED: Final = {"Cache-Control": "no-store"}
 
 router = APIRouter(tags=["retention"])
@@ -96,16 +95,14 @@ async def _read(vault: Vault, question: Question, request: Request, response: Re
 
 
 @router.get("/v1/retention/schedule")
-async def schedule(
-    who: Asker, vault: Kept, until: date, cursor: Annotated[str, Query(pattern=CURSOR, max_length=60)] = ""
-) -> dict[str, Any]:
+async def schedule(who: Asker, vault: Kept, until: Day, cursor: DayCursor = "") -> dict[str, Any]:
     """Return which records are to be destroyed by the end of a day (KST), earliest first. No content."""
     _require(who, "service", "auditor", *OFFICERS)
     return await readings.schedule(vault, until, cursor)
 
 
 @router.get("/v1/retention/forecast")
-async def read_forecast(who: Asker, vault: Kept, request: Request, as_of: date, until: date) -> dict[str, Any]:
+async def read_forecast(who: Asker, vault: Kept, request: Request, as_of: Day, until: Day) -> dict[str, Any]:
     """Return what will be destroyed from a day to another (KST), here and in consent: counts, rules, daily series."""
     _require(who, "service", *OFFICERS)
     authorization = request.headers["authorization"]
@@ -132,24 +129,17 @@ async def lift(who: Asker, vault: Kept, request: Request, member_ref: uuid.UUID)
 
 def create(
     vault: Vault, authenticator: Authenticator, ready: Ready, nudge: Callable[[], None], consent_url: str
-) -> FastAPI:
+) -> Api:
     """Return the application. `ready` says which dependency answers, `nudge` wakes the relay."""
-    app = FastAPI(
-        telemetry=NO_TELEMETRY,
+    app = Api(
         title="Dongui retention service",
-        version="1",
-        openapi_url="/openapi.json",
-        docs_url=None,
-        redoc_url=None,
         summary="What another law makes the company keep, apart from everything else.",
+        authenticator=authenticator,
+        ready=ready,
     )
-    app.state.vault, app.state.authenticator, app.state.nudge = vault, authenticator, nudge
-    app.state.consent_url = consent_url
-    problems.install(app)
+    app.state.vault, app.state.nudge, app.state.consent_url = vault, nudge, consent_url
     app.add_exception_handler(KekError, _locked)
     app.include_router(router)
-    probes.install(app, ready)
-    traced.install(app)
     return app
 
 

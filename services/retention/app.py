@@ -18,7 +18,7 @@ from services.retention import api, holds, sweep
 from services.retention.handlers import Intake
 from services.retention.keys import RecordKeys
 from services.retention.readings import Vault
-from services.runtime import kafka, postgres, serving
+from services.runtime import backlog, kafka, postgres, serving
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
 from services.runtime.consumer import PostgresOffsets, follow
@@ -92,6 +92,7 @@ def works(parts: Parts, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
     pool = parts.vault.pool
     return [
         parts.relay.run(stop),
+        backlog.watch(pool, "retention-relay", stop),
         sweep.run(parts.vault, stop, parts.relay.nudge),
         follow(
             parts.settings,

@@ -17,10 +17,11 @@ import asyncpg
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
-from services.runtime import kafka, tracing
+from services.runtime import kafka, pulse, tracing
 from services.runtime.pace import Pace
+from services.runtime.pulse import Pulse
 from services.runtime.settings import Settings
 
 BATCH_MAX = 500
@@ -32,10 +33,16 @@ BACKOFF_S_MIN = 0.1
 BACKOFF_S_MAX = 5.0
 STEADY_S = 10.0
 """A session that lasted this long was healthy: the next pause starts small again."""
+LOOK_S = 10.0
+"""How often a quiet follower asks where its topics end: a consumer that is stuck says that nothing is there."""
+STUCK_S = 60.0
+ASK_TIMEOUT_S = 10.0
 
 FOLLOWED = Counter("dongui_follow_records", "Records whose effects were committed", ["application"])
 RESTARTS = Counter("dongui_follow_restarts", "Sessions that ended in an error", ["application"])
 OFFSETS_LOST = Counter("dongui_follow_offsets_lost", "Stored offsets the broker no longer has", ["application"])
+
+LAG = Gauge("dongui_follow_lag", "Records on the followed topics that are not handled yet", ["application"])
 
 log = structlog.get_logger("consumer")
 Batch = Sequence["ConsumerRecord[Any, Any]"]
@@ -46,6 +53,10 @@ NextOffsets = dict[tuple[str, int], int]
 
 class TopicsMissingError(Exception):
     """A topic to follow does not exist yet; the follower tries again until it does."""
+
+
+class StuckError(Exception):
+    """Records wait, and this consumer brings none: the session is opened anew."""
 
 
 class Offsets(Protocol):
@@ -126,6 +137,8 @@ class _Follower:
     batch_max: int
     application: str
     caught_up: asyncio.Event | None
+    pace_s: float
+    beat: Pulse
 
 
 async def follow(  # noqa: PLR0913
@@ -139,28 +152,40 @@ async def follow(  # noqa: PLR0913
     batch_max: int = BATCH_MAX,
     application: str = "follower",
     caught_up: asyncio.Event | None = None,
+    pace_s: float = PACE_S,
 ) -> None:
     """Hand every record of the logical `topics` to `handle(tx, records)` until `stop` is set.
 
     `handle` and the offsets share one transaction of a connection of `pool`. Any error ends the
     session; the next one starts, after a jittered pause, at the stored offsets. Records of one
     partition come in order. Topics that do not exist yet are waited for. `caught_up` is set once
-    everything that was in the topics when the session began has been handled.
+    everything that was in the topics when the session began has been handled. Transactions are `pace_s`
+    seconds apart at least.
     """
     physical = [settings.topic_prefix + topic for topic in topics]
-    follower = _Follower(
-        settings=settings,
-        topics=physical,
-        pool=pool,
-        offsets=offsets,
-        handle=handle,
-        stop=stop,
-        batch_max=batch_max,
-        application=application,
-        caught_up=caught_up,
-    )
+    with pulse.of(application) as beat:
+        await _follow(
+            _Follower(
+                settings=settings,
+                topics=physical,
+                pool=pool,
+                offsets=offsets,
+                handle=handle,
+                stop=stop,
+                batch_max=batch_max,
+                application=application,
+                caught_up=caught_up,
+                pace_s=pace_s,
+                beat=beat,
+            )
+        )
+
+
+async def _follow(follower: _Follower) -> None:
+    stop, application = follower.stop, follower.application
     backoff_s = BACKOFF_S_MIN
     while not stop.is_set():
+        follower.beat.turn()
         opened_at = asyncio.get_running_loop().time()
         try:
             await _until_stopped(stop, _session(follower))
@@ -248,10 +273,18 @@ def _start(follower: _Follower, stored: int | None, first: int, last: int) -> in
 
 async def _drain(follower: _Follower, consumer: AIOKafkaConsumer, positions: NextOffsets) -> None:
     goal = await _ends(consumer)
-    pace = Pace(PACE_S)
+    _note_lag(follower, positions, goal)
+    now, pace = asyncio.get_running_loop().time, Pace(follower.pace_s)
+    began_at = looked_at = now()
     while not follower.stop.is_set():
+        follower.beat.turn()
         _note_progress(follower, positions, goal)
         await pace.turn()
+        if now() - looked_at >= LOOK_S:
+            _note_lag(follower, positions, await asyncio.wait_for(_ends(consumer), ASK_TIMEOUT_S))
+            looked_at = now()
+            if min(follower.beat.stalled_s(), looked_at - began_at) >= STUCK_S:
+                raise StuckError
         fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=follower.batch_max)
         records = [record for batch in fetched.values() for record in batch]
         if not records:
@@ -262,12 +295,19 @@ async def _drain(follower: _Follower, consumer: AIOKafkaConsumer, positions: Nex
                 await follower.handle(connection, records)
                 await follower.offsets.store(connection, after)
         positions |= after
+        follower.beat.moved()
         FOLLOWED.labels(follower.application).inc(len(records))
 
 
 async def _ends(consumer: AIOKafkaConsumer) -> NextOffsets:
     ends = await consumer.end_offsets(list(consumer.assignment()))
     return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}
+
+
+def _note_lag(follower: _Follower, positions: NextOffsets, ends: NextOffsets) -> None:
+    lag = sum(max(0, end - positions[key]) for key, end in ends.items())
+    LAG.labels(follower.application).set(lag)
+    follower.beat.turn(waits=lag > 0)
 
 
 def _note_progress(follower: _Follower, positions: NextOffsets, goal: NextOffsets) -> None:

@@ -36,13 +36,24 @@ def dead_letter(topic: str, raw: "ConsumerRecord[Any, Any]", code: str) -> Recor
     headers |= {ERROR_HEADER: code, ORIGIN_HEADER: origin}
     key = _text(raw.key)
     return Record(
-        id=str(uuid5(NAMESPACE, f"{topic}/{raw.partition}/{raw.offset}")),
+        id=letter_id(origin),
         topic=dlq_of(topic),
         key=key if key is not None and envelope.UUID.fullmatch(key) else f"{topic}/{raw.partition}",
         type=headers.get("ce_type", "unknown"),
         payload=value,
         headers=headers,
     )
+
+
+def origin_of(record: "ConsumerRecord[Any, Any]") -> str:
+    """Return `topic/partition/offset` of the record a letter is about; the letter's own when it does not say."""
+    stated = dict(record.headers).get(ORIGIN_HEADER)
+    return stated.decode("utf-8", "replace") if stated else f"{record.topic}/{record.partition}/{record.offset}"
+
+
+def letter_id(origin: str) -> str:
+    """Return the id of the letter about the record that stood at `origin`."""
+    return str(uuid5(NAMESPACE, origin))
 
 
 def _text_headers(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Health of a process that has no API of its own: /livez, /readyz and /metrics on one small server.
 
-Liveness says "restart me" and looks at no dependency; readiness names the one that does not answer.
+Liveness says "restart me" and looks at our own loops, at no dependency; readiness names the one that does not answer.
 """
 
 import asyncio
@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from services.runtime import pulse
 
 READY_TIMEOUT_S = 5.0
 SHUTDOWN_TIMEOUT_S = 1.0
@@ -49,8 +51,10 @@ class HealthServer:
             await self._runner.cleanup()
 
     async def _livez(self, _: web.Request) -> web.Response:
-        alive = self._live()
-        return _json({"status": "ok" if alive else "stalled"}, 200 if alive else 503)
+        stalled = pulse.stalled()
+        if self._live() and not stalled:
+            return _json({"status": "ok"}, 200)
+        return _json({"status": "stalled", "stalled": stalled}, 503)
 
     async def _readyz(self, request: web.Request) -> web.Response:
         checks = await checked(self._ready)

@@ -8,46 +8,42 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from services.runtime.settings import MissingSettingsError, Settings
+from services.runtime import wire
+from services.runtime.settings import Settings
 
 REQUEST_TIMEOUT_MS = 30_000
 CLOSE_TIMEOUT_S = 2.0
 
 
 class InsecureKafkaError(Exception):
-    """The production profile refuses a Kafka connection that is not TLS. Set DONGUI_KAFKA_SECURITY."""
+    """This way to Kafka is refused; the message names the setting (services.runtime.wire)."""
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
     """Return the connection options every aiokafka client takes; raise when the set-up is not allowed."""
     settings.require("kafka")
+    faults = wire.kafka_faults(settings)
+    if faults:
+        raise InsecureKafkaError("; ".join(faults))
     options: dict[str, Any] = {"bootstrap_servers": settings.kafka}
-    protocol = settings.kafka_security
-    if protocol == "SASL_PLAINTEXT":
-        raise InsecureKafkaError("SASL_PLAINTEXT sends the password in clear; use SASL_SSL")
-    if protocol == "PLAINTEXT":
-        _allow_plaintext(settings)
-        return options
-    options["security_protocol"] = protocol
-    options["ssl_context"] = ssl.create_default_context(cafile=settings.kafka_ca_file)
-    if protocol == "SASL_SSL":
-        options |= _scram(settings)
-    return options
+    return options if settings.kafka_security == "PLAINTEXT" else options | _login(settings)
 
 
-def _allow_plaintext(settings: Settings) -> None:
-    if settings.profile != "dev":
-        raise InsecureKafkaError("PLAINTEXT is for the dev profile only; set DONGUI_KAFKA_SECURITY=SASL_SSL")
-
-
-def _scram(settings: Settings) -> dict[str, Any]:
-    if not settings.kafka_username or settings.kafka_password is None:
-        raise MissingSettingsError(["kafka_username", "kafka_password"])
+def _login(settings: Settings) -> dict[str, Any]:
     return {
-        "sasl_mechanism": "SCRAM-SHA-512",
+        "security_protocol": "SASL_SSL",
+        "ssl_context": ssl.create_default_context(cafile=settings.kafka_ca_file),
+        "sasl_mechanism": settings.kafka_mechanism,
         "sasl_plain_username": settings.kafka_username,
-        "sasl_plain_password": settings.kafka_password.get_secret_value(),
+        "sasl_plain_password": _password(settings),
     }
+
+
+def _password(settings: Settings) -> str:
+    """Return the password of the file, read at each new client so that a changed one needs no restart."""
+    if settings.kafka_password_file is not None:
+        return settings.kafka_password_file.read_text(encoding="utf-8").strip()
+    return settings.secret("kafka_password")
 
 
 async def producer(settings: Settings) -> AIOKafkaProducer:

@@ -4,13 +4,15 @@ Keys that could carry a value of a member or a secret are replaced before render
 An exception is logged by its type and code places only: its text may hold what was rejected.
 """
 
+import contextlib
 import logging
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
+from prometheus_client import Counter
 
 REDACTED = "[redacted]"
 PERSONAL = frozenset(
@@ -44,6 +46,8 @@ PERSONAL = frozenset(
     }
 )
 DEPTH_MAX = 6
+LINES_LOST = Counter("dongui_log_lines_lost", "Log lines that could not be written (a full disk, a closed stream)")
+WARNINGS = "py.warnings"
 
 
 def configure(level: str = "INFO") -> None:
@@ -52,6 +56,7 @@ def configure(level: str = "INFO") -> None:
     `level` is a name as in `logging`; libraries log from WARNING up. Raises KeyError when unknown.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
+    stream = cast(TextIO, _Lenient(sys.stderr))
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -62,12 +67,33 @@ def configure(level: str = "INFO") -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(_formatter(shared))
     logging.basicConfig(level=max(logging.WARNING, threshold), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)  # else they go to stderr as they are
+
+
+class _Lenient:
+    """A stream that loses a line rather than the work that logged it: on a full disk every warning would raise."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or count what could not be written."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            LINES_LOST.inc()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush what can be flushed."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def _formatter(shared: list[Any]) -> logging.Formatter:
@@ -86,6 +112,8 @@ def _template_only(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableM
     if isinstance(record, logging.LogRecord):
         event["event"] = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
         event["logger"] = record.name
+        if record.name == WARNINGS:  # its template is the whole text: only `file:line: Category` is kept
+            event["event"] = ":".join(str(record.msg).split(":", 3)[:3])
     return event
 
 

@@ -1,5 +1,6 @@
 """PostgreSQL pools with the codecs we use everywhere: jsonb as Python values, UUID as text."""
 
+import socket
 from typing import Any, Final
 
 import asyncpg
@@ -24,7 +25,14 @@ DATABASE_ERRORS: Final = (
 JSON_TYPES: Final = ("json", "jsonb")
 
 
+KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
+"""Seconds idle, between probes, probes, and milliseconds unacknowledged, after which the other side counts as gone."""
+LEASE_IDLE_S: Final = 60
+"""A session that holds a lease and says nothing this long loses both: its process is frozen, and another may lead."""
+
+
 async def _prepare(connection: asyncpg.Connection) -> None:
+    _watch_peer(connection)
     for name in JSON_TYPES:
         await connection.set_type_codec(
             name,
@@ -33,6 +41,18 @@ async def _prepare(connection: asyncpg.Connection) -> None:
             schema="pg_catalog",
         )
     await connection.set_type_codec("uuid", encoder=str, decoder=str, schema="pg_catalog")
+
+
+def _watch_peer(connection: asyncpg.Connection) -> None:
+    """Notice a server whose machine is gone without a word: asyncpg would wait for its answer for ever."""
+    session: Any = connection
+    peer: socket.socket = session._transport.get_extra_info("socket")  # noqa: SLF001 - asyncpg has no setting for it
+    if peer.family == socket.AF_UNIX:
+        return
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):  # not every system has all of them
+            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def _keep(_: asyncpg.Connection) -> None:
@@ -54,12 +74,27 @@ async def open_pool(dsn: str, *, size: int = 8, application: str = "dongui") -> 
     )
 
 
-async def connect(dsn: str, *, application: str = "dongui") -> asyncpg.Connection:
-    """Open one direct connection (advisory-lock leases need a session of their own)."""
-    connection = await asyncpg.connect(dsn, server_settings=_server_settings(application))
+async def connect(dsn: str, *, application: str = "dongui", is_lease: bool = False) -> asyncpg.Connection:
+    """Open one direct connection (advisory-lock leases need a session of their own).
+
+    The server ends a lease's session after `LEASE_IDLE_S` seconds of silence: use it more often than that.
+    """
+    settings = _server_settings(application)
+    if is_lease:
+        settings["idle_session_timeout"] = str(LEASE_IDLE_S * 1000)
+    connection = await asyncpg.connect(dsn, server_settings=settings)
     await _prepare(connection)
     return connection
 
 
 def _server_settings(application: str) -> dict[str, Any]:
-    return {"application_name": application, "statement_timeout": "30000", "lock_timeout": "5000"}
+    """Return the session's settings. The server's half of `KEEPALIVE`: locks of a machine that is gone are let go."""
+    return {
+        "application_name": application,
+        "statement_timeout": "30000",
+        "lock_timeout": "5000",
+        "tcp_keepalives_idle": str(KEEPALIVE["TCP_KEEPIDLE"]),
+        "tcp_keepalives_interval": str(KEEPALIVE["TCP_KEEPINTVL"]),
+        "tcp_keepalives_count": str(KEEPALIVE["TCP_KEEPCNT"]),
+        "tcp_user_timeout": str(KEEPALIVE["TCP_USER_TIMEOUT"]),
+    }

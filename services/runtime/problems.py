@@ -1,5 +1,7 @@
 """RFC 9457 problem details, in Korean by default and English on request, never with the rejected value."""
 
+import functools
+import re
 from typing import Any, Final
 
 import asyncpg
@@ -8,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from services.runtime.problem import Problem
 
@@ -18,12 +21,16 @@ _STATUS_TITLES = {
     403: ("권한 없음", "Forbidden"),
     404: ("찾을 수 없음", "Not found"),
     405: ("허용되지 않는 방법", "Method not allowed"),
+    408: ("시간 초과", "Request timeout"),
     409: ("충돌", "Conflict"),
     410: ("파기됨", "Gone"),
+    411: ("길이 필요", "Length required"),
     412: ("버전이 다름", "Precondition failed"),
     413: ("요청이 너무 큼", "Content too large"),
+    415: ("지원하지 않는 형식", "Unsupported media type"),
     422: ("처리할 수 없는 내용", "Unprocessable content"),
     428: ("If-Match 필요", "Precondition required"),
+    429: ("요청이 너무 잦음", "Too many requests"),
     500: ("내부 오류", "Internal error"),
     503: ("일시적으로 이용할 수 없음", "Service unavailable"),
 }
@@ -40,6 +47,7 @@ UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     asyncpg.ObjectNotInPrerequisiteStateError,
 )
 """What passes: the database is away, too busy, or another transaction was in the way. Nothing was written."""
+FIELD_NAME: Final = re.compile(r"[a-z]+(_[a-z]+)*")
 log = structlog.get_logger("http")
 
 
@@ -88,9 +96,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        title = _STATUS_TITLES.get(error.status_code, ("오류", "Error"))
-        code, headers = f"http_{error.status_code}", dict(error.headers or {})
-        return response(request, Problem(error.status_code, code, *title, headers=headers))
+        return response(request, _of_framework(request, error))
 
     async def _unavailable(request: Request, error: Exception) -> JSONResponse:
         log.warning("unavailable", error=type(error).__name__, route=_route(request))
@@ -128,12 +134,49 @@ def _route(request: Request) -> str:
     return getattr(request.scope.get("route"), "path", "?")
 
 
+def bad_json() -> Problem:
+    """The refusal of a body that cannot be read at all."""
+    return Problem(400, "bad_json", "본문이 올바른 JSON이 아닙니다.", "The body is not valid JSON.")
+
+
+def _of_framework(request: Request, error: HTTPException) -> Problem:
+    """The framework's own refusals: no such path, no such method, a body it could not read."""
+    status = error.status_code
+    if status == 400:
+        return bad_json()
+    if status == 404:
+        ko, en = "없는 경로입니다. /openapi.json을 확인해 주세요.", "There is no such path. See /openapi.json."
+        return Problem(404, "http_404", ko, en)
+    if status == 405:
+        ko, en = "Allow 헤더의 방법만 쓸 수 있습니다.", "Use one of the methods in the header Allow."
+        return Problem(405, "http_405", ko, en, headers={"Allow": _allowed(request)})
+    return Problem(status, f"http_{status}", *_STATUS_TITLES.get(status, ("오류", "Error")))
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods of a path: those of the plainest template it fits, for `searches` is no reference."""
+    documented = request.app.openapi()["paths"]
+    fitting = [template for template in documented if _pattern(template).match(request.scope["path"])]
+    if not fitting:
+        return "GET"  # the probes and the document itself
+    plainest = min(fitting, key=lambda template: template.count("{"))
+    return ", ".join(sorted(method.upper() for method in documented[plainest]))
+
+
+@functools.cache
+def _pattern(template: str) -> re.Pattern[str]:
+    return compile_path(template)[0]
+
+
 def _of_validation(error: RequestValidationError) -> Problem:
-    errors = [{"pointer": pointer(e["loc"]), "code": str(e["type"])} for e in error.errors()]
+    if _is_other_type(error):
+        ko, en = "본문을 Content-Type: application/json으로 보내 주세요.", "Send the body as application/json."
+        return Problem(415, "not_json", ko, en, headers={"Accept": "application/json"})
+    errors = [{"pointer": _pointer_of(e), "code": str(e["type"])} for e in error.errors()]
     malformed = any(e["code"] == "json_invalid" for e in errors)
     if malformed:
-        return Problem(400, "bad_json", "본문이 올바른 JSON이 아닙니다.", "The body is not valid JSON.")
-    fields = ", ".join(e["pointer"] for e in errors)
+        return bad_json()
+    fields = ", ".join(e["pointer"] or "body" for e in errors)
     return Problem(
         422,
         "invalid_field",
@@ -143,11 +186,24 @@ def _of_validation(error: RequestValidationError) -> Problem:
     )
 
 
+def _is_other_type(error: RequestValidationError) -> bool:
+    """A body that was not parsed for its Content-Type came to the validation as bytes."""
+    return isinstance(error.body, bytes) and any(tuple(e["loc"]) == ("body",) for e in error.errors())
+
+
+def _pointer_of(error: dict[str, Any]) -> str:
+    """An unknown field's own name may hold a value: it is shown only when it looks like a name of ours misspelt."""
+    *place, last = error["loc"] or ("",)
+    if error["type"] == "extra_forbidden" and not FIELD_NAME.fullmatch(str(last)):
+        last = "*"
+    return pointer((*place, last)) if error["loc"] else ""
+
+
 def pointer(location: tuple[int | str, ...]) -> str:
-    """JSON Pointer of a field. An unknown field's own name may hold a value, so only short plain names appear."""
+    """JSON Pointer of a field; a key that is no short plain name may hold a value, and is shown as `*`."""
     parts = [str(p) for p in location if p != "body"]
     safe = [p if p.replace("_", "").replace("-", "").isalnum() and len(p) <= 40 and p.isascii() else "*" for p in parts]
     return "".join(f"/{p}" for p in safe)
 
 
-__all__ = ["Problem", "body_of", "install", "language_of", "pointer", "response"]
+__all__ = ["Problem", "bad_json", "body_of", "install", "language_of", "pointer", "response"]

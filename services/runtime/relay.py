@@ -1,8 +1,9 @@
 """Outbox to Kafka: leased shards, in order, stop at the first error, mark after the broker's acknowledgement.
 
 A shard is leased by a session advisory lock on the relay's own direct connection, the same on which rows are
-marked. A lease is not a fence: a relay that was paused can send late duplicates, which every consumer drops
-by (member, seq). Why this shape and no other: docs/decisions/0003 (measured losses of the alternatives).
+marked. The server takes it back from a relay that is frozen for a minute or whose machine is gone. A lease is not a
+fence: such a relay can send late duplicates, which every consumer drops by (member, seq). Why this shape and no other:
+docs/decisions/0003 (measured losses of the alternatives).
 """
 
 import asyncio
@@ -14,9 +15,10 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from prometheus_client import Counter, Gauge
 
-from services.runtime import postgres, tracing
+from services.runtime import postgres, pulse, tracing
 from services.runtime.outbox import SHARDS
 from services.runtime.pace import Pace
+from services.runtime.pulse import Pulse
 
 BATCH_MAX = 500
 SEND_TIMEOUT_S = 30.0
@@ -73,10 +75,16 @@ class Relay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop`; after any error start again with a new connection and a new producer."""
+        with pulse.of(self._application) as beat:
+            await self._run(stop, beat)
+
+    async def _run(self, stop: asyncio.Event, beat: Pulse) -> None:
+        """Only a hang is a stall: while the broker is away rows wait, and a new start would not help them."""
         backoff_s = 0.1
         while not stop.is_set():
+            beat.turn()
             try:
-                await self._session(stop)
+                await self._session(stop, beat)
                 backoff_s = 0.1
             except Exception as error:  # noqa: BLE001
                 # A fatal producer state, a lost lease or a broker that is away all end here: nothing is
@@ -86,12 +94,12 @@ class Relay:
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311
                 backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
 
-    async def _session(self, stop: asyncio.Event) -> None:
-        connection = await postgres.connect(self._dsn, application=f"dongui-{self._application}")
+    async def _session(self, stop: asyncio.Event, beat: Pulse) -> None:
+        connection = await postgres.connect(self._dsn, application=f"dongui-{self._application}", is_lease=True)
         try:
             producer = await self._producer_factory()
             try:
-                await self._drain_until(stop, connection, producer)
+                await self._drain_until(stop, connection, producer, beat)
             finally:
                 await asyncio.wait_for(producer.stop(), SEND_TIMEOUT_S)
         finally:
@@ -99,7 +107,7 @@ class Relay:
             connection.terminate()  # ends the session at once, and with it every lease
 
     async def _drain_until(
-        self, stop: asyncio.Event, connection: asyncpg.Connection, producer: AIOKafkaProducer
+        self, stop: asyncio.Event, connection: asyncpg.Connection, producer: AIOKafkaProducer, beat: Pulse
     ) -> None:
         """Publish batch after batch; one that was acknowledged is marked while the next one is on its way."""
         held: set[int] = set()
@@ -107,6 +115,7 @@ class Relay:
         pace = Pace(PACE_S)
         acknowledged: Rows = []
         while not stop.is_set():
+            beat.turn()
             await pace.turn()
             if polls % 20 == 0:
                 await self._lease(connection, held)

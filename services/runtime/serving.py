@@ -7,6 +7,9 @@ from typing import Any
 
 import uvicorn
 
+from services.runtime import pulse
+from services.runtime.connection import BoundedProtocol
+
 STOP_TIMEOUT_S = 8.0
 """Below the ten seconds an orchestrator gives."""
 
@@ -15,9 +18,14 @@ Works = Callable[[asyncio.Event], Iterable[Any]]
 
 
 def config(app: Any, host: str, port: int, *, concurrency: int) -> uvicorn.Config:
-    """Return the HTTP server's configuration; no access log (URLs name members)."""
+    """Return the HTTP server's configuration; no access log (URLs name members).
+
+    `concurrency` is how many connections and requests there may be at once; one more is answered 503.
+    """
     return uvicorn.Config(
         app,
+        http=BoundedProtocol,
+        ws="none",
         host=host,
         port=port,
         log_config=None,
@@ -32,7 +40,7 @@ async def serve(server_config: uvicorn.Config, works: Works) -> None:
     """Serve until SIGTERM or SIGINT; the end of one part ends all. Raises what ended one."""
     stop = asyncio.Event()
     server = uvicorn.Server(server_config)
-    tasks = [asyncio.create_task(work) for work in works(stop)]
+    tasks = [asyncio.create_task(work) for work in (*works(stop), pulse.guard(stop))]
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve())

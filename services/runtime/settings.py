@@ -35,7 +35,10 @@ class Settings(BaseSettings):
     kafka: str | None = None
     kafka_security: str = "PLAINTEXT"
     kafka_username: str | None = None
+    kafka_mechanism: str = "SCRAM-SHA-512"
     kafka_password: SecretStr | None = None
+    kafka_password_file: Path | None = None
+    kafka_passwords_file: Path | None = None
     kafka_ca_file: Path | None = None
     topic_prefix: str = ""
 
@@ -97,6 +100,8 @@ class Settings(BaseSettings):
     oidc_client_secret: SecretStr | None = None
     oidc_roles_claim: str = "groups"
     oidc_roles: dict[str, str] = Field(default_factory=dict)
+    rate_per_s: float = Field(default=50.0, gt=0)
+    rate_trusted_per_s: float = Field(default=5000.0, gt=0)
     health_host: str = "127.0.0.1"
     health_port: int = 0
 
@@ -130,6 +135,7 @@ class Settings(BaseSettings):
     reconcile_interval_s: float = 300.0
     reconcile_grace_s: float = 60.0
     reconcile_repair: bool = True
+    canary_interval_s: float = Field(default=0.0, ge=0)
 
     def require(self, *names: str) -> Self:
         """Return self, or raise MissingSettingsError naming every absent one of `names`."""

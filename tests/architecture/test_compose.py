@@ -5,6 +5,7 @@
 
 import ast
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -14,10 +15,15 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from services import cli
 from services.commands.setup import roles_of
+from services.devstack import kafka_config
+from services.devstack.kafka_config import Place, Secured
 from services.devstack.provision import AFFILIATES, database_names
+from services.runtime import acls, wire
 from services.runtime.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,10 +165,24 @@ def test_no_password_stands_in_a_tracked_file() -> None:
 def test_every_image_is_pinned_to_a_version(compose: dict[str, Any]) -> None:
     images = {service["image"] for service in compose["services"].values()}
     images |= set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
-    assert all(re.search(r":\d+(\.\d+)*(-slim)?$", image) for image in images), images
+    assert all(re.search(r":v?\d+(\.\d+)*(-slim)?$", image) for image in images), images
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", ["prometheus", "grafana"])
+def test_what_only_looks_is_asked_for_by_name_has_no_password_and_is_on_loopback(
+    name: str, compose: dict[str, Any]
+) -> None:
+    service = compose["services"][name]
+    assert service["profiles"] == ["observe"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert all(v.endswith(":ro") for v in service["volumes"] if v.startswith("./"))
+    assert "secrets" not in service
+    if name == "grafana":
+        assert service["environment"]["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+        assert service["environment"]["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+
+
+@pytest.mark.parametrize("name", [*OURS, "kafka"])
 def test_our_containers_have_no_privilege_and_a_read_only_root(name: str, compose: dict[str, Any]) -> None:
     service = compose["services"][name]
     assert service["read_only"] is True
@@ -205,18 +225,94 @@ def _port(compose: dict[str, Any], name: str) -> str:
     return default or compose["services"][name]["environment"]["DONGUI_HEALTH_PORT"]
 
 
-def test_kafka_and_postgres_keep_their_data_in_volumes(compose: dict[str, Any]) -> None:
+def test_kafka_and_postgres_keep_their_data_in_volumes(compose: dict[str, Any], written: Path) -> None:
     kafka, postgres = compose["services"]["kafka"], compose["services"]["postgres"]
-    assert f"kafka:{kafka['environment']['KAFKA_LOG_DIRS']}" in kafka["volumes"]
+    properties = properties_of(written)
+    assert f"kafka:{properties['log.dirs']}" in kafka["volumes"]
     assert "postgres:/var/lib/postgresql" in postgres["volumes"]
-    assert kafka["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+    assert properties["auto.create.topics.enable"] == "false"
+
+
+def properties_of(written: Path) -> dict[str, str]:
+    lines = (written / "secrets" / "kafka.properties").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+@pytest.mark.parametrize("name", [n for n in OURS if n != "witness"])
+def test_each_container_logs_in_to_kafka_as_itself_and_may_only_what_its_row_says(
+    name: str, compose: dict[str, Any], written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(compose, written, name, monkeypatch)
+    wire.require_secure(settings)
+    assert settings.kafka_username == name
+    assert name == acls.SETUP or acls.table(AFFILIATES)[name]
+    mine = {s for s in compose["services"][name]["secrets"] if s.startswith("kafka_")}
+    assert mine == {f"kafka_{name}"} | ({"kafka_passwords"} if name == acls.SETUP else set())
+    password = (written / compose["secrets"][f"kafka_{name}"]["file"]).read_text()
+    assert password == json.loads((written / "secrets" / "kafka_passwords.json").read_bytes())[name]
+
+
+def test_setup_has_a_password_for_every_principal_of_the_table(written: Path) -> None:
+    known = json.loads((written / "secrets" / "kafka_passwords.json").read_bytes())
+    assert known.keys() == {acls.BROKER, acls.SETUP, *acls.table(AFFILIATES)}
+    assert len(set(known.values())) == len(known)
+
+
+def test_kafka_is_closed_to_strangers_as_the_embedded_one_is(compose: dict[str, Any], written: Path) -> None:
+    """The integration tests run the embedded one; only places differ."""
+    found = properties_of(written)
+    secured = Secured(Path("c"), Path("a"), "p")
+    embedded = kafka_config.properties(Place(1, "127.0.0.1", "127.0.0.1", 1, 2, "1@127.0.0.1:2", 1, Path("d")), secured)
+    places = {"listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs", "ssl.keystore.location"}
+    places |= {"ssl.truststore.location", "listener.name.clients.scram-sha-512.sasl.jaas.config"}
+    assert {n: v for n, v in found.items() if n not in places} == {
+        n: str(v) for n, v in embedded.items() if n not in places
+    }
+    assert found["allow.everyone.if.no.acl.found"] == "false"
+    assert found["listener.security.protocol.map"] == "CLIENTS:SASL_SSL,CONTROLLER:SSL"
+    mounted = {f"/run/secrets/{s}" for s in compose["services"]["kafka"]["secrets"]}
+    script = (ROOT / "infra" / "kafka_start.sh").read_text()
+    assert {found["ssl.keystore.location"], found["ssl.truststore.location"]} <= mounted
+    named = {*re.findall(r"/run/secrets/[a-z_]+\b(?!\$)", script)} - {"/run/secrets/kafka_"}
+    assert named <= mounted
+    assert {f"/run/secrets/kafka_{who}" for who in re.findall(r"\$\(user (\w+)\)", script)} <= mounted
+
+
+def test_certificates_are_for_the_names_that_clients_connect_to(compose: dict[str, Any], written: Path) -> None:
+    for service, file in (("kafka", "broker.pem"), ("postgres", "postgres.pem")):
+        leaf, issuer = x509.load_pem_x509_certificates((written / "secrets" / file).read_bytes())
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.DNSName) == [service]
+        assert issuer.public_bytes(Encoding.PEM) == (written / "secrets" / "ca.pem").read_bytes()
+        leaf.verify_directly_issued_by(issuer)
+    options = compose["services"]["postgres"]["command"]
+    assert {"ssl=on", "ssl_cert_file=/run/postgresql/server.pem"} <= set(options)
+
+
+def test_the_authoritys_key_is_in_no_container(compose: dict[str, Any]) -> None:
+    assert not [name for name, secret in compose["secrets"].items() if secret["file"].endswith("ca.key")]
+
+
+def test_postgres_refuses_who_comes_over_the_network_without_tls(tmp_path: Path) -> None:
+    """The image writes the line `host all all all`; the script runs on it as the image would run it."""
+    (tmp_path / "pg_hba.conf").write_text(
+        "local all all trust\nhost all all 127.0.0.1/32 trust\n\nhost all all all scram-sha-256\n"
+    )
+    script = ROOT / "infra" / "hostssl.sh"
+    subprocess.run(["bash", str(script)], env={"PGDATA": str(tmp_path), "PATH": os.environ["PATH"]}, check=True)
+    assert (tmp_path / "pg_hba.conf").read_text().splitlines()[-1] == "hostssl all all all scram-sha-256"
+    (tmp_path / "pg_hba.conf").write_text("host all all all\n")
+    done = subprocess.run(["bash", str(script)], env={"PGDATA": str(tmp_path), "PATH": os.environ["PATH"]}, check=False)
+    assert done.returncode != 0, "a line it does not know must stop the image, not leave plain text open"
 
 
 def test_what_is_named_is_defined(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         assert set(service.get("secrets", [])) <= compose["secrets"].keys(), name
         assert set(service.get("depends_on", {})) <= compose["services"].keys(), name
-        assert {v.partition(":")[0] for v in service.get("volumes", [])} <= compose["volumes"].keys(), name
+        sources = {v.partition(":")[0] for v in service.get("volumes", [])}
+        assert {v for v in sources if not v.startswith("./")} <= compose["volumes"].keys(), name
+        assert all((ROOT / v).exists() for v in sources if v.startswith("./")), name
         assert set(service.get("networks", [])) <= compose["networks"].keys(), name
 
 
@@ -276,7 +372,7 @@ def _compose_plugin() -> bool:
 
 
 def test_docker_compose_itself_accepts_the_file_where_it_is_installed(written: Path, compose: dict[str, Any]) -> None:
-    assert set(OURS) | {"kafka", "postgres"} == compose["services"].keys()
+    assert {*OURS, "kafka", "postgres", "prometheus", "grafana"} == compose["services"].keys()
     if not _compose_plugin():
         return  # nothing to ask here; the other tests of this module have checked the same file
     target = written / "docker-compose.yml"

@@ -98,6 +98,7 @@ def test_every_stage_and_word_of_the_contract_is_in_the_glossary() -> None:
     assert [stage for stage in stages if f"`{stage}`" not in told] == []
 
 
+@pytest.mark.f(4)
 def test_no_auto_ack_and_no_take_outside_the_one_place_that_acks() -> None:
     """Faust loses events through `take`, `async with event` and auto-acked streams (notes in docs/decisions/0004)."""
     for path in (ROOT / "services").rglob("*.py"):

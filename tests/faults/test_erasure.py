@@ -100,6 +100,7 @@ async def _erased_while_one_was_away(told: Story) -> None:
     await until(lambda: _suppressed_everywhere(told))
 
 
+@pytest.mark.f(29)
 async def test_before_the_erasure_the_scan_sees_them(story: Story) -> None:
     """Otherwise finding nothing afterwards would mean nothing."""
     hits = story.before["hits"]
@@ -111,6 +112,7 @@ async def test_before_the_erasure_the_scan_sees_them(story: Story) -> None:
     assert sealed == [], "in transit nothing is in clear even while they live"
 
 
+@pytest.mark.f(29)
 async def test_after_it_and_a_purge_no_value_is_anywhere(story: Story) -> None:
     """Tables, statistics, table files, write-ahead log, topics, dead letters, logs, exports, notices, metrics."""
     report = await _purged(story)
@@ -144,6 +146,7 @@ async def test_the_store_that_was_away_erased_on_return_though_a_key_was_gone(st
     assert (cases[limit]["forced"], cases[other]["forced"]) == (True, False)
 
 
+@pytest.mark.f(29)
 async def test_the_audit_verifies_and_so_does_every_proof_from_before(story: Story) -> None:
     kept = story.folder / "kept.txt"
     kept.write_text(story.checkpoint, encoding="utf-8")
@@ -156,6 +159,7 @@ async def test_the_audit_verifies_and_so_does_every_proof_from_before(story: Sto
         assert verify.verify_file(proof, key).ok
 
 
+@pytest.mark.f(29)
 async def test_a_replay_of_everything_and_a_restored_backup_revive_nobody(story: Story) -> None:
     """Yesterday's dump of one store, every topic from offset 0 into all of them: only the living are there."""
     system = story.world.system
@@ -181,6 +185,7 @@ async def test_a_replay_of_everything_and_a_restored_backup_revive_nobody(story:
     await _purged(story)
 
 
+@pytest.mark.f(29)
 @pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_a_hundred_members_leave_no_trace_and_a_purge_takes_residue_away(

@@ -23,6 +23,7 @@ async def kill_and_restart(system: System, name: str) -> None:
     system.start_process(name)
 
 
+@pytest.mark.f(2, 28)
 @pytest.mark.timeout(240)
 async def test_kill_9_of_every_process_under_load_loses_nothing(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle
@@ -40,6 +41,7 @@ async def test_kill_9_of_every_process_under_load_loses_nothing(
     enough(expected, changes=90, notices=3)
 
 
+@pytest.mark.f(2)
 @pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_a_propagator_killed_again_and_again_between_commit_and_ack_converges(
@@ -67,6 +69,7 @@ async def _duplicates(system: System, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
+@pytest.mark.f(2, 28)
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 async def test_a_hundred_kills_at_random_points_lose_nothing(

@@ -16,6 +16,7 @@ OUTAGE_S = 20
 BROKER_OUTAGE_S = 15
 
 
+@pytest.mark.f(5)
 @pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_one_affiliates_database_down_stops_nobody_else(
@@ -38,6 +39,7 @@ async def _caught_up(affiliate: str, oracle: Oracle, expected: Expected) -> bool
     return not await oracle.store_differences(affiliate, expected)
 
 
+@pytest.mark.f(10)
 @pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_the_broker_away_for_fifteen_seconds_loses_nothing(
@@ -55,6 +57,7 @@ async def test_the_broker_away_for_fifteen_seconds_loses_nothing(
     assert await oracle.settled(expected) == []
 
 
+@pytest.mark.f(28)
 @pytest.mark.timeout(240)
 async def test_the_whole_database_server_killed_loses_nothing(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle

@@ -47,6 +47,7 @@ def poison(member: str) -> dict[str, tuple[bytes | None, list[tuple[str, bytes]]
     }
 
 
+@pytest.mark.f(9)
 @pytest.mark.timeout(180)
 async def test_poison_goes_to_the_dead_letter_topic_once_and_stops_nobody(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle
@@ -97,6 +98,7 @@ async def _dead(system: System, start: int) -> list[str]:
         await consumer.stop()
 
 
+@pytest.mark.f(9)
 async def test_a_dead_letter_is_never_in_a_log(system: System, driver: Callable[[int], Driver]) -> None:
     """A canary value inside a poison record appears in no process's log."""
     canary = f"canary{uuid.uuid4().hex}@example.kr"
@@ -117,6 +119,7 @@ async def test_a_dead_letter_is_never_in_a_log(system: System, driver: Callable[
     assert canary not in logs
 
 
+@pytest.mark.f(15)
 async def test_two_writers_on_one_member_leave_one_order(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle
 ) -> None:

@@ -20,6 +20,7 @@ GROUPS = {f"dongui-propagator-{a}": f"dongui.affiliate.{a}.v1" for a in AFFILIAT
 PROCESSES = [*(f"propagator-{a}" for a in AFFILIATES), "notices", "audit", "consent"]
 
 
+@pytest.mark.f(20)
 @pytest.mark.timeout(300)
 async def test_a_full_replay_changes_nothing_and_sends_nothing(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle

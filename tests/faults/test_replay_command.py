@@ -24,6 +24,7 @@ pytestmark = pytest.mark.long
 TOPIC = "dongui.affiliate.tmax-os.v1"
 
 
+@pytest.mark.f(20)
 @pytest.mark.timeout(240)
 async def test_a_whole_replay_is_planned_approved_and_changes_not_one_byte(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle, tmp_path: Path
@@ -58,6 +59,7 @@ async def test_a_whole_replay_is_planned_approved_and_changes_not_one_byte(
     assert again.exit_code == 1
 
 
+@pytest.mark.f(20)
 @pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_effects_that_are_named_are_still_deduplicated(
@@ -76,6 +78,7 @@ async def test_effects_that_are_named_are_still_deduplicated(
     assert await oracle.differences(expected) == []
 
 
+@pytest.mark.f(20)
 @pytest.mark.timeout(240)
 async def test_a_shadow_store_built_from_nothing_is_the_live_store_row_by_row(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle, tmp_path: Path

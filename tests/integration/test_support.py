@@ -8,6 +8,7 @@ from tests.support.databases import Databases
 from tests.support.servers import Servers
 
 
+@pytest.mark.f(30)
 async def test_a_process_role_reaches_its_own_database_only(databases: Databases) -> None:
     own = await asyncpg.connect(databases.dsn("audit"))
     assert await own.fetchval("SELECT current_user") == "audit"

@@ -30,24 +30,19 @@ def tools_jar() -> Path:
     return path
 
 
+async def run_tool(main: str, arguments: list[str]) -> str:
+    """Run one of Kafka's own command-line tools by its main class; return what it prints."""
+    class_path = [*jars.verify(JAR_CACHE / f"kafka-{jars.KAFKA_VERSION}", jars.load_lock()), tools_jar()]
+    java = [str(JAVA), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", ":".join(map(str, class_path))]
+    done = await asyncio.to_thread(
+        subprocess.run, [*java, main, *arguments], check=True, capture_output=True, text=True
+    )
+    return str(done.stdout)
+
+
 async def offsets_at(bootstrap: str, topic: str, instant: str) -> dict[int, int]:
     """Return by partition where the tool would reset a group to for an instant (`--dry-run`): nothing is changed."""
-    class_path = [*jars.verify(JAR_CACHE / f"kafka-{jars.KAFKA_VERSION}", jars.load_lock()), tools_jar()]
-    command = [
-        str(JAVA),
-        "-Xmx128m",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
-        "-cp",
-        ":".join(map(str, class_path)),
-    ]
     asked = ["--bootstrap-server", bootstrap, "--group", "oracle", "--topic", topic, "--reset-offsets"]
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [*command, MAIN, *asked, "--to-datetime", instant, "--dry-run", "--export"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    rows = [line.split(",") for line in done.stdout.splitlines() if line.strip().strip('"').startswith(topic)]
+    printed = await run_tool(MAIN, [*asked, "--to-datetime", instant, "--dry-run", "--export"])
+    rows = [line.split(",") for line in printed.splitlines() if line.strip().strip('"').startswith(topic)]
     return {int(partition): int(offset) for _, partition, offset in rows}

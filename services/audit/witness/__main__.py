@@ -1,12 +1,10 @@
 """`python -m services.audit.witness [--create]`: the witness. Run it where the log's administrators have no access."""
 
 import argparse
-
-import uvloop
+from functools import partial
 
 from services.audit.witness.app import run
-from services.runtime import log
-from services.runtime.settings import Settings
+from services.runtime import process
 
 
 def main() -> None:
@@ -14,9 +12,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m services.audit.witness", description=__doc__)
     parser.add_argument("--create", action="store_true", help="begin with an empty state when there is none")
     chosen = parser.parse_args()
-    settings = Settings()
-    log.configure(settings.log_level)
-    uvloop.run(run(settings, create=chosen.create))
+    process.serve("dongui-witness", partial(run, create=chosen.create))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Routes of clause 5.7: correction notices pulled, answered, sent by hand; the certificate of a change."""
 
 import uuid
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from services.consent import changes
@@ -14,15 +14,15 @@ from services.consent.corrections.manual import ManualBody
 from services.consent.corrections.register import Answerer
 from services.consent.erasure.api import UNSTORED
 from services.consent.rights.html import HEADERS
+from services.runtime.fields import Cursor, Id
 from services.runtime.problem import Problem
+from services.runtime.web import other_forms
 
 router = APIRouter(tags=["corrections"])
 
 
 @router.get("/v1/notices")
-async def list_notices(
-    ask: Ask, recipient: str | None = None, after: Annotated[int, Query(ge=0, lt=2**63)] = 0
-) -> dict[str, Any]:
+async def list_notices(ask: Ask, recipient: Id | None = None, after: Cursor = 0) -> dict[str, Any]:
     """Pull the correction notices of a third party behind a cursor: missed ones included."""
     principal = ask.require("third_party", "service", *READERS)
     mine = principal.sub if principal.has("third_party") else recipient
@@ -66,7 +66,7 @@ async def sent_by_hand(ask: Write, notice_id: str, body: ManualBody, response: R
     return send(response, await manual.sent(ask.consent, _uuid(notice_id), body, by, key))
 
 
-@router.get("/v1/changes/{change_id}/certificate", response_model=None)
+@router.get("/v1/changes/{change_id}/certificate", response_model=None, responses=other_forms("text/html"))
 async def read_certificate(ask: Ask, change_id: str, request: Request) -> Response | dict[str, Any]:
     """Return the certificate of an answered change: JSON with its JWS, or a Korean page for `Accept: text/html`."""
     principal = ask.require("service", "member", *READERS)

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Final, Literal
 
 import asyncpg
-from pydantic import AwareDatetime
 
 from schemas.receipts import CodedValue
 from services.consent import duties, idempotency
@@ -14,6 +13,7 @@ from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
 from services.consent.refusals import field
 from services.consent.store import SQL
+from services.runtime.fields import Instant
 
 SENT: Final = "sent"
 
@@ -22,7 +22,7 @@ class ManualBody(Body):
     """POST /v1/notices/{id}/manual. `evidence` names the letter or mail (a number, a hash), never its content."""
 
     channel: Literal["email", "post"]
-    sent_at: AwareDatetime
+    sent_at: Instant
     evidence: CodedValue
 
 

@@ -9,6 +9,7 @@ from services.consent.decisions.model import MARKETING_PURPOSE, Question
 from services.consent.refusals import field
 from services.policy.marketing import MediumId
 from services.policy.model import Rules
+from services.runtime.fields import FIRST_YEAR
 from services.runtime.problem import Problem
 
 MEDIA: Final[tuple[MediumId, ...]] = get_args(MediumId)
@@ -67,7 +68,7 @@ def instant(text: str | None, name: str, now: datetime) -> datetime:
         found = datetime.fromisoformat(text.strip().replace(" ", "+"))
     except ValueError:
         raise _instant_refused(name) from None
-    if found.tzinfo is None:
+    if found.tzinfo is None or found.year < FIRST_YEAR:
         raise _instant_refused(name)
     if found > now:
         raise field(

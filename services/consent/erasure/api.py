@@ -3,7 +3,7 @@
 import uuid
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import Field, StringConstraints
 
@@ -13,6 +13,8 @@ from services.consent.erasure import certificate, handlers, issue
 from services.consent.erasure.handlers import Command
 from services.consent.erasure.issue import Issuer
 from services.consent.rights.html import HEADERS
+from services.runtime.fields import Cursor
+from services.runtime.web import other_forms
 
 router = APIRouter(tags=["erasure"])
 Listed = Literal["open", "selected", "approved", "executing", "erased", "unconfirmed", "held", "late", "any"]
@@ -34,7 +36,7 @@ class HoldBody(Body):
 
 
 @router.get("/v1/erasures")
-async def list_erasures(ask: Ask, state: Listed = "open", cursor: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
+async def list_erasures(ask: Ask, state: Listed = "open", cursor: Cursor = 0) -> dict[str, Any]:
     """Return cases in order of selection.
 
     `open`: not yet erased; `late`: past the law's last day; `unconfirmed`: never approved by a person.
@@ -88,7 +90,7 @@ async def lift(ask: Write, ref: str, response: Response) -> dict[str, Any]:
     return send(response, await handlers.lift(Command(ask.consent, _uuid(ref), by, ask.key(None, required=True))))
 
 
-@router.get("/v1/erasures/{ref}/certificate", response_model=None)
+@router.get("/v1/erasures/{ref}/certificate", response_model=None, responses=other_forms("text/html"))
 async def read_certificate(ask: Ask, ref: str, request: Request) -> Response | dict[str, Any]:
     """Return the certificate: JSON with its JWS and proof, or a Korean page for `Accept: text/html`."""
     ask.require("service", *READERS)

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
 from schemas.base import Uuid
 from services.consent.access import Ask, Asked
@@ -27,7 +27,7 @@ class BackfillBody(Body):
     """POST /v1/affiliates/{id}/backfill: the members above `after`."""
 
     after: Uuid | None = None
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 @router.get("/v1/affiliates/{affiliate}/digests")

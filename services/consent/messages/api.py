@@ -3,7 +3,7 @@
 import uuid
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from pydantic import StrictBool, StringConstraints
 
 from schemas.base import RecipientId
@@ -11,6 +11,7 @@ from services.consent.access import READERS, Ask, Write, send
 from services.consent.bodies import Body
 from services.consent.messages import handlers, source
 from services.consent.refusals import not_found
+from services.runtime.fields import Cursor, Id
 
 router = APIRouter(tags=["messages"])
 State = Literal["queued", "sent", "dropped", "failed"]
@@ -39,7 +40,7 @@ class WantedBody(Body):
 
 @router.get("/v1/messages")
 async def list_messages(
-    ask: Ask, member_ref: str | None = None, state: State | None = None, cursor: Annotated[int, Query(ge=0)] = 0
+    ask: Ask, member_ref: Id | None = None, state: State | None = None, cursor: Cursor = 0
 ) -> dict[str, Any]:
     """Return messages in order of queueing with their tries; a member sees its own, staff any."""
     principal = ask.require("service", "member", *READERS)

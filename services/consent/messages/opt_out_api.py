@@ -11,6 +11,7 @@ from services.consent.messages.opt_out import OptOut
 from services.policy.marketing import advertising
 from services.policy.messages import load
 from services.runtime.problem import Problem
+from services.runtime.web import PROBLEM
 
 router = APIRouter(tags=["messages"])
 Token = Annotated[str, Path(max_length=400, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -27,10 +28,12 @@ body{font-family:"Noto Sans KR","Malgun Gothic",sans-serif;max-width:34rem;margi
  color:#111;line-height:1.6}
 button{font:inherit;padding:.6rem 1.2rem}
 """
-PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
+PAGES: dict[int | str, dict[str, Any]] = {
+    "4XX": {**PROBLEM, "content": {"text/html": {"schema": {"type": "string"}}, **PROBLEM["content"]}}
+}
 
 
-@router.get(opt_out.PATH + "{token}", response_class=HTMLResponse, responses=PAGE)
+@router.get(opt_out.PATH + "{token}", response_class=HTMLResponse, responses=PAGES)
 async def ask(request: Request, token: Token) -> HTMLResponse:
     """Return a Korean page that says what the link refuses, with the button that does. Changes nothing."""
     consent = request.app.state.consent
@@ -44,7 +47,7 @@ async def ask(request: Request, token: Token) -> HTMLResponse:
     return _page("광고 수신거부", f"<p>{_named(wanted)} 광고를 더 이상 받지 않으시겠습니까? 무료입니다.</p>{button}")
 
 
-@router.post(opt_out.PATH + "{token}", response_class=HTMLResponse, responses=PAGE)
+@router.post(opt_out.PATH + "{token}", response_class=HTMLResponse, responses=PAGES)
 async def refuse(request: Request, token: Token) -> HTMLResponse:
     """Withdraw the consent of the link's sender and channel (RFC 8058): at once, and again without further effect."""
     consent = request.app.state.consent

@@ -23,7 +23,8 @@ async def queue(
     *,
     duty_from: datetime | None = None,
 ) -> str | None:
-    """Queue one message and return its id; None when the key was used before or the member refused this kind.
+    """Queue one message and return its id; None when the key was used before, the member refused this kind, or is a
+    canary.
 
     `kind` and the fields of `data` are those of `rules/messages.toml` (dates as `date`, aware `datetime` or text,
     `sender` where the kind wants one, and if you like `medium` and `language`, else email and ko); nothing of it is a

@@ -26,6 +26,7 @@ from services.consent.store import SQL
 from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
 from services.policy.message_text import Address, AdvertisementError, Rendered, render
 from services.policy.messages import Medium, load
+from services.runtime import pulse
 from services.runtime.postgres import DATABASE_ERRORS, Connection
 
 BATCH: Final = 20
@@ -68,9 +69,11 @@ class Sender:
             ADAPTER.labels(medium).set(medium in self.adapters)
         stopping = asyncio.ensure_future(stop.wait())
         try:
-            while not stop.is_set():
-                if not await self._round():
-                    await asyncio.wait({stopping}, timeout=self.poll_s)
+            with pulse.of("messages") as beat:
+                while not stop.is_set():
+                    beat.turn()
+                    if not await self._round():
+                        await asyncio.wait({stopping}, timeout=self.poll_s)
         finally:
             stopping.cancel()
 

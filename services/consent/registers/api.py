@@ -17,10 +17,10 @@ from services.consent.registers.bodies import (
     ReportBody,
 )
 from services.policy.investigations import HALF
+from services.runtime.fields import Cursor
 from services.runtime.problem import Problem
 
 router = APIRouter(tags=["registers"])
-Cursor = Annotated[int, Query(ge=0)]
 
 
 @router.post("/v1/investigation-requests", status_code=201)

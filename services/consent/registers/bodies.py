@@ -1,15 +1,16 @@
 """Request bodies of the registers: codes, references, dates. Free text is taken for an inquiry only, and sealed."""
 
 import re
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Uuid
 from services.consent.bodies import Body
 from services.policy.investigations import HALF, PaperKind, Purpose, Stated
+from services.runtime.fields import Day, Instant
 
 UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 TEXT_MAX = 4000
@@ -29,19 +30,11 @@ def _of_our_time(value: datetime) -> datetime:
     return value
 
 
-def _day(value: object) -> object:
-    """A date is text: a bare number would be read as seconds since 1970."""
-    if not isinstance(value, str):
-        raise PydanticCustomError("date_type", "a date as YYYY-MM-DD")
-    return value
-
-
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9가-힣][A-Za-z0-9가-힣 ._:/-]{0,79}$")]
 """A paper's or a ticket's number. It is kept in clear: nobody's name belongs in it."""
-Past = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
+Past = Annotated[Instant, AfterValidator(_of_our_time)]
 """When something came in or was done; that it is not in the future is for the handler's clock to say."""
-Day = Annotated[date, BeforeValidator(_day)]
 Items = Annotated[list[Word], Field(max_length=30)]
 LongText = Annotated[str, StringConstraints(min_length=1, max_length=TEXT_MAX), AfterValidator(_text)]
 IntakeChannel = Literal["web", "app", "written", "email", "fax", "phone"]

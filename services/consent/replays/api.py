@@ -4,15 +4,18 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictInt, StringConstraints
 
 from schemas.base import Uuid
 from services.consent.access import STAFF, Ask
-from services.consent.bodies import Body
+from services.consent.bodies import Body, Storable
 from services.consent.replays import handlers
+from services.runtime.fields import COUNT_MAX
 
 router = APIRouter(tags=["replays"])
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[StrictInt, Field(ge=0, le=COUNT_MAX)]
+Place = Annotated[str, StringConstraints(max_length=100)]
 SUMMARY_KEYS_MAX = 64
 
 
@@ -24,7 +27,7 @@ class PlanBody(Body):
     reason: Annotated[
         str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
     ]
-    summary: dict[str, Any] = Field(max_length=SUMMARY_KEYS_MAX)
+    summary: Storable = Field(max_length=SUMMARY_KEYS_MAX)
 
 
 class ApprovalBody(Body):
@@ -38,9 +41,9 @@ class ProgressBody(Body):
 
     sha256: Sha256
     state: Literal["running", "completed", "failed"]
-    done: int = Field(ge=0)
-    total: int = Field(ge=0)
-    positions: dict[str, int | str] = Field(default_factory=dict, max_length=4096)
+    done: Count
+    total: Count
+    positions: dict[Place, Count | Place] = Field(default_factory=dict, max_length=4096)
 
 
 @router.get("/v1/replays")

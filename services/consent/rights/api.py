@@ -19,11 +19,12 @@ from services.consent.rights.bodies import (
     VerifyBody,
 )
 from services.consent.rights.handlers import Command
+from services.runtime.fields import Cursor, Id
+from services.runtime.web import other_forms
 
 router = APIRouter(tags=["rights"])
 STATES = "^(received|verified|deferred|decided|done|released|withdrawn)$"
 UNSTORED = {"Cache-Control": "no-store"}
-HTML_OR_JSON: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 BYTES = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
@@ -40,8 +41,8 @@ async def receive(ask: Write, body: RequestBody, response: Response) -> dict[str
 async def list_requests(
     ask: Ask,
     state: Annotated[str | None, Query(pattern=STATES)] = None,
-    member_ref: str | None = None,
-    cursor: Annotated[int, Query(ge=0)] = 0,
+    member_ref: Id | None = None,
+    cursor: Cursor = 0,
 ) -> dict[str, Any]:
     """Return requests in order of intake: `{"requests": [...], "next"}`."""
     who = reader(ask)
@@ -101,7 +102,7 @@ async def tell(ask: Write, request_id: str, body: ToldBody, response: Response) 
     return send(response, await handlers.tell(command, body))
 
 
-@router.get("/v1/rights-requests/{request_id}/answer", response_model=None, responses=HTML_OR_JSON)
+@router.get("/v1/rights-requests/{request_id}/answer", response_model=None, responses=other_forms("text/html"))
 async def read_answer(ask: Ask, request_id: str, request: Request, response: Response) -> Response | dict[str, Any]:
     """Return the answer as JSON, or as a Korean page to print for `Accept: text/html`."""
     who = person(ask)
@@ -141,7 +142,11 @@ async def list_evidence(ask: Ask, request_id: str) -> dict[str, Any]:
     return await evidence.listed(ask.consent, _id(request_id), reader(ask))
 
 
-@router.get("/v1/rights-requests/{request_id}/evidence/{evidence_id}", response_model=None)
+@router.get(
+    "/v1/rights-requests/{request_id}/evidence/{evidence_id}",
+    response_class=Response,
+    responses=other_forms(*sorted(evidence.MEDIA_TYPES)),
+)
 async def read_evidence(ask: Ask, request_id: str, evidence_id: str) -> Response:
     """Return one document's bytes, for those who decide."""
     who = handler(ask)

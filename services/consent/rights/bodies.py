@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import ItemName, PurposeId
 from services.consent.bodies import Body, Code, CorrectionBody, Name
 from services.policy.rights import TypeId
+from services.runtime.fields import Instant
 
 Channel = Literal["web", "written", "email", "fax", "phone"]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -42,7 +43,7 @@ class RequestBody(Body):
     member_ref: Annotated[str, StringConstraints(max_length=64)]
     type: TypeId
     channel: Channel
-    received_at: AwareDatetime | None = None
+    received_at: Instant | None = None
     items: Items | None = None
     purposes: Purposes | None = None
     changes: ChangesBody | None = None
@@ -61,7 +62,7 @@ class DeferBody(Body):
     """A reason puts an access off; `reason_ended_at` says that it has ended."""
 
     reason: Word | None = None
-    reason_ended_at: AwareDatetime | None = None
+    reason_ended_at: Instant | None = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "DeferBody":

@@ -32,7 +32,7 @@ WHERE m.member_ref = $1 AND m.state = 'sent' ORDER BY m.closed_at
 
 -- name: affected_members
 SELECT DISTINCT d.member_ref FROM disclosure d
-WHERE d.at <= $2 AND d.member_ref > $6
+WHERE d.at <= $2 AND d.member_ref > $6 AND NOT EXISTS (SELECT FROM canary k WHERE k.member_ref = d.member_ref)
   AND ($3::text IS NULL OR d.recipient = $3)
   AND ($4::text IS NULL OR d.items ? $4 OR (d.role = 'processor' AND d.recipient = $7 AND d.items ? $5)
        OR ($4 = $5 AND EXISTS (SELECT FROM jsonb_object_keys(d.items) k WHERE k LIKE '%.' || $5)))
@@ -44,8 +44,9 @@ WHERE d.at <= $2 AND d.member_ref > $6
 ORDER BY d.member_ref LIMIT $8
 
 -- name: reconsent_counts
-SELECT purpose, party, notice_version, count(DISTINCT member_ref) AS members FROM consent
+SELECT purpose, party, notice_version, count(DISTINCT member_ref) AS members FROM consent c
 WHERE ended_at IS NULL AND notice_version = ANY($1::text[])
+  AND NOT EXISTS (SELECT FROM canary k WHERE k.member_ref = c.member_ref)
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 
 -- name: reconsent_members
@@ -53,8 +54,10 @@ SELECT member_ref, jsonb_agg(jsonb_build_object('purpose', purpose, 'party', par
        ORDER BY consent_id) AS consents
 FROM consent
 WHERE ended_at IS NULL AND member_ref IN (
-    SELECT DISTINCT member_ref FROM consent
-    WHERE ended_at IS NULL AND notice_version = ANY($1::text[]) AND member_ref > $2 ORDER BY member_ref LIMIT $3)
+    SELECT DISTINCT c.member_ref FROM consent c
+    WHERE c.ended_at IS NULL AND c.notice_version = ANY($1::text[]) AND c.member_ref > $2
+      AND NOT EXISTS (SELECT FROM canary k WHERE k.member_ref = c.member_ref)
+    ORDER BY c.member_ref LIMIT $3)
 GROUP BY member_ref ORDER BY member_ref
 
 -- name: reconsent_untold
@@ -63,7 +66,7 @@ SELECT member_ref, jsonb_agg(jsonb_build_object('purpose', purpose, 'party', par
 FROM consent
 WHERE ended_at IS NULL AND member_ref IN (
     SELECT m.member_ref FROM member m
-    WHERE m.status = 'active' AND m.member_ref > $2
+    WHERE m.status = 'active' AND m.member_ref > $2 AND NOT EXISTS (SELECT FROM canary k WHERE k.member_ref = m.member_ref)
       AND EXISTS (SELECT FROM consent c WHERE c.member_ref = m.member_ref AND c.ended_at IS NULL
                                           AND c.notice_version = ANY($1::text[]))
       AND NOT EXISTS (SELECT FROM message x WHERE x.dedupe_key = concat('reconsent:', m.member_ref, $4::text))

@@ -4,6 +4,7 @@ WHERE m.status = 'active' AND ($2::uuid IS NULL OR m.member_ref > $2)
   AND (m.dormant_notified_at IS NOT NULL OR coalesce(m.last_active_at, m.signed_up_at) < $1)
   AND NOT EXISTS (SELECT 1 FROM account_member a JOIN member p ON p.member_ref = a.parent_ref
                   WHERE a.member_ref = m.member_ref AND p.status NOT IN ('withdrawn', 'erased'))
+  AND NOT EXISTS (SELECT FROM canary k WHERE k.member_ref = m.member_ref)
 ORDER BY m.member_ref LIMIT $3
 
 -- name: dormancy_lock_account

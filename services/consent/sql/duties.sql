@@ -9,3 +9,8 @@ UPDATE duty SET closed_at = $3, outcome = $4 WHERE kind = $1 AND subject = $2 AN
 SELECT position, kind, subject, member_ref, opened_at, warn_on, due_on FROM duty
 WHERE closed_at IS NULL AND position > $1 AND ($2::date IS NULL OR due_on < $2) AND NOT (kind = ANY($4::text[]))
 ORDER BY position LIMIT $3
+
+-- name: count_duties
+SELECT kind, count(*) FILTER (WHERE due_on < $1) AS late, count(*) FILTER (WHERE warn_on <= $1 AND due_on >= $1) AS warning,
+       count(*) FILTER (WHERE warn_on > $1) AS open, min(due_on) AS first_due
+FROM duty WHERE closed_at IS NULL GROUP BY kind

@@ -1,6 +1,7 @@
 -- name: message_insert
 INSERT INTO message (message_id, kind, member_ref, sender, medium, language, data, dedupe_key, queued_at, next_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
+SELECT $1::uuid, $2::text, $3::uuid, $4::text, $5::text, $6::text, $7::jsonb, $8::text, $9::timestamptz, $9::timestamptz
+WHERE NOT EXISTS (SELECT FROM canary WHERE member_ref = $3)
 ON CONFLICT (dedupe_key) DO NOTHING
 
 -- name: message_refused
@@ -82,7 +83,9 @@ WHERE c.member_ref = $1 AND c.purpose = 'marketing' AND c.party = $2 AND c.chann
 GROUP BY c.consent_id
 
 -- name: message_persons_held
-SELECT recipient, count(*) AS persons FROM held WHERE cardinality(roles) > 0 GROUP BY recipient
+SELECT h.recipient, count(*) AS persons FROM held h
+WHERE cardinality(h.roles) > 0 AND NOT EXISTS (SELECT FROM canary k WHERE k.member_ref = h.member_ref)
+GROUP BY h.recipient
 
 -- name: message_source_of
 SELECT min(d.at) AS first_at, max(d.at) AS last_at, array_agg(DISTINCT k.item ORDER BY k.item) AS items,
@@ -103,6 +106,7 @@ JOIN member m ON m.member_ref = d.member_ref AND m.email IS NOT NULL
 CROSS JOIN LATERAL jsonb_object_keys(d.items) AS k(item)
 LEFT JOIN told t ON t.member_ref = d.member_ref
 WHERE d.recipient = $1 AND d.kind = 'affiliate' AND d.role = 'recipient'
+  AND NOT EXISTS (SELECT FROM canary k WHERE k.member_ref = d.member_ref)
   AND d.at > coalesce(t.until, '-infinity') AND d.at <= $2::timestamptz - make_interval(mins => 5)
 GROUP BY d.member_ref, t.until
 HAVING t.until IS NULL OR min(d.at) <= $2::timestamptz - make_interval(days => 60)
@@ -114,6 +118,7 @@ WITH turned AS (
            extract(year FROM age($2::timestamptz AT TIME ZONE 'Asia/Seoul',
                                  m.signed_up_at AT TIME ZONE 'Asia/Seoul'))::int AS year
     FROM member m WHERE m.email IS NOT NULL AND m.signed_up_at <= $2::timestamptz - interval '1 year'
+      AND NOT EXISTS (SELECT FROM canary k WHERE k.member_ref = m.member_ref)
 ), due AS (
     SELECT t.member_ref, t.year, t.signed_up_at + make_interval(years => t.year - 1) AS since,
            t.signed_up_at + make_interval(years => t.year) AS until

@@ -151,10 +151,12 @@ WHERE c.change_id = s.change_id AND c.sealed_at IS NULL
 
 -- name: lag
 SELECT recipient, kind, count(*) AS changes, extract(epoch FROM now() - min(accepted_at))::float8 AS seconds,
-       min(accepted_at) FILTER (WHERE name IN ('withdrawn', 'withdrawal_requested', 'suspended', 'erased'))
-         AS oldest_withdrawal_at
+       min(accepted_at) FILTER (WHERE name IN ('withdrawn', 'withdrawal_requested', 'suspended', 'erased')
+                                      OR fact -> 'consents' @> '[{"granted": false}]')          AS oldest_withdrawal_at
 FROM delivery JOIN change USING (change_id)
-WHERE stage IN ('accepted', 'relayed', 'manual') GROUP BY recipient, kind ORDER BY kind, recipient
+WHERE stage IN ('accepted', 'relayed', 'manual')
+  AND NOT EXISTS (SELECT FROM canary k WHERE k.member_ref = change.member_ref)
+GROUP BY recipient, kind ORDER BY kind, recipient
 
 -- name: idempotent_lock
 SELECT pg_try_advisory_xact_lock(hashtextextended($1 || chr(10) || $2, 7318404))

@@ -62,8 +62,9 @@ ORDER BY detected_at, change_id LIMIT 1 FOR UPDATE SKIP LOCKED
 UPDATE processor_change SET last_ref = coalesce($2, last_ref), done_at = $3 WHERE change_id = $1
 
 -- name: processor_members
-SELECT member_ref FROM member WHERE status NOT IN ('withdrawn', 'erased', 'pending_guardian')
-  AND ($1::uuid IS NULL OR member_ref > $1) ORDER BY member_ref LIMIT $2
+SELECT m.member_ref FROM member m WHERE m.status NOT IN ('withdrawn', 'erased', 'pending_guardian')
+  AND ($1::uuid IS NULL OR m.member_ref > $1) AND NOT EXISTS (SELECT FROM canary k WHERE k.member_ref = m.member_ref)
+ORDER BY m.member_ref LIMIT $2
 
 -- name: registers_lock
 SELECT pg_advisory_xact_lock(7318405)

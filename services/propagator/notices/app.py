@@ -27,7 +27,7 @@ from services.propagator.notices.sealing import Sealer
 from services.propagator.notices.sender import Sender
 from services.propagator.transport import leave
 from services.propagator.watchdog import Watchdog
-from services.runtime import kafka, postgres
+from services.runtime import backlog, kafka, postgres, pulse
 from services.runtime.clock import utc_now
 from services.runtime.consumer import PostgresOffsets, follow
 from services.runtime.health import HealthServer
@@ -144,6 +144,8 @@ async def work(parts: Parts) -> None:
         asyncio.create_task(roster.run(parts.sender, parts.registry, parts.endpoints, parts.stop)),
         asyncio.create_task(by_hand.run(parts.sender.attempts, parts.by_hand, parts.stop)),
         asyncio.create_task(desk.watch(parts.pool, parts.endpoints, utc_now, parts.stop)),
+        asyncio.create_task(pulse.guard(parts.stop)),
+        asyncio.create_task(backlog.watch(parts.pool, "notices-relay", parts.stop)),
     ]
     stopping = asyncio.create_task(parts.stop.wait())
     await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)

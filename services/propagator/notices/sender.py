@@ -19,6 +19,7 @@ from services.propagator.notices.attempt import Attempts
 from services.propagator.notices.circuit import Circuit
 from services.propagator.notices.endpoints import Endpoint
 from services.propagator.notices.store import Job, Lease
+from services.runtime import pulse
 from services.runtime.postgres import DATABASE_ERRORS
 
 CLAIM_END_S: Final = 1.0
@@ -57,9 +58,11 @@ class Sender:
         serving = [asyncio.ensure_future(self._serve(lane, stop)) for lane in lanes.values()]
         stopping = asyncio.ensure_future(stop.wait())
         try:
-            while not stop.is_set() and not any(one.done() for one in serving):
-                await self._scout(lanes)
-                await asyncio.wait({stopping, *serving}, timeout=self.poll_s, return_when=asyncio.FIRST_COMPLETED)
+            with pulse.of("notices") as beat:
+                while not stop.is_set() and not any(one.done() for one in serving):
+                    beat.turn()
+                    await self._scout(lanes)
+                    await asyncio.wait({stopping, *serving}, timeout=self.poll_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _ended(lanes.values(), [stopping, *serving])
         for one in serving:

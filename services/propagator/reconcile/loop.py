@@ -8,6 +8,7 @@ from typing import Final
 
 import aiohttp
 import structlog
+from prometheus_client import Gauge
 
 from services.propagator.handlers import Propagator, UnreadableError
 from services.propagator.keys import KeyServiceError
@@ -20,11 +21,13 @@ REPAIR_MAX: Final = 1000
 """More drift than this is no accident of single rows: it is said, and a person decides (`reconcile --repair`)."""
 
 _PASSING: Final = (*DATABASE_ERRORS, LedgerError, KeyServiceError, UnreadableError, aiohttp.ClientError)
+INTERVAL = Gauge("dongui_reconcile_interval_seconds", "How often a cycle is to run; 0 = never", ["affiliate"])
 log = structlog.get_logger("reconcile")
 
 
 async def run(settings: Settings, propagator: Propagator, token: str, stop: asyncio.Event) -> None:
     """Run a cycle every `reconcile_interval_s` seconds until `stop`; 0 is never."""
+    INTERVAL.labels(propagator.affiliate).set(settings.reconcile_interval_s)
     if not settings.reconcile_interval_s:
         await stop.wait()
         return

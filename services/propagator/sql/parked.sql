@@ -1,6 +1,3 @@
--- name: parked_paused
-SELECT since, by FROM paused
-
 -- name: parked_pause
 INSERT INTO paused (since, by) VALUES ($1, $2) ON CONFLICT (one) DO NOTHING RETURNING since
 
@@ -26,4 +23,4 @@ SELECT DISTINCT member_ref FROM parked WHERE member_ref = ANY($1::uuid[])
 
 -- name: parked_count
 SELECT (SELECT count(*) FROM parked) AS parked, (SELECT since FROM paused) AS since, (SELECT by FROM paused) AS by,
-       (SELECT count(*) FROM gap) AS gaps
+       (SELECT count(*) FROM gap) AS gaps, (SELECT min(noticed_at) FROM gap) AS oldest_gap

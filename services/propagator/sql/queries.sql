@@ -1,11 +1,10 @@
--- name: share_suppressions
-SELECT pg_advisory_xact_lock_shared($1)
-
 -- name: own_suppressions
 SELECT pg_advisory_xact_lock($1)
 
 -- name: touch_watermarks
-INSERT INTO watermark (member_ref) SELECT unnest($1::uuid[]) ORDER BY 1 ON CONFLICT (member_ref) DO NOTHING
+INSERT INTO watermark (member_ref)
+SELECT t.member_ref FROM (SELECT pg_advisory_xact_lock_shared($2)) AS suppressions_shared, unnest($1::uuid[]) AS t(member_ref)
+ORDER BY 1 ON CONFLICT (member_ref) DO NOTHING
 
 -- name: lock_watermarks
 SELECT 1 FROM watermark WHERE member_ref = ANY($1::uuid[]) ORDER BY member_ref FOR UPDATE
@@ -14,15 +13,27 @@ SELECT 1 FROM watermark WHERE member_ref = ANY($1::uuid[]) ORDER BY member_ref F
 SELECT t.member_ref, s.member_ref IS NOT NULL AS suppressed,
        w.seq, w.values_seq, w.values_state, w.processed_seq, w.processed_state,
        w.marketing_seq, w.marketing, w.status_seq, w.status, w.status_at, w.parts_seq, w.parts,
-       m.email, m.name, m.password_hash, m.signed_up_at, p.service, p.role, p.items
+       m.email, m.name, m.password_hash, m.signed_up_at, p.service, p.role, p.items, gaps.gaps
 FROM unnest($1::uuid[]) AS t(member_ref)
 LEFT JOIN watermark w USING (member_ref)
 LEFT JOIN member m USING (member_ref)
 LEFT JOIN processed_member p USING (member_ref)
 LEFT JOIN suppressed s USING (member_ref)
+LEFT JOIN LATERAL (
+  SELECT jsonb_agg(jsonb_build_array(g.after_seq, g.upto_seq, g.noticed_at) ORDER BY g.after_seq) AS gaps
+  FROM gap g WHERE g.member_ref = t.member_ref
+) gaps ON true
 
--- name: read_gaps
-SELECT member_ref, after_seq, upto_seq, noticed_at FROM gap WHERE member_ref = ANY($1::uuid[]) ORDER BY member_ref, after_seq
+-- name: read_seen
+SELECT t.member_ref, coalesce(w.seq, 0) AS seq, s.member_ref IS NOT NULL AS suppressed,
+       EXISTS (SELECT FROM paused) AS paused, gaps.gaps
+FROM unnest($1::uuid[]) AS t(member_ref)
+LEFT JOIN watermark w USING (member_ref)
+LEFT JOIN suppressed s USING (member_ref)
+LEFT JOIN LATERAL (
+  SELECT jsonb_agg(jsonb_build_array(g.after_seq, g.upto_seq, g.noticed_at) ORDER BY g.after_seq) AS gaps
+  FROM gap g WHERE g.member_ref = t.member_ref
+) gaps ON true
 
 -- name: write_watermarks
 UPDATE watermark w

@@ -68,6 +68,7 @@ async def test_a_leaf_says_what_was_said_and_where_it_stood(parts: Parts, produc
     assert row["body"] == json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
 
+@pytest.mark.f(28)
 async def test_each_record_is_one_entry_however_often_it_is_sent(parts: Parts, producer: AIOKafkaProducer) -> None:
     prefix = parts.settings.topic_prefix
     fact = records.a_fact(records.a_member(), 1)
@@ -194,6 +195,7 @@ FORBIDDEN = [
 ]
 
 
+@pytest.mark.f(26)
 async def test_the_process_role_may_only_insert_and_select(databases: Any) -> None:
     connection = await asyncpg.connect(databases.dsn("audit"))
     for statement in FORBIDDEN:

@@ -72,6 +72,7 @@ async def test_growth_is_cosigned_and_kept_in_the_folder_with_its_leaves(
     assert await store.cosigned_note(parts.pool, latest) == note
 
 
+@pytest.mark.f(25)
 async def test_a_log_that_was_cut_back_is_refused_by_every_place(
     parts: Parts, producer: AIOKafkaProducer, anchors: Anchors, owner: asyncpg.Connection, tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ async def test_a_log_that_was_cut_back_is_refused_by_every_place(
     assert {path.name: path.read_bytes() for path in (tmp_path / "copies").iterdir()} == before
 
 
+@pytest.mark.f(25, 27)
 async def test_a_rewritten_log_signed_with_the_stolen_key_is_refused_by_every_place(
     parts: Parts, producer: AIOKafkaProducer, anchors: Anchors, owner: asyncpg.Connection
 ) -> None:

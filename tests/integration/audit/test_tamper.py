@@ -115,6 +115,7 @@ CASES: dict[str, tuple[Tamper, str, int]] = {
 }
 
 
+@pytest.mark.f(25)
 @pytest.mark.parametrize("name", CASES)
 async def test_what_the_owner_changes_is_found_and_named(
     name: str, sealed: Log, databases: Any, tmp_path: Path
@@ -140,6 +141,7 @@ async def test_what_the_owner_changes_is_found_and_named(
     assert dict(told) == {"ok": False, "first_bad_index": first_bad}
 
 
+@pytest.mark.f(25)
 @pytest.mark.parametrize(
     ("statement", "code", "first_bad"),
     [
@@ -162,6 +164,7 @@ async def test_the_patrol_finds_what_an_export_does_not_show(
     assert not sealed.patrol.agrees
 
 
+@pytest.mark.f(25)
 @pytest.mark.parametrize(
     "statement",
     [

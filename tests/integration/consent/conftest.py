@@ -18,7 +18,7 @@ from services.runtime.settings import Settings
 from tests.integration.consent.harness import Service, running, settings_in
 from tests.support.databases import Databases
 
-EMPTY = "TRUNCATE member, idempotency, outbox CASCADE"
+EMPTY = "TRUNCATE member, canary, idempotency, outbox CASCADE"
 
 
 @pytest_asyncio.fixture(scope="package")

@@ -184,6 +184,7 @@ async def test_cancelling_a_withdrawal_does_not_lift_the_guardians_consent_or_a_
     assert shown["status"] == "pending_guardian"
 
 
+@pytest.mark.f(14)
 async def test_twenty_writers_on_one_member_get_a_gapless_sequence_in_order(service: Service) -> None:
     made = await service.sign_up()
     ref = made["member_ref"]

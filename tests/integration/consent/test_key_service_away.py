@@ -50,6 +50,7 @@ async def rows(databases: Databases) -> dict[str, int]:
     return found
 
 
+@pytest.mark.f(33)
 async def test_without_the_key_service_no_write_is_accepted_and_nothing_is_stored(
     vaulted: Settings, databases: Databases, vault: Vault
 ) -> None:
@@ -75,6 +76,7 @@ async def test_without_the_key_service_no_write_is_accepted_and_nothing_is_store
         assert (await restarted.patch(made["member_ref"], 1, {"name": "새 이름"})).status_code == 200
 
 
+@pytest.mark.f(33)
 async def test_a_process_without_its_key_service_does_not_start(
     vaulted: Settings, databases: Databases, vault: Vault
 ) -> None:

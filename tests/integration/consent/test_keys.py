@@ -2,6 +2,7 @@
 
 import uuid
 
+import pytest
 from joserfc import jwe
 from joserfc.jwk import OctKey
 
@@ -41,6 +42,7 @@ async def test_keys_come_in_batches_and_say_what_is_missing(silent: Service) -> 
     assert (gone.status_code, gone.json()["code"]) == (404, "key_destroyed")
 
 
+@pytest.mark.f(30)
 async def test_a_key_differs_by_recipient_and_epoch(silent: Service) -> None:
     ref = (await silent.sign_up())["member_ref"]
     first = (await silent.http.get(f"/v1/keys/tmax-os.{ref}.1", headers=OS)).json()
@@ -50,6 +52,7 @@ async def test_a_key_differs_by_recipient_and_epoch(silent: Service) -> None:
     assert len({first["k"], second["k"], other["k"]}) == 3
 
 
+@pytest.mark.f(30)
 async def test_nobody_gets_anothers_key(silent: Service) -> None:
     ref = (await silent.sign_up())["member_ref"]
     anc, partner = f"tmax-anc.{ref}.1", f"demo-partner.{ref}.1"

@@ -255,6 +255,7 @@ async def test_the_ledgers_last_member_is_found_when_its_row_is_gone(silent: Ser
     assert [(d.member_ref, d.why) for d in (await side.cycle()).drifts] == [(ref, "row_deleted")]
 
 
+@pytest.mark.f(19)
 async def test_a_lost_record_is_a_gap_that_reconcile_closes_and_answers(
     silent: Service, sides: dict[str, Side]
 ) -> None:
@@ -306,6 +307,7 @@ async def test_a_suppressed_member_is_not_brought_back(silent: Service, sides: d
     assert await side.owner.fetchval("SELECT count(*) FROM member") == 0
 
 
+@pytest.mark.f(30)
 async def test_an_affiliate_sees_no_other_affiliates_ledger(silent: Service) -> None:
     ref = (await silent.sign_up())["member_ref"]
     other, salt = bearer(a_token("tmax-anc", "affiliate")), "0" * 16

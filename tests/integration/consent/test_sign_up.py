@@ -156,7 +156,7 @@ async def test_a_body_that_is_too_large_or_not_json_is_refused(silent: Service) 
         yield b"{"
 
     chunked = await silent.http.post("/v1/members", content=endless(), headers=headers)
-    assert chunked.status_code == 413
+    assert chunked.status_code == 411
 
 
 async def test_only_the_service_signs_members_up(silent: Service) -> None:

@@ -41,6 +41,7 @@ def named(who: str) -> set[str]:
     return set(ROLES) if "anybody" in who else {role for word, roles in WORDS.items() if word in who for role in roles}
 
 
+@pytest.mark.f(30)
 @pytest.mark.parametrize(("path", "who"), READS, ids=[path for path, _ in READS])
 async def test_a_read_is_open_to_the_roles_the_page_names_and_to_no_other(silent: Service, path: str, who: str) -> None:
     """Nobody's record is there: who may ask gets an answer or 404, who may not gets 403."""

@@ -72,6 +72,7 @@ async def test_what_is_wrapped_opens_again_and_never_looks_the_same(made: Made) 
     assert wrapped != await made.one.wrap(KEY, AAD)
 
 
+@pytest.mark.f(31)
 async def test_a_wrapped_key_opens_for_its_member_only_and_unaltered(made: Made) -> None:
     wrapped = await made.one.wrap(KEY, AAD)
     altered = wrapped[:-6] + (b"AAAAAA" if wrapped[-6:] != b"AAAAAA" else b"BBBBBB")
@@ -179,6 +180,7 @@ async def test_a_sealed_vault_or_a_refused_token_is_a_server_that_is_away(server
         assert await one.unwrap(wrapped, AAD, one.key_id) == KEY, "a renewed token is read without a restart"
 
 
+@pytest.mark.f(33)
 async def test_a_vault_that_does_not_answer_is_away(server: Vault, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         async with running(Vault()) as second:

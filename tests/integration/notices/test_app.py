@@ -176,6 +176,7 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_once_and_its_neighbours
     await partner.until(3)
 
 
+@pytest.mark.f(22)
 async def test_kill_9_between_the_post_and_the_record_of_it_sends_the_same_id_again(
     settings: Settings, partner: ThirdParty, key_service: KeyService, producer: AIOKafkaProducer
 ) -> None:

@@ -69,6 +69,7 @@ async def test_the_printed_receiver_verifies_and_acknowledges(
             await until(parts.pool, "SELECT outcome FROM notice", "not_held")
 
 
+@pytest.mark.f(21)
 async def test_the_printed_receiver_refuses_what_is_forged_or_old() -> None:
     body = json.dumps(
         {
@@ -95,6 +96,7 @@ async def test_the_printed_receiver_refuses_what_is_forged_or_old() -> None:
         assert await status(body, {}) == 401
 
 
+@pytest.mark.f(24)
 def test_the_printed_receiver_keeps_the_newest_value() -> None:
     example: dict[str, Any] = runpy.run_path(str(EXAMPLE))
     ref = str(uuid.uuid4())

@@ -39,6 +39,7 @@ def _corrections(key_service: KeyService, *emails: str) -> list[Sealed]:
     return [first, *more]
 
 
+@pytest.mark.f(24)
 async def test_after_a_failure_the_newer_one_goes_at_once_and_answers_for_both(
     settings: Settings, partner: ThirdParty, key_service: KeyService
 ) -> None:
@@ -60,6 +61,7 @@ async def test_after_a_failure_the_newer_one_goes_at_once_and_answers_for_both(
     assert told[1]["message"]["data"]["values"] == {"email": "second@example.kr"}
 
 
+@pytest.mark.f(24)
 async def test_without_a_failure_each_is_told(settings: Settings, partner: ThirdParty, key_service: KeyService) -> None:
     async with sending(settings) as parts:
         await parts.ingest.apply(taken(*_corrections(key_service, "a@example.kr", "b@example.kr", "c@example.kr")))

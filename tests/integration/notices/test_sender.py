@@ -97,6 +97,7 @@ async def test_every_outcome_ends_the_asking(
     assert (receipt["stage"], receipt["outcome"], receipt["reason"]) == (stage, outcome, reason)
 
 
+@pytest.mark.f(22)
 async def test_after_500_the_same_notice_is_sent_again_under_the_same_id(
     settings: Settings, partner: ThirdParty, key_service: KeyService
 ) -> None:
@@ -123,6 +124,7 @@ async def test_after_500_the_same_notice_is_sent_again_under_the_same_id(
     assert told[2]["timestamp"] > told[0]["timestamp"]
 
 
+@pytest.mark.f(22)
 async def test_retry_after_is_honoured(settings: Settings, partner: ThirdParty, key_service: KeyService) -> None:
     await partner.behave({"status": 429, "headers": {"Retry-After": "97"}, "times": 1})
     async with sending(settings) as parts:
@@ -132,6 +134,7 @@ async def test_retry_after_is_honoured(settings: Settings, partner: ThirdParty, 
         assert await parts.pool.fetchval(STATE) == "pending"
 
 
+@pytest.mark.f(22)
 async def test_a_receiver_that_is_too_slow_has_failed(
     settings: Settings, partner: ThirdParty, key_service: KeyService
 ) -> None:
@@ -146,6 +149,7 @@ async def test_a_receiver_that_is_too_slow_has_failed(
     assert told[0]["webhook_id"] == told[1]["webhook_id"]
 
 
+@pytest.mark.f(22)
 async def test_410_stops_the_endpoint_and_staff_are_told(
     settings: Settings, partner: ThirdParty, key_service: KeyService
 ) -> None:
@@ -175,6 +179,7 @@ async def test_a_new_url_is_a_new_endpoint(settings: Settings, partner: ThirdPar
         await until(parts.pool, STATE, "acknowledged")
 
 
+@pytest.mark.f(22)
 async def test_a_redirect_is_a_failure_and_never_followed(
     settings: Settings, partner: ThirdParty, key_service: KeyService
 ) -> None:
@@ -251,6 +256,7 @@ async def _flood() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
+@pytest.mark.f(24)
 async def test_the_older_notice_of_a_member_goes_first_and_holds_up_nobody_else(
     settings: Settings, partner: ThirdParty, key_service: KeyService
 ) -> None:

@@ -285,11 +285,13 @@ class Names(AbstractResolver):
         """Nothing to let go of."""
 
 
+@pytest.mark.f(23)
 def test_the_corpus_has_the_size_that_the_documents_say() -> None:
     assert (len(URLS), len(ANSWERS), len(REDIRECTS)) == (119, 41, 12)
     assert len(set(URLS)) == len(URLS)
 
 
+@pytest.mark.f(23)
 async def test_no_url_of_the_corpus_can_be_registered_or_reached(canary: Canary, connects: list[str]) -> None:
     """Every name resolves to the canary here: the worst name server there is."""
     accepted = [url for url in URLS if urls.refusal(url.format(port=canary.port), production=True) is None]
@@ -301,6 +303,7 @@ async def test_no_url_of_the_corpus_can_be_registered_or_reached(canary: Canary,
             assert (reply.status, connects, canary.visits) == (None, [], 0), url
 
 
+@pytest.mark.f(23)
 @pytest.mark.parametrize("said", ANSWERS.values(), ids=ANSWERS)
 async def test_no_answer_of_a_name_server_leads_inside(said: list[str], canary: Canary, connects: list[str]) -> None:
     names = Names([said])
@@ -312,6 +315,7 @@ async def test_no_answer_of_a_name_server_leads_inside(said: list[str], canary: 
     assert (names.asked, connects, canary.visits) == (2, [], 0)
 
 
+@pytest.mark.f(23)
 async def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_looked_at(
     canary: Canary, connects: list[str]
 ) -> None:
@@ -329,6 +333,7 @@ async def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_looke
     assert (set(connects), canary.visits) == ({"3000::1"}, 0)
 
 
+@pytest.mark.f(23)
 @pytest.mark.parametrize(("status", "location"), REDIRECTS)
 async def test_a_redirect_leads_nowhere(status: int, location: str, canary: Canary, connects: list[str]) -> None:
     """From a receiver on this machine (the dev profile, in which loopback is allowed at all)."""
@@ -340,6 +345,7 @@ async def test_a_redirect_leads_nowhere(status: int, location: str, canary: Cana
     assert canary.visits == 0
 
 
+@pytest.mark.f(23)
 async def test_the_canary_sings_when_it_is_reached(canary: Canary, connects: list[str]) -> None:
     """The control: without our rules the same request does arrive, and the watch sees it."""
     async with post.session(production=False, timeout_s=5) as client:

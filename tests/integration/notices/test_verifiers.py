@@ -85,6 +85,7 @@ async def _judges(command: list[str], keys: Mapping[str, str], *names: str) -> N
         assert (code, said) == ((0, "verified") if shown.good else (1, "refused")), (name, err)
 
 
+@pytest.mark.f(21)
 @pytest.mark.parametrize("keys", KEYS.values(), ids=KEYS)
 async def test_openssl_verifies_what_we_sign_and_nothing_else(keys: dict[str, str]) -> None:
     assert shutil.which("openssl"), "docs/examples/notice.sh needs openssl; install it to run this suite"
@@ -101,6 +102,7 @@ async def java_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.f(21)
 @pytest.mark.parametrize(
     ("kind", "names"),
     [

@@ -153,8 +153,13 @@ class KeyService:
     destroyed: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+    """The next request alone is answered only once this is set."""
 
     async def answer(self, request: web.Request) -> web.Response:
+        hold, self.hold = self.hold, None
+        if hold is not None:
+            await hold.wait()
         if self.status != 200:
             return web.Response(status=self.status)
         if request.headers["Authorization"] != f"Bearer {TOKEN}":

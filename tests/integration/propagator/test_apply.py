@@ -258,6 +258,7 @@ async def test_a_letter_keeps_what_can_be_kept_of_headers_that_are_no_text(
     assert letter["aggregateid"] == f"{TOPIC}/0"
 
 
+@pytest.mark.f(1)
 async def test_an_error_at_the_end_of_a_batch_leaves_nothing_of_it(propagator: Propagator, store: Store) -> None:
     """Receipts go in last; without them no row may be there."""
     await store.pool.execute("ALTER TABLE outbox ADD CONSTRAINT nothing CHECK (false) NOT VALID")
@@ -268,6 +269,7 @@ async def test_an_error_at_the_end_of_a_batch_leaves_nothing_of_it(propagator: P
     assert await store.value("SELECT count(*) FROM watermark") == 0
 
 
+@pytest.mark.f(26)
 async def test_a_store_role_may_not_rewrite_what_it_said(propagator: Propagator) -> None:
     for statement in (
         "DELETE FROM suppressed",
@@ -279,6 +281,7 @@ async def test_a_store_role_may_not_rewrite_what_it_said(propagator: Propagator)
             await propagator.pool.execute(statement)
 
 
+@pytest.mark.f(8)
 async def test_an_old_owner_that_finishes_late_overwrites_nothing(propagator: Propagator, store: Store) -> None:
     """After a rebalance the former owner of a partition may still be at work on records the new one has passed."""
     members = [Member() for _ in range(20)]

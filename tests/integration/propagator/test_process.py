@@ -5,6 +5,7 @@ import signal
 from typing import Any
 
 import asyncpg
+import pytest
 
 from schemas.topics import RECEIPTS, dlq_of
 from tests.integration.propagator.harness import (
@@ -71,6 +72,7 @@ async def test_records_become_rows_and_receipts_and_offsets_follow(
     assert await process.ended() == 0
 
 
+@pytest.mark.f(2)
 async def test_a_kill_between_commit_and_acknowledgement_doubles_nothing(
     process: Process, topic: Topic, store: Store
 ) -> None:
@@ -94,6 +96,7 @@ async def test_a_kill_between_commit_and_acknowledgement_doubles_nothing(
     assert len(await topic.read(RECEIPTS, 30)) == 30
 
 
+@pytest.mark.f(3)
 async def test_a_stop_with_a_batch_in_flight_ends_soon_and_acknowledges_nothing(
     process: Process, topic: Topic, store: Store
 ) -> None:
@@ -115,6 +118,7 @@ async def test_a_stop_with_a_batch_in_flight_ends_soon_and_acknowledges_nothing(
     await until(topic.committed, 5)
 
 
+@pytest.mark.f(5)
 async def test_a_database_that_was_away_is_drained_without_help(
     process: Process, topic: Topic, store: Store, databases: Any
 ) -> None:
@@ -151,6 +155,7 @@ def _logs(process: Process, event: str) -> Any:
     return seen
 
 
+@pytest.mark.f(1, 33)
 async def test_the_key_service_down_holds_projections_back_and_loses_none(
     process: Process, topic: Topic, store: Store, keys: KeyService
 ) -> None:
@@ -167,6 +172,7 @@ async def test_the_key_service_down_holds_projections_back_and_loses_none(
     await until(topic.committed, 11)
 
 
+@pytest.mark.f(9)
 async def test_poison_leaves_to_the_dead_letter_topic_and_holds_nobody_up(
     process: Process, topic: Topic, store: Store
 ) -> None:
@@ -206,6 +212,7 @@ async def test_a_suppression_is_known_before_the_first_record_is_applied(
     await _rows(store, 0)
 
 
+@pytest.mark.f(2)
 async def test_kills_at_any_moment_end_in_the_same_store_and_one_answer_per_change(
     process: Process, topic: Topic, store: Store
 ) -> None:

@@ -85,6 +85,7 @@ async def test_a_stopped_run_goes_on_where_it_was_and_ends_in_the_same_store(
     assert await store.value("SELECT count(*) FROM outbox") == 0, "nothing leaves that was not asked for"
 
 
+@pytest.mark.f(20)
 async def test_a_replay_again_changes_not_one_byte(
     settings: Settings, topic: Topic, propagator: Propagator, store: Store
 ) -> None:

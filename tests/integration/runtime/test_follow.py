@@ -4,10 +4,12 @@ import asyncio
 from typing import Any
 
 import asyncpg
+import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaConsumer
 
 from schemas.topics import FACTS
-from services.runtime import kafka
+from services.runtime import consumer, kafka, pulse
 from services.runtime.consumer import PostgresOffsets, follow
 from services.runtime.settings import Settings
 
@@ -137,3 +139,49 @@ async def test_topics_that_do_not_exist_yet_are_waited_for(settings: Settings, p
     await asyncio.sleep(0.5)
     assert not task.done()
     await stopped(task, stop)
+
+
+async def test_a_consumer_that_brings_nothing_while_records_wait_is_replaced(
+    settings: Settings, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka can stay stuck after a broker's restart and says nothing (aiokafka #1154)."""
+    monkeypatch.setattr(consumer, "LOOK_S", 0.1)
+    monkeypatch.setattr(consumer, "STUCK_S", 0.3)
+    opened = []
+
+    def stuck_at_first(*args: Any, **options: Any) -> AIOKafkaConsumer:
+        made = AIOKafkaConsumer(bootstrap_servers=settings.kafka, **options)
+        if not opened:
+            monkeypatch.setattr(made, "getmany", nothing)
+        opened.append(made)
+        return made
+
+    async def nothing(**_: Any) -> dict[Any, Any]:
+        await asyncio.sleep(0.01)
+        return {}
+
+    monkeypatch.setattr(kafka, "consumer", stuck_at_first)
+    await send(settings, *range(5))
+    stop = asyncio.Event()
+    task = following(settings, pool, stop)
+    await until(pool, 5)
+    await stopped(task, stop)
+    assert await numbers(pool) == list(range(5))
+    assert len(opened) == 2
+
+
+async def test_a_handler_that_never_succeeds_is_a_stall_though_the_loop_turns(
+    settings: Settings, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(tx: Any, batch: Any) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(pulse, "_running", set())
+    await send(settings, 1)
+    stop = asyncio.Event()
+    task = following(settings, pool, stop, handle=fail, application="failing")
+    async with asyncio.timeout(20):
+        while pulse.stalled(after_s=0.5) != ["failing"]:
+            await asyncio.sleep(0.05)
+    await stopped(task, stop)
+    assert pulse.stalled(after_s=0) == [], "what has ended is not stalled"

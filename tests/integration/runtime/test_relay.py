@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import asyncpg
+import pytest
 from aiokafka import ConsumerRecord
 
 from schemas.topics import FACTS
@@ -77,6 +78,7 @@ async def test_rows_are_published_in_order_with_key_value_and_headers(settings: 
     assert len(set(marked)) == len(marked) == MEMBERS * 20
 
 
+@pytest.mark.f(15)
 async def test_two_relays_share_the_shards_and_keep_each_members_order(settings: Settings, pool: asyncpg.Pool) -> None:
     members = [str(uuid.uuid4()) for _ in range(MEMBERS)]
     stop = asyncio.Event()
@@ -107,6 +109,7 @@ async def test_nothing_that_rolls_back_is_published(settings: Settings, pool: as
     assert by_member(await read_all(settings, FACTS, {})) == {"m": [2]}
 
 
+@pytest.mark.f(16)
 async def test_an_error_while_marking_publishes_again_and_loses_nothing(settings: Settings, pool: asyncpg.Pool) -> None:
     faults = iter([True, True, False])
 
@@ -156,6 +159,7 @@ asyncio.run(relay.run(asyncio.Event()))
 """
 
 
+@pytest.mark.f(2, 15)
 async def test_relays_killed_at_random_points_lose_and_invert_nothing(settings: Settings, pool: asyncpg.Pool) -> None:
     told = {
         "DONGUI_PROFILE": "dev",
@@ -191,6 +195,7 @@ async def test_relays_killed_at_random_points_lose_and_invert_nothing(settings: 
         assert [n for n in first_seen(found[member]) if n < 1000] == list(range(60))
 
 
+@pytest.mark.f(10, 17)
 async def test_a_relay_waits_for_a_broker_that_is_away_and_can_be_stopped_meanwhile(
     settings: Settings, pool: asyncpg.Pool
 ) -> None:

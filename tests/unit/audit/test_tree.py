@@ -89,6 +89,7 @@ def root_by_definition(leaves: list[bytes]) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
+@pytest.mark.f(27)
 @pytest.mark.parametrize("size", range(9))
 def test_the_root_of_each_published_tree_is_the_published_root(size: int) -> None:
     assert grown(LEAVES[:size])[0].root().hex() == ROOTS[size]
@@ -162,6 +163,7 @@ def _mutated(path: list[bytes], data: st.DataObject) -> list[bytes]:
     return made
 
 
+@pytest.mark.f(27)
 @given(st.integers(1, 40), st.data())
 @settings(max_examples=150, deadline=None)
 def test_every_mutated_inclusion_proof_is_refused(size: int, data: st.DataObject) -> None:
@@ -176,6 +178,7 @@ def test_every_mutated_inclusion_proof_is_refused(size: int, data: st.DataObject
     assert not tree.verify_inclusion(leaf, index, size, path, tree.leaf_hash(b"other"))
 
 
+@pytest.mark.f(27)
 @given(st.integers(2, 40), st.data())
 @settings(max_examples=150, deadline=None)
 def test_every_mutated_consistency_proof_is_refused(new: int, data: st.DataObject) -> None:
@@ -196,6 +199,7 @@ def test_a_hash_of_the_wrong_length_is_refused() -> None:
     assert not tree.verify_inclusion(tree.leaf_hash(b"")[:31], 0, 1, [], root)
 
 
+@pytest.mark.f(27)
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_million_random_proofs_hold_and_no_mutated_one_does(seed_long: int) -> None:

@@ -157,6 +157,7 @@ def test_a_changed_log_without_checkpoints_is_found_from_one_outside(tamper, cod
     assert report.first_bad_index <= index
 
 
+@pytest.mark.f(25)
 def test_a_deleted_entry_is_found_after_the_others_were_renumbered(tmp_path: Path) -> None:
     path = written(tmp_path / "log", _deleted_and_closed_up(log_of(bodies())))
     report = verify.verify_file(path, KEY)
@@ -173,6 +174,7 @@ def test_a_changed_body_between_two_checkpoints_is_bracketed_by_them(tmp_path: P
     assert [(f.code, f.index, f.until) for f in report.findings] == [("root_differs", 3, 7)]
 
 
+@pytest.mark.f(25)
 def test_a_cut_tail_with_its_checkpoints_needs_one_from_outside(tmp_path: Path) -> None:
     path = written(tmp_path / "log", _tail_cut_with_its_checkpoints(log_of(bodies())))
     assert verify.verify_file(path, KEY).ok
@@ -185,6 +187,7 @@ def test_a_rewritten_log_signed_by_another_key_is_found(tmp_path: Path) -> None:
     assert {f.code for f in report.findings} == {"bad_checkpoint", "no_checkpoint"}
 
 
+@pytest.mark.f(25)
 def test_a_rewritten_log_signed_by_the_stolen_key_is_found_from_outside(tmp_path: Path) -> None:
     lines = log_of(["{}", *bodies()[1:]])
     assert verify.verify_file(written(tmp_path / "log", lines), KEY).ok

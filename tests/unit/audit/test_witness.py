@@ -96,6 +96,7 @@ async def test_growth_is_cosigned_step_by_step(client: httpx.AsyncClient, parts:
 FORKED = [hashlib.sha256(b"other").digest(), *LEAVES[1:]]
 
 
+@pytest.mark.f(27)
 @pytest.mark.parametrize(
     ("content", "status", "text"),
     [
@@ -124,6 +125,7 @@ async def test_everything_else_is_refused_and_changes_nothing(client, parts: Par
     assert (await asked(client, body(7, 8)))[0] == 200
 
 
+@pytest.mark.f(27)
 async def test_a_split_view_is_kept_as_evidence_once(client: httpx.AsyncClient, parts: Parts) -> None:
     await asked(client, body(0, 7))
     for _ in range(2):

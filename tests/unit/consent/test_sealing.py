@@ -17,6 +17,7 @@ def test_what_is_sealed_opens_again_and_shows_nothing_meanwhile() -> None:
     assert sealing.seal(KEY, REF, "a", "홍길동".encode()) != sealed, "a fresh iv each time"
 
 
+@pytest.mark.f(31)
 @pytest.mark.parametrize(
     ("key", "ref", "label"), [(OTHER_KEY, REF, "a"), (KEY, OTHER_REF, "a"), (KEY, REF, "b"), (KEY, REF, "")]
 )

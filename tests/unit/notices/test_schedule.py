@@ -10,6 +10,7 @@ PLAN = plan.load().schedule
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 
 
+@pytest.mark.f(22)
 @pytest.mark.parametrize(
     ("attempts", "seconds"),
     [
@@ -31,6 +32,7 @@ def test_the_wait_after_each_attempt_is_the_published_one(attempts: int, seconds
     assert schedule.next_at(PLAN, NOW, attempts, 0.0, None) == NOW + timedelta(seconds=seconds)
 
 
+@pytest.mark.f(22)
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 300.0), (0.5, 315.0), (1.0, 330.0)])
 def test_jitter_makes_a_wait_longer_by_up_to_a_tenth(jitter: float, seconds: float) -> None:
     assert schedule.next_at(PLAN, NOW, 2, jitter, None) == NOW + timedelta(seconds=seconds)
@@ -60,6 +62,7 @@ def test_retry_after_is_seconds_or_a_date_and_at_most_a_day(header: str | None, 
     assert schedule.wished(header, NOW, PLAN.retry_after_max) == timedelta(seconds=seconds)
 
 
+@pytest.mark.f(22)
 def test_retry_after_makes_a_wait_longer_never_shorter() -> None:
     assert schedule.next_at(PLAN, NOW, 1, 0.0, "60") == NOW + timedelta(seconds=60)
     assert schedule.next_at(PLAN, NOW, 2, 0.0, "60") == NOW + timedelta(seconds=300)

@@ -26,6 +26,7 @@ def _headers() -> dict[str, str]:
     return Signer(SEED).headers("6f1c1d0e-0000-4000-8000-000000000001", AT, BODY, secret_of(SECRET))
 
 
+@pytest.mark.f(21)
 def test_the_hmac_is_the_one_of_the_published_example() -> None:
     """The test vector of the Standard Webhooks libraries (`whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw`)."""
     headers = Signer(SEED).headers(
@@ -67,6 +68,7 @@ NEW_SEED = bytes(range(1, 33))
 NEW_SECRET = "whsec_" + base64.b64encode(b"fedcba9876543210fedcba9876543210").decode()
 
 
+@pytest.mark.f(21)
 @pytest.mark.parametrize("secret", [SECRET, NEW_SECRET])
 @pytest.mark.parametrize("seed", [SEED, NEW_SEED])
 def test_while_keys_are_rotated_a_receiver_with_the_old_or_the_new_ones_verifies(secret: str, seed: bytes) -> None:
@@ -92,6 +94,7 @@ def test_the_new_key_is_named_first() -> None:
     assert Signer(NEW_SEED, SEED).public_key == Signer(NEW_SEED).public_key
 
 
+@pytest.mark.f(21)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), part=st.sampled_from(["id", "timestamp", "body"]))
 def test_no_byte_of_id_timestamp_or_body_can_change(data: Any, part: str) -> None:
@@ -105,6 +108,7 @@ def test_no_byte_of_id_timestamp_or_body_can_change(data: Any, part: str) -> Non
         Webhook(SECRET).verify(texts["body"], changed)
 
 
+@pytest.mark.f(21)
 @pytest.mark.parametrize("minutes", [-6, 6])
 def test_a_receiver_refuses_a_signature_six_minutes_off(minutes: int) -> None:
     with time_machine.travel(AT + timedelta(minutes=minutes), tick=False), pytest.raises(WebhookVerificationError):

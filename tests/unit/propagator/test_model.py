@@ -395,6 +395,7 @@ def columns(row: Any) -> dict[str, Any] | None:
     return {name: getattr(row, name) for name in row.__slots__ if name != "member_ref"}
 
 
+@pytest.mark.f(8)
 @settings(max_examples=400, deadline=None)
 @given(deliveries())
 def test_any_order_and_duplication_ends_where_the_oracle_says(received: list[Any]) -> None:
@@ -408,6 +409,7 @@ def test_any_order_and_duplication_ends_where_the_oracle_says(received: list[Any
     assert sum(stage is not None for stage in stages) == len({r.seq for r in received})
 
 
+@pytest.mark.f(20)
 @settings(max_examples=200, deadline=None)
 @given(deliveries(), st.integers(0, 2**32))
 def test_a_full_replay_in_another_order_changes_nothing(received: list[Any], seed: int) -> None:

@@ -74,6 +74,7 @@ def committable(consumer: BatchConsumer) -> dict[TP, int]:
     return consumer._filter_committable_offsets(consumer._filter_tps_with_pending_acks())
 
 
+@pytest.mark.f(1, 11)
 async def test_the_committed_offset_is_the_end_of_the_acknowledged_prefix(consumer: BatchConsumer) -> None:
     first, second, third = (batch(consumer, ONE, 10 * i, 10 * i + 9) for i in (1, 2, 3))
     applied(consumer, second)
@@ -91,6 +92,7 @@ async def test_partitions_are_booked_apart(consumer: BatchConsumer) -> None:
     assert committable(consumer) == {TWO: 5}
 
 
+@pytest.mark.f(1)
 async def test_an_acknowledgement_of_what_was_not_applied_is_refused(consumer: BatchConsumer) -> None:
     """This is what Faust does by itself when an agent raises, and what `take()` does in any case."""
     message = batch(consumer, ONE, 10, 19)
@@ -98,6 +100,7 @@ async def test_an_acknowledgement_of_what_was_not_applied_is_refused(consumer: B
     assert committable(consumer) == {}
 
 
+@pytest.mark.f(11)
 async def test_a_hole_in_the_offsets_ends_the_process(consumer: BatchConsumer) -> None:
     with pytest.raises(LeftError):
         batch(consumer, ONE, 11, 12)
@@ -109,6 +112,7 @@ async def test_records_read_again_are_no_hole(consumer: BatchConsumer) -> None:
     assert committable(consumer) == {ONE: 20}
 
 
+@pytest.mark.f(8)
 async def test_a_batch_of_a_revoked_partition_is_neither_delivered_nor_committed(consumer: BatchConsumer) -> None:
     message = batch(consumer, ONE, 10, 19)
     consumer._forget([ONE])
@@ -118,6 +122,7 @@ async def test_a_batch_of_a_revoked_partition_is_neither_delivered_nor_committed
     assert committable(consumer) == {}
 
 
+@pytest.mark.f(12)
 async def test_a_commit_that_failed_is_tried_again(consumer: BatchConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([False, True])
 
@@ -144,6 +149,7 @@ async def test_group_and_brokers_are_those_of_the_settings(app: faust.App) -> No
     assert [url.host_port_subcomponent for url in app.conf.broker_consumer] == ["127.0.0.1:9092", "127.0.0.1:9094"]
 
 
+@pytest.mark.f(34)
 async def test_plaintext_is_refused_outside_development(settings: Settings) -> None:
     with pytest.raises(InsecureKafkaError):
         agents.create(settings.model_copy(update={"profile": "production"}), app_id="x", topic=TOPIC, apply=nothing)
@@ -161,6 +167,7 @@ BAD: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.f(4)
 @pytest.mark.parametrize("name", BAD)
 async def test_unsafe_settings_are_refused_at_the_start(app: faust.App, name: str) -> None:
     for setting, value in BAD[name].items():
@@ -170,6 +177,7 @@ async def test_unsafe_settings_are_refused_at_the_start(app: faust.App, name: st
         agents.guard(app)
 
 
+@pytest.mark.f(4)
 async def test_a_second_concurrent_actor_a_table_a_sink_or_fausts_own_decoding_is_refused(app: faust.App) -> None:
     (agent,) = app.agents.values()
     agent.concurrency = 2
@@ -186,12 +194,14 @@ async def test_a_second_concurrent_actor_a_table_a_sink_or_fausts_own_decoding_i
         agents.guard(app)
 
 
+@pytest.mark.f(4)
 async def test_a_table_is_refused(app: faust.App) -> None:
     app.Table("counts", default=int)
     with pytest.raises(UnsafeAppError, match="tables"):
         agents.guard(app)
 
 
+@pytest.mark.f(1)
 async def test_a_batch_is_cut_applied_again_after_an_error_and_only_then_marked(
     app: faust.App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +247,7 @@ async def test_what_waits_is_applied_together_and_acknowledged_in_the_order_it_c
     assert acknowledged == [("a", True), ("b", True), ("c", True)]
 
 
+@pytest.mark.f(1)
 async def test_when_the_budget_is_spent_the_process_is_left_and_nothing_is_marked(
     app: faust.App, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,7 @@
 """Liveness is progress: a lag without an acknowledgement turns the probe red, and in the end the process goes."""
 
+import pytest
+
 from services.propagator.watchdog import Watchdog
 
 
@@ -32,6 +34,7 @@ async def test_nothing_to_do_is_not_a_stall_however_long_it_lasts() -> None:
     assert not dog.is_lost()
 
 
+@pytest.mark.f(6)
 async def test_a_lag_without_acknowledgement_is_not_live_after_two_minutes_and_lost_after_five() -> None:
     world = World()
     dog = world.watchdog()

@@ -113,6 +113,7 @@ BAD = {
 }
 
 
+@pytest.mark.f(32)
 @pytest.mark.parametrize("name", BAD)
 async def test_a_bad_token_is_refused(authenticator: Authenticator, name: str) -> None:
     assert await code_of(authenticator, f"Bearer {BAD[name]}") == (401, "token_invalid")
@@ -177,6 +178,7 @@ async def test_an_issuer_that_is_away_later_does_not_lock_out_known_keys(issuer:
     assert await code_of(authenticator, f"Bearer {token()}") == (503, "keys_unavailable"), "an hour is the most"
 
 
+@pytest.mark.f(32)
 async def test_a_token_seen_before_still_expires(authenticator: Authenticator) -> None:
     with time_machine.travel(1_800_000_000, tick=False) as now:
         seen = f"Bearer {token(exp=1_800_000_060)}"

@@ -1,5 +1,6 @@
 """Logs: one JSON object a line, and nothing personal in any of them, whoever wrote it."""
 
+import errno
 import io
 import logging
 import sys
@@ -24,6 +25,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield lambda: [orjson.loads(line) for line in stream.getvalue().splitlines()]
     structlog.reset_defaults()
     root.handlers[:], root.level = before
+    logging.captureWarnings(capture=False)
 
 
 def test_a_line_has_its_event_level_and_instant(lines: Any) -> None:
@@ -80,3 +82,28 @@ def test_libraries_log_from_warning_up(lines: Any) -> None:
     logging.getLogger("library").info("chatter")
     structlog.get_logger("x").debug("chatter")
     assert lines() == []
+
+
+class Full(io.StringIO):
+    """A stream on a disk without room."""
+
+    full = True
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_a_full_disk_costs_lines_and_not_the_work_that_logs(monkeypatch: pytest.MonkeyPatch, lines: Any) -> None:
+    """Found by chaos: loops that outlive an outage log it first, and on a full disk that raised out of them."""
+    stream = Full()
+    monkeypatch.setattr(sys, "stderr", stream)
+    log.configure("INFO")
+    before = log.LINES_LOST._value.get()
+    structlog.get_logger("x").warning("relay_session_ended")
+    logging.getLogger("library").warning("retrying")
+    assert log.LINES_LOST._value.get() >= before + 2
+    stream.full = False
+    structlog.get_logger("x").info("again")
+    assert [orjson.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["again"]

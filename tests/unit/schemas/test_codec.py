@@ -137,6 +137,7 @@ def test_another_spelling_of_the_same_bytes_is_refused() -> None:
     assert unsealed(bytes(value)) == "bad_jwe"
 
 
+@pytest.mark.f(31)
 def test_a_flipped_bit_anywhere_is_refused() -> None:
     value = sealed()
     for position in range(0, len(value), 7):
@@ -144,11 +145,13 @@ def test_a_flipped_bit_anywhere_is_refused() -> None:
         assert unsealed(broken) in {"bad_jwe", "wrong_key", "header_mismatch"}
 
 
+@pytest.mark.f(31)
 def test_the_wrong_key_and_a_key_of_another_length_are_refused() -> None:
     assert unsealed(sealed(), key=bytes(32)) == "wrong_key"
     assert unsealed(sealed(), key=KEY[:16]) == "wrong_key"
 
 
+@pytest.mark.f(31)
 def test_a_sealed_record_cannot_be_moved() -> None:
     env = an_envelope("projection")
     assert unsealed(sealed(), topic="dongui.affiliate.tmax-anc.v1") == "header_mismatch"

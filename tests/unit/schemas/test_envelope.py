@@ -1,10 +1,11 @@
 """Headers: CloudEvents binary mode as the independent library reads it, and everything else refused."""
 
 import contextlib
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
+from cloudevents.core.bindings.kafka import KafkaMessage, from_binary, to_binary
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
@@ -89,6 +90,41 @@ def test_what_no_reader_could_read_is_not_written() -> None:
     for changes in ({"sequence": -1}, {"previous": 2**63}, {"time": AT.replace(tzinfo=None)}):
         with pytest.raises(CodecError, match="bad_headers"):
             to_headers(an_envelope("fact", **changes))
+
+
+@given(
+    name=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=30),
+    at=st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.timezones() | st.just(UTC)),
+    number=st.integers(0, 2**63 - 1),
+)
+def test_the_headers_are_those_the_library_writes_and_what_it_reads(name: str, at: datetime, number: int) -> None:
+    env = an_envelope("fact", id=name, source=f"/{name}", time=at, sequence=number)
+    attributes = {
+        "specversion": "1.0",
+        "id": name,
+        "type": env.type,
+        "source": env.source,
+        "subject": env.subject,
+        "time": at.astimezone(UTC),
+        "dataschema": env.dataschema,
+        "datacontenttype": env.content_type,
+        "sequence": str(number),
+        "previous": str(env.previous),
+        "changeid": env.change_id,
+    }
+    written = to_binary(CloudEvent(attributes), JSONFormat()).headers
+    assert {n: text.encode() for n, text in to_headers(env).items()} == written
+    assert from_headers(written.items()) == an_envelope(
+        "fact", id=name, source=f"/{name}", time=at.astimezone(UTC), sequence=number
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-24T12:00:00+09:00", "20261124T030000Z", "2026-11-24T03:00:00.5Z", "2026-11-24T03:00Z"]
+)
+def test_a_time_in_another_form_is_read_as_the_library_reads_it(text: str) -> None:
+    headers = [(n, v) for n, v in GOOD.items() if n != "ce_time"] + [("ce_time", text.encode())]
+    assert from_headers(headers).time in {AT, AT + timedelta(milliseconds=500)}
 
 
 @given(st.lists(st.tuples(st.sampled_from([*GOOD, "traceparent", "x"]), st.binary(max_size=40) | st.none())))

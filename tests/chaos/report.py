@@ -1,0 +1,136 @@
+"""Writes docs/reliability.md from the results of runs; nothing in it is written by hand."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.support.servers import REPOSITORY
+
+PAGE = REPOSITORY / "docs" / "reliability.md"
+HEAD = """# What faults do to it
+
+Written by `python -m tests.chaos --report` from the results of runs of the chaos harness (`tests/chaos`); nothing here
+is written by hand. Which test shows which claim: [reliability-tests.md](reliability-tests.md).
+
+A run starts the whole system afresh (one broker, one PostgreSQL, eight processes and the third party), lets members
+live at a rate over HTTP, and meanwhile does to it what a seed says: `kill -9`, SIGTERM, SIGSTOP, broker and database
+outages, slow, stalled and cut connections (a proxy on every wire), offset commits that are refused, clocks that jump, a
+full disk, workers that come and go. Then one oracle, which knows only what HTTP accepted, compares every store, the
+third party and the audit log. A seed's faults are a function of the seed: the command beside it runs them again.
+"""
+
+
+def write(results: Path) -> None:
+    """Write the page. Raises FileNotFoundError when there are no results."""
+    PAGE.write_text(page(_read(results, "seed"), _read(results, "soak")), encoding="utf-8")
+
+
+def _read(results: Path, kind: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob(f"{kind}-*.json"))]
+
+
+def page(seeds: list[dict[str, Any]], soaks: list[dict[str, Any]]) -> str:
+    """Return the page for these results."""
+    if not seeds:
+        raise FileNotFoundError("no results of seeds; run: python -m tests.chaos --seeds 1-20 --minutes 1")
+    parts = [HEAD, _together(seeds), _kinds(seeds), _each(seeds)]
+    return "\n".join(parts + [_soak(one) for one in soaks])
+
+
+def _together(seeds: list[dict[str, Any]]) -> str:
+    lines = Counter(_sort(line) for one in seeds for line in one["differences"])
+    longest = max(seeds, key=lambda one: one["recovery"]["seconds"])["recovery"]
+    rows = {
+        "seeds": len(seeds),
+        "seconds under load and faults": round(sum(one["plan"]["seconds"] for one in seeds)),
+        "changes accepted": _sum(seeds, "changes"),
+        "members": _sum(seeds, "members"),
+        "notices owed to the third party": sum(one["notices"]["owed"] for one in seeds),
+        "faults": sum(sum(one["faults"].values()) for one in seeds),
+        "kills (processes and servers)": _sum(seeds, "kills"),
+        "partitions (cut, stalled, slow)": _sum(seeds, "partitions"),
+        "connections cut": _sum(seeds, "connections_cut"),
+        "**missing**": lines["missing"],
+        "**stale**": lines["stale"],
+        "**unexplained**": lines["unexplained"],
+        "duplicates: sent again by relays": sum(one["duplicates"]["sent_again_by_relays"] for one in seeds),
+        "duplicates: read again by workers": sum(one["duplicates"]["read_again_by_workers"] for one in seeds),
+        "duplicates: notices sent again under their id": sum(one["duplicates"]["notices_sent_again"] for one in seeds),
+        "notices answered for by a newer one": sum(one["notices"]["overtaken"] for one in seeds),
+        "longest recovery after a fault ended": f"{longest['seconds']} s ({longest['after']})",
+        "longest propagation under faults": f"{max(one['propagation_s'].get('max', 0) for one in seeds)} s",
+        "longest revocation under faults": f"{max(one['revocations_s'].get('max', 0) for one in seeds)} s",
+        "machine": seeds[-1]["machine"],
+    }
+    return _table(("all seeds together", ""), [(name, str(value)) for name, value in rows.items()])
+
+
+def _sort(line: str) -> str:
+    if "missing" in line or "unanswered" in line:
+        return "missing"
+    return "stale" if "differ" in line else "unexplained"
+
+
+def _sum(seeds: list[dict[str, Any]], name: str) -> int:
+    return sum(int(one[name]) for one in seeds)
+
+
+def _kinds(seeds: list[dict[str, Any]]) -> str:
+    done: Counter[str] = sum((Counter(one["faults"]) for one in seeds), Counter())
+    left_out: Counter[str] = sum((Counter(one["left_out"]) for one in seeds), Counter())
+    rows = [(name, str(count)) for name, count in sorted(done.items())]
+    return _table(("fault", "times"), rows + [(f"{name}, not possible here", str(n)) for name, n in left_out.items()])
+
+
+def _each(seeds: list[dict[str, Any]]) -> str:
+    head = (
+        "seed",
+        "changes",
+        "faults",
+        "kills",
+        "p50 s",
+        "p99 s",
+        "max s",
+        "revocations max s",
+        "recovery s",
+        "differences",
+    )
+    rows = [
+        (
+            f"`{one['command'].removeprefix('python -m tests.chaos ')}`",
+            str(one["changes"]),
+            str(sum(one["faults"].values())),
+            str(one["kills"]),
+            *(str(one["propagation_s"].get(name, "")) for name in ("p50", "p99", "max")),
+            str(one["revocations_s"].get("max", "")),
+            str(one["recovery"]["seconds"]),
+            str(len(one["differences"])),
+        )
+        for one in seeds
+    ]
+    told = (
+        "Propagation is from the 2xx of a change until the ledger knows that every affiliate has answered, so the way "
+        "back of the receipt and the looks of the harness (every half second) are in it.\n"
+    )
+    return f"## Each seed\n\n{told}\n{_table(head, rows)}"
+
+
+def _soak(one: dict[str, Any]) -> str:
+    plan = one["plan"]
+    told = (
+        f"{plan['seconds'] / 60:g} minutes at {plan['rate']:g} changes/s asked for, {one['changes_per_s']} accepted "
+        f"({one['changes']} changes), {sum(one['faults'].values())} faults; {len(one['differences'])} differences; "
+        f"at most {one['lag_max']} changes unanswered, {one['lag_end']} in the end. {one['machine']}. "
+        f"No process is killed in a soak: its memory is looked at from its beginning to its end.\n"
+    )
+    rows = [
+        (name, str(m["first_mb"]), str(m["last_mb"]), str(m["mb_per_hour"]))
+        for name, m in sorted(one["memory"].items())
+    ]
+    return f"## Soak: `{one['command']}`\n\n{told}\n{_table(('process', 'first MB', 'last MB', 'MB/h'), rows)}"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -1,0 +1,120 @@
+"""CSRF (F32): a form of the console that comes from elsewhere changes nothing; the list is the console's routes."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi.routing import APIRoute
+
+from services.console import web
+from services.console.cookies import form_token, origin_of
+from tests.integration.console.harness import Console, running, settings_in
+from tests.integration.console.test_sign_in import enter
+from tests.support.console import Person
+from tests.support.databases import Databases
+
+pytestmark = pytest.mark.f(32)
+ROUTES = sorted(
+    route.path
+    for module in web.MODULES
+    for route in module.router.routes
+    if isinstance(route, APIRoute) and "POST" in route.methods
+)
+VALUES = {"account_id": "0", "verb": "hold", "ref": "0", "request_id": "0", "step": "verify", "replay_id": "0"}
+BEFORE_SIGN_IN = {"/sign-in"}
+"""Its form is bound to the browser's cookie, there being no session yet."""
+
+
+@dataclass(frozen=True)
+class Two:
+    """Two people at one console."""
+
+    console: Console
+    person: Person
+    other: Person
+    databases: Databases
+
+    def token(self, person: Person, path: str) -> str:
+        """Return the token of this person's forms."""
+        name = "dongui-dev-browser" if path in BEFORE_SIGN_IN else "dongui-dev"
+        return form_token(person.http.cookies[name])
+
+    async def sent(self, path: str, fields: dict[str, str], **headers: str) -> httpx.Response:
+        concrete = "/".join(VALUES[p[1:-1]] if p.startswith("{") else p for p in path.split("/"))
+        return await self.person.http.post(concrete, data=fields, headers=headers)
+
+    async def rows(self) -> list[Any]:
+        owner = await asyncpg.connect(self.databases.owner_dsn("console"))
+        try:
+            return [await owner.fetch(f"SELECT * FROM {t} ORDER BY 1") for t in ("account", "session", "outbox")]
+        finally:
+            await owner.close()
+
+
+@pytest_asyncio.fixture
+async def two(databases: Databases, tmp_path: Path) -> AsyncIterator[Two]:
+    async with running(settings_in(tmp_path, databases)) as console:
+        people = []
+        for name in ("cpo", "kim"):
+            browser = (await console.person().get("/sign-in")).cookies["dongui-dev-browser"]
+            person = await enter(console, name)
+            person.http.cookies.set("dongui-dev-browser", browser, domain="127.0.0.1", path="/")
+            people.append(person)
+        yield Two(console, *people, databases)
+
+
+async def test_no_form_of_the_console_is_taken_from_elsewhere(two: Two) -> None:
+    before = await two.rows()
+    asked = 0
+    for path in ROUTES:
+        mine, others = two.token(two.person, path), two.token(two.other, path)
+        attacks: list[tuple[dict[str, str], dict[str, str]]] = [
+            ({}, {}),
+            ({"csrf": ""}, {}),
+            ({"csrf": others}, {}),
+            ({"csrf": mine[:-1]}, {}),
+            ({"csrf": mine.swapcase()}, {}),
+            ({"csrf": mine}, {"Origin": "https://evil.example"}),
+            ({"csrf": mine}, {"Origin": "null"}),
+            ({"csrf": mine}, {"Origin": two.console.url + ".evil.example"}),
+            ({"csrf": mine}, {"Origin": two.console.url.replace("http:", "https:")}),
+            ({"csrf": mine}, {"Sec-Fetch-Site": "cross-site"}),
+            ({"csrf": mine}, {"Sec-Fetch-Site": "same-site"}),
+        ]
+        for fields, headers in attacks:
+            answer = await two.sent(path, fields, **headers)
+            assert answer.status_code == 403, (path, fields.keys(), headers, answer.status_code)
+            asked += 1
+        in_the_url = await two.sent(path + f"?csrf={mine}", {})
+        as_json = await two.person.http.post("/sign-out", json={"csrf": mine})
+        assert (in_the_url.status_code, as_json.status_code) == (403, 403)
+    assert asked == 11 * len(ROUTES)
+    assert len(ROUTES) >= 12
+    assert await two.rows() == before
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_the_same_form_from_its_own_page_is_taken(two: Two, path: str) -> None:
+    """Whatever then becomes of it: what it asks for may not exist, and the APIs are away here."""
+    token = {"csrf": two.token(two.person, path)}
+    answer = await two.sent(path, token, **{"Origin": two.console.url, "Sec-Fetch-Site": "same-origin"})
+    assert "form_refused" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://console.example/", "https://console.example"),
+        ("https://console.example:443", "https://console.example"),
+        ("https://console.example:8443/x", "https://console.example:8443"),
+        ("http://127.0.0.1:8800", "http://127.0.0.1:8800"),
+        ("http://[::1]:8800", "http://[::1]:8800"),
+    ],
+)
+def test_an_origin_is_written_as_browsers_write_it(url: str, origin: str) -> None:
+    assert origin_of(url) == origin
