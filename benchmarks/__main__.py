@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from benchmarks import apply, erase, footprint, harness, latency, notices, query, relay
+from benchmarks import apply, audit, erase, footprint, harness, latency, notices, query, relay, replay
 
 
 class Option(NamedTuple):
@@ -77,10 +77,22 @@ COMMANDS = {
             "repeats": Option(200, "questions per filter"),
         },
     ),
+    "audit": Command(
+        audit,
+        "leaves appended with what proofs need, beside a bare insert of their rows",
+        {"leaves": Option(10_000, "leaves in each run")},
+        compared=True,
+    ),
     "relay": Command(
         relay,
         "outbox rows published, marked and counted, beside a raw idempotent produce of the same records",
         {"events": Option(20_000, "outbox rows in each run")},
+        compared=True,
+    ),
+    "replay": Command(
+        replay,
+        "an affiliate's topic read again, beside a raw consumer that upserts",
+        {"events": Option(20_000, "records on the topic")},
         compared=True,
     ),
 }
@@ -92,7 +104,7 @@ def main() -> int:
     name, gate, keep = (chosen.pop(key, None) for key in ("command", "gate", "record"))
     command = COMMANDS[name]
     result = asyncio.run(command.module.measure(**chosen))
-    sys.stderr.write(harness.table(result) if command.compared else command.module.table(result))
+    sys.stderr.write(getattr(command.module, "table", harness.table)(result))
     sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE))
     if keep:
         harness.record(name, result["workload"], result["counters"])

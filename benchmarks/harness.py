@@ -125,7 +125,8 @@ def table(result: Mapping[str, Any]) -> str:
         if found := result[side].get("cpu_us_per_event"):
             lines.append(_line(label, found))
     counted = ", ".join(f"{name} {value:g}" for name, value in result["counters"].items())
-    lines.append(f"per event: {counted}")
+    if counted:
+        lines.append(f"per event: {counted}")
     work = ", ".join(f"{name} {value}" for name, value in result["workload"].items())
     first, last = result["load_average"]
     lines.append(f"{work}; {result['runs']} runs; load average {first} to {last} on {result['cores']} cores")

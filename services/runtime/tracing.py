@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from schemas.envelope import CHANGE_ID, TRACE, TRACEPARENT
+from schemas.envelope import CHANGE_ID, TRACE, TRACEPARENT, UUID
 from services.runtime.settings import Settings
 
 Attribute = Literal[
@@ -40,6 +40,8 @@ SCOPE: Final = "dongui"
 LINKS_MAX: Final = 128
 """OpenTelemetry keeps no more links of one span."""
 EXPORT_EVERY_MS: Final = 1000
+SAMPLED_ENDS: Final = b"13579bdf"
+"""The last digit of a traceparent whose lowest flag, sampled, is set."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -196,16 +198,16 @@ def sending(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[None]:
 
 def _sent(tracer: trace.Tracer, rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Span]:
     for topic, headers in rows:
-        parent = headers.get(TRACEPARENT)
-        if parent is not None and _sampled(parent):
-            said = _messaging("send", topic) | _change(headers.get(CHANGE_ID))
+        parent = _sampled(headers.get(TRACEPARENT, "").encode())
+        if parent is not None:
+            said = _messaging("send", topic) | _change(headers.get(CHANGE_ID, "").encode())
             yield tracer.start_span(f"send {topic}", _context(parent), SpanKind.PRODUCER, _plain(said))
 
 
 def _processed(tracer: trace.Tracer, records: Sequence[Received], group: str) -> Iterator[Span]:
     for record in records:
-        parent = _header(record, TRACEPARENT)
-        if parent is None or not _sampled(parent):
+        parent = _sampled(_header(record, TRACEPARENT))
+        if parent is None:
             continue
         said = _messaging("process", record.topic) | _change(_header(record, CHANGE_ID))
         said |= {
@@ -218,8 +220,8 @@ def _processed(tracer: trace.Tracer, records: Sequence[Received], group: str) ->
 
 
 def _replayed(tracer: trace.Tracer, records: Sequence[Received], group: str) -> list[Span]:
-    parents = (_header(record, TRACEPARENT) for record in records)
-    causes = dict.fromkeys(parent for parent in parents if parent is not None and _sampled(parent))
+    parents = (_sampled(_header(record, TRACEPARENT)) for record in records)
+    causes = dict.fromkeys(parent for parent in parents if parent is not None)
     if not causes:
         return []
     said = _messaging("process", records[0].topic)
@@ -237,8 +239,10 @@ def _messaging(operation: str, topic: str) -> dict[Attribute, str | int]:
     }
 
 
-def _change(change_id: str | None) -> dict[Attribute, str | int]:
-    return {} if change_id is None else {"dongui.change_id": change_id}
+def _change(told: bytes | None) -> dict[Attribute, str | int]:
+    """What is no id is not said: a header may hold anything."""
+    change_id = (told or b"").decode("ascii", errors="replace")
+    return {"dongui.change_id": change_id} if UUID.fullmatch(change_id) else {}
 
 
 def _plain(attributes: Attributes) -> dict[str, Any]:
@@ -259,17 +263,19 @@ def _ended_together(opened: Sequence[Span]) -> Iterator[None]:
             one.end()
 
 
-def _header(record: Received, name: str) -> str | None:
-    """Return a header as text; an ill-formed traceparent counts as none (W3C), as does what is no text."""
+def _header(record: Received, name: str) -> bytes | None:
     for key, value in record.headers:
-        if key == name and value is not None:
-            text = value.decode("ascii", errors="replace")
-            return text if name != TRACEPARENT or TRACE.fullmatch(text) else None
+        if key == name:
+            return value
     return None
 
 
-def _sampled(parent: str) -> bool:
-    return int(parent[-2:], 16) & TraceFlags.SAMPLED == TraceFlags.SAMPLED
+def _sampled(told: bytes | None) -> str | None:
+    """Return a traceparent whose trace is sampled; an ill-formed one counts as none (W3C)."""
+    if not told or told[-1] not in SAMPLED_ENDS:  # most are left here, for next to nothing
+        return None
+    text = told.decode("ascii", errors="replace")
+    return text if TRACE.fullmatch(text) else None
 
 
 def _context(parent: str) -> Context:

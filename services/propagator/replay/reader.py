@@ -11,7 +11,7 @@ from services.propagator.replay.plan import Range
 from services.runtime import kafka
 from services.runtime.settings import Settings
 
-BATCH_MAX = 500
+BATCH_MAX = 1000
 POLL_MS = 500
 FETCH_WAIT_MS = 50
 STALLED_S = 60.0

@@ -155,6 +155,16 @@ def test_each_sampled_record_of_a_batch_has_a_span_below_its_own_trace(spans: In
     }
 
 
+@pytest.mark.parametrize("told", [SECRET.encode(), b"\xff\xfe", b"", None])
+def test_a_header_that_is_no_id_is_not_said(spans: InMemorySpanExporter, told: bytes | None) -> None:
+    record = a_record(SAMPLED)
+    record.headers[1] = ("ce_changeid", told)
+    with tracing.processing([record], "group"):
+        pass
+    (span,) = finished(spans)
+    assert "dongui.change_id" not in (span.attributes or {})
+
+
 def test_a_failed_batch_is_told_by_the_errors_class(spans: InMemorySpanExporter) -> None:
     with pytest.raises(RuntimeError), tracing.processing([a_record(SAMPLED)], "group"):
         raise RuntimeError(SECRET)
