@@ -3,9 +3,7 @@
 All loops are the session's. Names are drawn from `secrets`: pytest-randomly seeds `random` alike for every test.
 """
 
-import os
 import secrets
-import signal
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 
@@ -117,19 +115,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "system" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group("system"))
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """End the system's processes after their last test: idle, they cost the other tests half a core."""
-    if "system" in getattr(item, "fixturenames", ()) and not _wanted_again(item, nextitem):
-        running = item.funcargs["system"]  # type: ignore[attr-defined]
-        for name in filter(running.running, ALL):
-            os.kill(running.pid(name), signal.SIGTERM)
-
-
-def _wanted_again(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-    """Under xdist the group runs in one go in one worker; without, look at all that is to come."""
-    items = item.session.items
-    left = [nextitem] if hasattr(item.config, "workerinput") else items[items.index(item) + 1 :]
-    return any("system" in getattr(one, "fixturenames", ()) for one in left)
