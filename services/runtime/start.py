@@ -20,6 +20,11 @@ def begin(service: str) -> Settings:
     log.configure(settings.log_level)
     wire.require_secure(settings)
     tracing.start(settings, service)
+    collect_seldom()
+    return settings
+
+
+def collect_seldom() -> None:
+    """Set Python's collector for work in batches, once everything is imported."""
     gc.freeze()  # what was imported stays for good, and is looked at by no collection
     gc.set_threshold(YOUNG_MAX, 20, 50)
-    return settings
