@@ -93,7 +93,7 @@ async def _on_kafka(settings: Settings, affiliates: list[str]) -> list[str]:
     made = await topics.create(options["bootstrap_servers"], wanted, prefix=prefix, replicas=None, security=options)
     if settings.kafka_passwords_file is not None:
         passwords = orjson.loads(settings.kafka_passwords_file.read_bytes())
-        await principals.create(options, passwords, acls.table(affiliates, prefix))
+        await principals.create(options, passwords, acls.table(affiliates, prefix), prefix=prefix)
     return made
 
 

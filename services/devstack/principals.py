@@ -47,8 +47,8 @@ class _DeleteAcls(Request[DeleteAclsRequest_v1]):  # type: ignore[misc]
         return struct(self._rows)
 
 
-async def create(security: Mapping[str, Any], passwords: Mapping[str, str], table: Table) -> None:
-    """Make each principal of the table able to log in and give it exactly its ACLs.
+async def create(security: Mapping[str, Any], passwords: Mapping[str, str], table: Table, *, prefix: str = "") -> None:
+    """Make each principal of the table able to log in and give it exactly its ACLs on what begins with `prefix`.
 
     `security` is what an aiokafka client needs, with its bootstrap servers. Raises DevstackError when the broker
     refuses, and for a principal of the table without a password.
@@ -60,7 +60,7 @@ async def create(security: Mapping[str, Any], passwords: Mapping[str, str], tabl
     await admin.start()
     try:
         await _set_passwords(admin, security, {name: passwords[name] for name in table})
-        await _set_acls(admin, table)
+        await _set_acls(admin, table, prefix)
     finally:
         await admin.close()
 
@@ -113,10 +113,10 @@ async def _logs_in(security: Mapping[str, Any], name: str, password: str) -> boo
     return True
 
 
-async def _set_acls(admin: AIOKafkaAdminClient, table: Table) -> None:
+async def _set_acls(admin: AIOKafkaAdminClient, table: Table, prefix: str) -> None:
     wanted = {_row(who, acl) for who, acls in table.items() for acl in acls}
     ours = {_user(who) for who in table}
-    existing = {row for row in await _existing(admin) if row[3] in ours}
+    existing = {row for row in await _existing(admin) if row[3] in ours and row[1].startswith(prefix)}
     await _add(admin, wanted - existing)
     surplus = sorted(existing - wanted)
     if surplus:

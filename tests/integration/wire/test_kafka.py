@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
 
 from schemas.topics import FACTS, NOTICES, RECEIPTS, RETENTION, SUPPRESSIONS, affiliate_topic, all_topics, dlq_of
-from services.commands import conformance
+from services.commands import conformance, setup
 from services.devstack import certificates, principals
 from services.devstack.provision import AFFILIATES
 from services.runtime import acls
@@ -253,6 +253,20 @@ async def test_set_up_again_changes_a_password_takes_away_what_is_too_much_and_l
         assert await client.codes(attempts.WRITE["produce"](RECEIPTS)) == OK
     async with connected(one | {"sasl_plain_username": "x-two", "sasl_plain_password": "second"}) as client:
         assert await client.codes(attempts.READ["fetch"](FACTS)) == OK
+
+
+async def test_setup_makes_topics_users_and_acls_and_touches_nothing_outside_its_prefix(
+    closed: Closed, clients: dict[str, Client]
+) -> None:
+    login = {n.removeprefix("DONGUI_").lower(): value for n, value in closed.wire.variables(SETUP).items()}
+    settings = Settings(
+        kafka=closed.bootstrap, topic_prefix="apart-", kafka_passwords_file=closed.wire.passwords_file, **login
+    )
+    assert len(await setup._on_kafka(settings, list(AFFILIATES))) == len(TOPICS)
+    assert await setup._on_kafka(settings, list(AFFILIATES)) == []
+    for prefix in ("", "apart-"):
+        assert await clients["consent"].codes(attempts.WRITE["produce"](prefix + FACTS)) == OK
+        assert await clients["consent"].codes(attempts.READ["fetch"](prefix + FACTS)) & DENIED
 
 
 @pytest.mark.long
