@@ -20,7 +20,7 @@ ANY, LITERAL, ALLOW = 1, 3, 3
 KINDS: Final[dict[Kind, int]] = {"topic": 2, "group": 3}
 OPERATIONS: Final[dict[Operation, int]] = {"READ": 3, "WRITE": 4, "DESCRIBE": 8}
 EVERYWHERE: Final = "*"
-LOGIN_TIMEOUT_S, PAUSE_S, SEEN_S = 15.0, 0.1, 0.5
+SEEN_TIMEOUT_S, PAUSE_S, SEEN_S = 15.0, 0.1, 0.5
 Row = tuple[int, str, int, str, str, int, int]
 """resource type, name, pattern, principal, host, operation, permission: how the protocol writes an ACL."""
 
@@ -94,7 +94,7 @@ async def _set_passwords(admin: AIOKafkaAdminClient, security: Mapping[str, Any]
 
 
 async def _until_it_logs_in(security: Mapping[str, Any], name: str, password: str) -> None:
-    deadline = asyncio.get_running_loop().time() + LOGIN_TIMEOUT_S
+    deadline = asyncio.get_running_loop().time() + SEEN_TIMEOUT_S
     while not await _logs_in(security, name, password):
         if asyncio.get_running_loop().time() > deadline:
             raise DevstackError(f"the Kafka user {name} was made and still cannot log in; see the broker's log")
@@ -115,14 +115,28 @@ async def _logs_in(security: Mapping[str, Any], name: str, password: str) -> boo
 
 async def _set_acls(admin: AIOKafkaAdminClient, table: Table, prefix: str) -> None:
     wanted = {_row(who, acl) for who, acls in table.items() for acl in acls}
-    ours = {_user(who) for who in table}
-    existing = {row for row in await _existing(admin) if row[3] in ours and row[1].startswith(prefix)}
+    existing = await _ours(admin, table, prefix)
     await _add(admin, wanted - existing)
-    surplus = sorted(existing - wanted)
-    if surplus:
-        answer = await admin._send_to_controller(_DeleteAcls(surplus))  # noqa: SLF001
-        for code, *_ in answer.filter_responses:
-            _good(code, "an ACL could not be taken away")
+    await _take_away(admin, existing - wanted)
+    deadline = asyncio.get_running_loop().time() + SEEN_TIMEOUT_S
+    while await _ours(admin, table, prefix) != wanted:
+        if asyncio.get_running_loop().time() > deadline:
+            raise DevstackError("the broker did not show the new ACLs in time; see its log")
+        await asyncio.sleep(PAUSE_S)
+
+
+async def _ours(admin: AIOKafkaAdminClient, table: Table, prefix: str) -> set[Row]:
+    """Return the ACLs there are of the table's principals, on what begins with the prefix."""
+    users = {_user(who) for who in table}
+    return {row for row in await _existing(admin) if row[3] in users and row[1].startswith(prefix)}
+
+
+async def _take_away(admin: AIOKafkaAdminClient, rows: set[Row]) -> None:
+    if not rows:
+        return
+    answer = await admin._send_to_controller(_DeleteAcls(sorted(rows)))  # noqa: SLF001
+    for code, *_ in answer.filter_responses:
+        _good(code, "an ACL could not be taken away")
 
 
 async def _existing(admin: AIOKafkaAdminClient) -> set[Row]:

@@ -70,9 +70,10 @@ ALTER: Final[Mapping[str, Make]] = {
     "delete": lambda t: DeleteTopicsRequest([t], WAIT_MS),
     "create": lambda t: CreateTopicsRequest([(f"{t}.mine", 1, 1, [], [])], WAIT_MS, False),
 }
+# In this order: the first is what makes the broker make its groups' topic.
 GROUP_DESCRIBE: Final[Mapping[str, Make]] = {
-    "describe group": lambda g: DescribeGroupsRequest([g]),
     "find coordinator": lambda g: FindCoordinatorRequest(g, 0),
+    "describe group": lambda g: DescribeGroupsRequest([g]),
     "read offsets": lambda g: OffsetFetchRequest(g, None),
 }
 GROUP_READ: Final[Mapping[str, Make]] = {
