@@ -11,9 +11,11 @@ import asyncio
 import json
 import os
 import sqlite3
+import ssl
 import sys
 import time
 from base64 import urlsafe_b64decode
+from pathlib import Path
 
 import httpx
 from aiokafka import AIOKafkaConsumer
@@ -134,12 +136,24 @@ def apply(store, headers, body):
         )
 
 
+def login(arguments):
+    """Return what a closed broker asks for: TLS and a SCRAM login; nothing for an open one on this machine."""
+    if arguments.username is None:
+        return {}
+    return {
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": arguments.username,
+        "sasl_plain_password": Path(arguments.password_file).read_text(encoding="utf-8").strip(),
+        "ssl_context": ssl.create_default_context(cafile=arguments.ca_file),
+    }
+
+
 async def follow(arguments, store, keys):
     """Read from the stored positions until nothing has come for `--idle` seconds."""
     # No consumer group: the positions live in our own store, with the effects.
-    consumer = AIOKafkaConsumer(
-        arguments.prefix + arguments.topic, bootstrap_servers=arguments.bootstrap, enable_auto_commit=False
-    )
+    where = {"bootstrap_servers": arguments.bootstrap} | login(arguments)
+    consumer = AIOKafkaConsumer(arguments.prefix + arguments.topic, enable_auto_commit=False, **where)
     await consumer.start()
     try:
         positions = dict(store.execute("SELECT partition, next_offset FROM position"))
@@ -173,6 +187,9 @@ async def main():
     for name in ("bootstrap", "topic", "keys-url"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--token-env", default="TOKEN", help="environment variable that holds the bearer token")
+    parser.add_argument("--username", help="your Kafka login; without it the broker is open")
+    parser.add_argument("--password-file", help="file with its password")
+    parser.add_argument("--ca-file", help="PEM of the authority that signed the broker's certificate")
     parser.add_argument("--store", default=":memory:", help="SQLite file; the default forgets everything at the end")
     parser.add_argument("--prefix", default="", help="what the topic's real name has in front")
     parser.add_argument("--idle", type=float, default=2.0, help="end after this many seconds without a record")

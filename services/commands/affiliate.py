@@ -255,7 +255,9 @@ async def _allowed(settings: Settings, wanted: dict[str, list[Acl]]) -> int:
 def conformance(
     command: Annotated[
         str | None,
-        typer.Option("--command", help="The backend; {bootstrap} {topic} {prefix} {keys_url} {store} are filled in"),
+        typer.Option(
+            "--command", help="The backend; {bootstrap} {topic} {prefix} {keys_url} {store}, {username} … are filled in"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the random cases")] = 1,
     output: Format = "text",

@@ -36,6 +36,8 @@ OPTIONS: Final = (
     "--bootstrap {bootstrap} --topic {topic} --prefix {prefix} --keys-url {keys_url} --token-env DONGUI_TOKEN"
     " --store {store} --idle 2"
 )
+LOGIN: Final = " --username {username} --password-file {password_file} --ca-file {ca_file}"
+"""What the reference backend is told besides on a broker that is closed."""
 EVENTS: Final = {"sharing_revoked": "consent_changed", "marketing_revoked": "consent_changed"}
 TRIES: Final = 3
 RUN_S: Final = 120.0
@@ -108,6 +110,8 @@ async def check(settings: Settings, command: str | None, seed: int) -> list[Verd
     told, keys, prefix = cases.make(seed), Keys(), f"conformance-{secrets.token_hex(4)}-"
     security = {k: v for k, v in kafka.client_options(settings).items() if k != "bootstrap_servers"}
     assert settings.kafka
+    if security and settings.kafka_password_file is None:
+        raise BackendError("give the login's password as DONGUI_KAFKA_PASSWORD_FILE: the backend is told the file")
     await topics.create(settings.kafka, [Topic(TOPIC, 3, DAY_MS)], prefix=prefix, replicas=None, security=security)
     keys.destroyed = {c.member_ref for c in told if c.destroyed == "always"}
     try:
@@ -123,7 +127,7 @@ async def check(settings: Settings, command: str | None, seed: int) -> list[Verd
                 await _send(settings, prefix, keys, [(s, c) for c in told for s in c.second])
                 said = await backend.until_done()
     finally:
-        await topics.delete(settings.kafka, prefix)
+        await topics.delete(settings.kafka, prefix, security=security)
     return [_judged(case, said) for case in told]
 
 
@@ -174,13 +178,17 @@ class Backend:
     def _argv(self) -> list[str]:
         if self.command is None and not REFERENCE.is_file():
             raise BackendError("give --command; the reference backend (docs/examples) is not installed here")
-        template = self.command or f"{shlex.quote(sys.executable)} {shlex.quote(str(REFERENCE))} {OPTIONS}"
+        options = OPTIONS + (LOGIN if self.settings.kafka_security == "SASL_SSL" else "")
+        template = self.command or f"{shlex.quote(sys.executable)} {shlex.quote(str(REFERENCE))} {options}"
         places = {
             "{bootstrap}": str(self.settings.kafka),
             "{topic}": TOPIC,
             "{prefix}": self.prefix,
             "{keys_url}": self.keys.url,
             "{store}": str(self.store),
+            "{username}": str(self.settings.kafka_username),
+            "{password_file}": str(self.settings.kafka_password_file),
+            "{ca_file}": str(self.settings.kafka_ca_file),
         }
         words = shlex.split(template)
         for name, value in places.items():

@@ -22,7 +22,7 @@ from services.runtime import acls
 from services.runtime.kafka import client_options
 from services.runtime.migrate import DriftError
 from services.runtime.settings import DATABASES, MissingSettingsError, Settings
-from services.runtime.start import begin
+from services.runtime.start import UnreadableFileError, begin
 from services.runtime.wire import InsecureWireError
 
 say = structlog.get_logger("setup")
@@ -94,7 +94,7 @@ async def _on_kafka(settings: Settings, affiliates: list[str]) -> list[str]:
     made = await topics.create(options["bootstrap_servers"], wanted, prefix=prefix, replicas=None, security=options)
     if settings.kafka_passwords_file is not None:
         passwords = orjson.loads(settings.kafka_passwords_file.read_bytes())
-        await principals.create(options, passwords, acls.table(affiliates, prefix))
+        await principals.create(options, passwords, acls.table(affiliates, prefix), prefix=prefix)
     return made
 
 
@@ -103,7 +103,7 @@ def main() -> int:
     try:
         settings = begin("dongui-setup")
         asyncio.run(set_up(settings))
-    except (MissingSettingsError, InsecureWireError, WrongDsnError, DevstackError, DriftError) as error:
+    except (MissingSettingsError, InsecureWireError, UnreadableFileError, WrongDsnError, DevstackError, DriftError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except (OSError, asyncpg.PostgresError) as error:

@@ -20,7 +20,7 @@ ANY, LITERAL, ALLOW = 1, 3, 3
 KINDS: Final[dict[Kind, int]] = {"topic": 2, "group": 3}
 OPERATIONS: Final[dict[Operation, int]] = {"READ": 3, "WRITE": 4, "DESCRIBE": 8}
 EVERYWHERE: Final = "*"
-LOGIN_TIMEOUT_S, PAUSE_S, SEEN_S = 15.0, 0.1, 0.5
+SEEN_TIMEOUT_S, PAUSE_S, SEEN_S = 15.0, 0.1, 0.5
 Row = tuple[int, str, int, str, str, int, int]
 """resource type, name, pattern, principal, host, operation, permission: how the protocol writes an ACL."""
 
@@ -47,8 +47,8 @@ class _DeleteAcls(Request[DeleteAclsRequest_v1]):  # type: ignore[misc]
         return struct(self._rows)
 
 
-async def create(security: Mapping[str, Any], passwords: Mapping[str, str], table: Table) -> None:
-    """Make each principal of the table able to log in and give it exactly its ACLs.
+async def create(security: Mapping[str, Any], passwords: Mapping[str, str], table: Table, *, prefix: str = "") -> None:
+    """Make each principal of the table able to log in and give it exactly its ACLs on what begins with `prefix`.
 
     `security` is what an aiokafka client needs, with its bootstrap servers. Raises DevstackError when the broker
     refuses, and for a principal of the table without a password.
@@ -60,7 +60,7 @@ async def create(security: Mapping[str, Any], passwords: Mapping[str, str], tabl
     await admin.start()
     try:
         await _set_passwords(admin, security, {name: passwords[name] for name in table})
-        await _set_acls(admin, table)
+        await _set_acls(admin, table, prefix)
     finally:
         await admin.close()
 
@@ -94,7 +94,7 @@ async def _set_passwords(admin: AIOKafkaAdminClient, security: Mapping[str, Any]
 
 
 async def _until_it_logs_in(security: Mapping[str, Any], name: str, password: str) -> None:
-    deadline = asyncio.get_running_loop().time() + LOGIN_TIMEOUT_S
+    deadline = asyncio.get_running_loop().time() + SEEN_TIMEOUT_S
     while not await _logs_in(security, name, password):
         if asyncio.get_running_loop().time() > deadline:
             raise DevstackError(f"the Kafka user {name} was made and still cannot log in; see the broker's log")
@@ -113,16 +113,30 @@ async def _logs_in(security: Mapping[str, Any], name: str, password: str) -> boo
     return True
 
 
-async def _set_acls(admin: AIOKafkaAdminClient, table: Table) -> None:
+async def _set_acls(admin: AIOKafkaAdminClient, table: Table, prefix: str) -> None:
     wanted = {_row(who, acl) for who, acls in table.items() for acl in acls}
-    ours = {_user(who) for who in table}
-    existing = {row for row in await _existing(admin) if row[3] in ours}
+    existing = await _ours(admin, table, prefix)
     await _add(admin, wanted - existing)
-    surplus = sorted(existing - wanted)
-    if surplus:
-        answer = await admin._send_to_controller(_DeleteAcls(surplus))  # noqa: SLF001
-        for code, *_ in answer.filter_responses:
-            _good(code, "an ACL could not be taken away")
+    await _take_away(admin, existing - wanted)
+    deadline = asyncio.get_running_loop().time() + SEEN_TIMEOUT_S
+    while await _ours(admin, table, prefix) != wanted:
+        if asyncio.get_running_loop().time() > deadline:
+            raise DevstackError("the broker did not show the new ACLs in time; see its log")
+        await asyncio.sleep(PAUSE_S)
+
+
+async def _ours(admin: AIOKafkaAdminClient, table: Table, prefix: str) -> set[Row]:
+    """Return the ACLs there are of the table's principals, on what begins with the prefix."""
+    users = {_user(who) for who in table}
+    return {row for row in await _existing(admin) if row[3] in users and row[1].startswith(prefix)}
+
+
+async def _take_away(admin: AIOKafkaAdminClient, rows: set[Row]) -> None:
+    if not rows:
+        return
+    answer = await admin._send_to_controller(_DeleteAcls(sorted(rows)))  # noqa: SLF001
+    for code, *_ in answer.filter_responses:
+        _good(code, "an ACL could not be taken away")
 
 
 async def _existing(admin: AIOKafkaAdminClient) -> set[Row]:

@@ -46,11 +46,11 @@ async def create(
         await admin.close()
 
 
-async def delete(bootstrap: str, prefix: str) -> None:
-    """Delete every topic under a prefix, which may not be empty."""
+async def delete(bootstrap: str, prefix: str, *, security: Mapping[str, Any] | None = None) -> None:
+    """Delete every topic under a prefix, which may not be empty; `security` as in `create`."""
     if not prefix:
         raise ValueError("an empty prefix would delete every topic")
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**(dict(security or {}) | {"bootstrap_servers": bootstrap}))
     await admin.start()
     try:
         names = [name for name in await admin.list_topics() if name.startswith(prefix)]

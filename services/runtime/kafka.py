@@ -40,7 +40,7 @@ def _login(settings: Settings) -> dict[str, Any]:
 
 
 def _password(settings: Settings) -> str:
-    """Return the password of the file, read at each new client so that a changed one needs no restart."""
+    """Return the password of the file, else the setting's."""
     if settings.kafka_password_file is not None:
         return settings.kafka_password_file.read_text(encoding="utf-8").strip()
     return settings.secret("kafka_password")

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from services.runtime.kafka import InsecureKafkaError
 from services.runtime.settings import MissingSettingsError, Settings
-from services.runtime.start import begin
+from services.runtime.start import UnreadableFileError, begin
 from services.runtime.tracing import TracesSettingError
 from services.runtime.wire import InsecureWireError
 
 FAILED = 1
-PLAIN = (MissingSettingsError, InsecureKafkaError, InsecureWireError, TracesSettingError)
+PLAIN = (MissingSettingsError, InsecureKafkaError, InsecureWireError, UnreadableFileError, TracesSettingError)
 """Errors of ours that name settings and nothing else: their text is the help."""
 
 

@@ -3,17 +3,21 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.servers import JAR_CACHE, REPOSITORY
 
 
 def dongui(
-    data_dir: Path, *arguments: str, prefix: Sequence[str] = (), timeout_s: float = 250
+    data_dir: Path,
+    *arguments: str,
+    prefix: Sequence[str] = (),
+    timeout_s: float = 250,
+    env: Mapping[str, str] | None = None,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run the command on a data directory; no DONGUI_ variable of the caller reaches it."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("DONGUI_")}
+    """Run the command on a data directory; no DONGUI_ variable of the caller reaches it but those of `env`."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DONGUI_")}
     return subprocess.run(
         [*prefix, sys.executable, "-m", "services.cli", "--data-dir", str(data_dir), *arguments],
         capture_output=True,
@@ -21,7 +25,7 @@ def dongui(
         timeout=timeout_s,
         check=False,
         cwd=REPOSITORY,
-        env=env,
+        env=clean | dict(env or {}),
     )
 
 

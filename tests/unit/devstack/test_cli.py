@@ -99,10 +99,9 @@ def test_the_environment_comes_before_the_dev_system(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("dev_system")
 def test_an_environment_that_names_a_system_takes_nothing_from_a_dev_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DONGUI_PROFILE", "dev")
-    monkeypatch.setenv("DONGUI_KAFKA", "127.0.0.2:9092")
-    settings = context.load_settings()
-    assert settings.kafka == "127.0.0.2:9092"
+    monkeypatch.setenv("DONGUI_KAFKA", "elsewhere:9092")
+    settings = context.effective_settings()
+    assert settings.kafka == "elsewhere:9092"
     assert settings.consent_dsn is None
     assert settings.service_token is None
 
@@ -131,3 +130,28 @@ def test_a_name_is_shown_masked(name: str | None, shown: str) -> None:
 @pytest.mark.parametrize(("email", "shown"), [("gildong@example.com", "g***@example.com"), (None, "-")])
 def test_an_address_is_shown_masked(email: str | None, shown: str) -> None:
     assert masked_email(email) == shown
+
+
+def test_acls_of_an_affiliate_are_literal_and_least(dev_system: None) -> None:
+    done = dongui("affiliate", "acls", "tmax-os", "--principal", "User:their-backend")
+    assert done.exit_code == 0
+    grant = "kafka-acls --add --allow-principal User"
+    assert done.stdout.splitlines() == [
+        f"{grant}:their-backend --operation READ --group tmax-os-backend",
+        f"{grant}:their-backend --operation READ --topic dongui.affiliate.tmax-os.v1",
+        f"{grant}:propagator-tmax-os --operation READ --group dongui-propagator-tmax-os",
+        f"{grant}:propagator-tmax-os --operation READ --topic dongui.affiliate.tmax-os.v1",
+        f"{grant}:propagator-tmax-os --operation WRITE --topic dongui.affiliate.tmax-os.v1.dlq",
+        f"{grant}:propagator-tmax-os --operation WRITE --topic dongui.receipts.v1",
+        f"{grant}:propagator-tmax-os --operation READ --topic dongui.suppressions.v1",
+    ]
+    assert dongui("affiliate", "acls", "nobody").exit_code == 1
+
+
+def test_a_closed_dev_system_is_entered_as_operator(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    login = {"DONGUI_KAFKA_SECURITY": "SASL_SSL", "DONGUI_KAFKA_USERNAME": "operator"}
+    login |= {"DONGUI_KAFKA_PASSWORD_FILE": "p", "DONGUI_KAFKA_CA_FILE": "ca"}
+    State(tmp_path).write(DESCRIBED | {"kafka_login": {"operator": login}}, {})
+    found = context.load_settings()
+    assert (found.kafka_security, found.kafka_username, found.kafka_ca_file) == ("SASL_SSL", "operator", Path("ca"))

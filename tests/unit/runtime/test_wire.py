@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from services import cli
-from services.runtime import kafka, wire
+from services.runtime import kafka, start, wire
 from services.runtime.settings import Settings
 from services.runtime.wire import InsecureWireError
 
@@ -58,6 +58,19 @@ def test_a_closed_way_and_a_laptops_loopback_are_accepted() -> None:
     wire.require_secure(Settings(**(LOGIN | {"kafka_mechanism": "SCRAM-SHA-256"})))
     for servers in ("127.0.0.1:9092", "127.0.0.1:1,127.0.0.2:2", "localhost:9092", "[::1]:9092"):
         wire.require_secure(Settings(profile="dev", kafka=servers))
+
+
+def test_a_wires_file_that_is_not_there_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    login = {"KAFKA": "k:1", "KAFKA_SECURITY": "SASL_SSL", "KAFKA_USERNAME": "audit"}
+    for name, value in login.items():
+        monkeypatch.setenv(f"DONGUI_{name}", value)
+    monkeypatch.setenv("DONGUI_KAFKA_PASSWORD_FILE", str(tmp_path / "none"))
+    with pytest.raises(UnreadableFileError, match="DONGUI_KAFKA_PASSWORD_FILE names no file"):
+        start.begin("dongui-test")
+    (tmp_path / "none").write_text("p")
+    assert start.begin("dongui-test").kafka_username == "audit"
 
 
 def test_a_password_file_is_read_at_each_new_client(tmp_path: Path) -> None:
