@@ -21,9 +21,9 @@ from services.policy.model import load
 from services.runtime import acls
 from services.runtime.kafka import client_options
 from services.runtime.migrate import DriftError
+from services.runtime.process import PLAIN
 from services.runtime.settings import DATABASES, MissingSettingsError, Settings
-from services.runtime.start import UnreadableFileError, begin
-from services.runtime.wire import InsecureWireError
+from services.runtime.start import begin
 
 say = structlog.get_logger("setup")
 
@@ -103,7 +103,7 @@ def main() -> int:
     try:
         settings = begin("dongui-setup")
         asyncio.run(set_up(settings))
-    except (MissingSettingsError, InsecureWireError, UnreadableFileError, WrongDsnError, DevstackError, DriftError) as error:
+    except (*PLAIN, WrongDsnError, DevstackError, DriftError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except (OSError, asyncpg.PostgresError) as error:

@@ -60,6 +60,7 @@ def test_a_closed_way_and_a_laptops_loopback_are_accepted() -> None:
         wire.require_secure(Settings(profile="dev", kafka=servers))
 
 
+@pytest.mark.usefixtures("begun")
 def test_a_wires_file_that_is_not_there_is_refused_at_the_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -67,7 +68,7 @@ def test_a_wires_file_that_is_not_there_is_refused_at_the_start(
     for name, value in login.items():
         monkeypatch.setenv(f"DONGUI_{name}", value)
     monkeypatch.setenv("DONGUI_KAFKA_PASSWORD_FILE", str(tmp_path / "none"))
-    with pytest.raises(UnreadableFileError, match="DONGUI_KAFKA_PASSWORD_FILE names no file"):
+    with pytest.raises(start.UnreadableFileError, match="DONGUI_KAFKA_PASSWORD_FILE names no file"):
         start.begin("dongui-test")
     (tmp_path / "none").write_text("p")
     assert start.begin("dongui-test").kafka_username == "audit"
