@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     oidc_roles: dict[str, str] = Field(default_factory=dict)
     health_host: str = "127.0.0.1"
     health_port: int = 0
+    process_urls: dict[str, str] = Field(default_factory=dict)
 
     affiliate_tokens: dict[str, SecretStr] = Field(default_factory=dict)
     notices_token: SecretStr | None = None
