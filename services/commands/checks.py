@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import asyncpg
+import httpx
 from pydantic import SecretStr
 
 from schemas.topics import all_topics
@@ -43,7 +44,7 @@ class Check:
 
 async def all_of(settings: Settings) -> list[Check]:
     """Run every check, those on the network at the same time."""
-    remote: list[Callable[[Settings], Awaitable[list[Check]]]] = [kafka, databases, migrations]
+    remote: list[Callable[[Settings], Awaitable[list[Check]]]] = [kafka, databases, migrations, processes]
     found = [jar_files(settings.data_dir), *key_files(settings), wires(settings)]
     for checks in await asyncio.gather(*(check(settings) for check in remote)):
         found += checks
@@ -144,3 +145,19 @@ async def _migrations(name: str, dsn: str) -> Check:
     if waiting:
         return Check(label, "failed", f"{len(waiting)} pending; run: dongui db migrate {name}")
     return Check(label, "ok", f"{len(known)} applied, unchanged")
+
+
+async def processes(settings: Settings) -> list[Check]:
+    """Ask every process that is named for its probes."""
+    async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
+        return list(await asyncio.gather(*(_process(client, *named) for named in settings.process_urls.items())))
+
+
+async def _process(client: httpx.AsyncClient, name: str, url: str) -> Check:
+    label = f"process {name}"
+    try:
+        answers = [(path, await client.get(f"{url}/{path}")) for path in ("livez", "readyz")]
+    except httpx.HTTPError as error:
+        return Check(label, "failed", f"does not answer: {type(error).__name__}")
+    failed = [f"{path} {answer.status_code} {answer.text[:200]}" for path, answer in answers if not answer.is_success]
+    return Check(label, "failed", "; ".join(failed)) if failed else Check(label, "ok", "alive and ready")

@@ -72,6 +72,7 @@ def _of_dev_system(found: dict[str, Any]) -> dict[str, Any]:
         **{f"{name}_dsn": databases[name] for name in DATABASES},
         "affiliate_dsns": databases["affiliates"],
         "owner_dsns": found["owner_dsns"],
+        "process_urls": told.get("process_urls", {}),
         "service_token": told["tokens"]["service"],
         "notices_token": told["tokens"]["notices"],
         "affiliate_tokens": told["tokens"]["affiliates"],

@@ -7,7 +7,7 @@ anything of a person, and the kinds of duties of clause 3.3 go under one name.
 import asyncio
 import contextlib
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Final
 
 import structlog
@@ -27,7 +27,6 @@ from services.runtime.settings import Settings
 LOOK_S: Final = 10.0
 RESTRICTED: Final = "restricted"
 STATES: Final = ("open", "warning", "late")
-LETTERS_KEPT: Final = timedelta(days=30)
 
 LOOKED_AT = Gauge("dongui_gauges_read_seconds", "When the gauges of the ledger were last read (Unix time)")
 LAG = Gauge("dongui_lag_changes", "Changes a recipient has not answered", ["recipient", "kind"])
@@ -76,7 +75,7 @@ async def look(consent: Consent) -> None:
     _show_lag(await changes.lag(consent), consent.rules.affiliates, now)
     today = now.astimezone(KST).date()
     _show_duties(await consent.pool.fetch(SQL["count_duties"], today), today)
-    _show_letters(consent.rules.affiliates, await seen.unhandled(consent, LETTERS_KEPT), now)
+    _show_letters(consent.rules.affiliates, await seen.unhandled(consent), now)
 
 
 async def look_at_canaries(consent: Consent, interval_s: float, began_at: datetime) -> None:

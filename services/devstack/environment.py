@@ -202,6 +202,7 @@ class Installation:
             "console_url": f"{self.ports.url(CONSOLE)}/",
             "partner_url": self.ports.url(PARTNER),
             "retention_url": self.ports.url(RETENTION),
+            "process_urls": {name: self.ports.url(name) for name in ALL},
             "console_accounts": self._console_accounts(),
             "kafka": self.bootstrap,
             "kafka_login": self._logins(),

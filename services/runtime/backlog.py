@@ -40,5 +40,11 @@ async def watch(pool: asyncpg.Pool, application: str, stop: asyncio.Event) -> No
 
 async def look(pool: asyncpg.Pool, application: str) -> None:
     """Set the gauges once."""
-    OLDEST.labels(application).set(await pool.fetchval(_OLDEST, SHARDS))
-    ROWS.labels(application).set(await pool.fetchval(_ROWS, ROWS_MAX))
+    seconds, rows = await read(pool)
+    OLDEST.labels(application).set(seconds)
+    ROWS.labels(application).set(rows)
+
+
+async def read(database: asyncpg.Pool | asyncpg.Connection) -> tuple[float, int]:
+    """Return (age of the oldest waiting row in seconds, how many wait: at most ROWS_MAX)."""
+    return await database.fetchval(_OLDEST, SHARDS), await database.fetchval(_ROWS, ROWS_MAX)

@@ -17,6 +17,7 @@ import asyncpg
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Gauge
 
 from services.runtime import kafka, pulse, tracing
@@ -193,6 +194,8 @@ async def _follow(follower: _Follower) -> None:
             # Whatever went wrong, nothing was stored beyond the last commit: open again from there.
             RESTARTS.labels(application).inc()
             log.warning("follow_session_ended", error=type(error).__name__, application=application)
+            if isinstance(error, KafkaError | OSError):
+                follower.beat.turn(waits=False)  # a server is away: a new start of this process would not help
             if asyncio.get_running_loop().time() - opened_at > STEADY_S:
                 backoff_s = BACKOFF_S_MIN
             await _pause(stop, backoff_s * random.uniform(0.5, 1.0))  # noqa: S311

@@ -1,4 +1,4 @@
-"""`python -m services.runtime.probe URL`: exit 0 when the URL answers 200 (container health checks have no curl)."""
+"""`python -m services.runtime.probe URL…`: exit 0 when each answers 200 (container health checks have no curl)."""
 
 import sys
 import urllib.request
@@ -7,12 +7,16 @@ TIMEOUT_S = 2
 
 
 def main() -> int:
-    """Return the exit status for the URL given."""
+    """Return the exit status for the URLs given."""
+    return 0 if all(map(_answers, sys.argv[1:])) else 1
+
+
+def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(sys.argv[1], timeout=TIMEOUT_S) as answer:  # noqa: S310 - our own health URL
-            return 0 if answer.status == 200 else 1
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - our own health URL
+            return bool(answer.status == 200)
     except OSError:
-        return 1
+        return False
 
 
 if __name__ == "__main__":

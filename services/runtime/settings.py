@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     rate_trusted_per_s: float = Field(default=5000.0, gt=0)
     health_host: str = "127.0.0.1"
     health_port: int = 0
+    process_urls: dict[str, str] = Field(default_factory=dict)
 
     affiliate_tokens: dict[str, SecretStr] = Field(default_factory=dict)
     notices_token: SecretStr | None = None

@@ -132,7 +132,7 @@ def test_every_process_of_the_container_run_is_scraped_where_it_serves() -> None
     serving = {
         f"{name}:{match[1]}"
         for name, service in compose.items()
-        if (match := re.search(r":(\d+)/readyz$", str(service.get("healthcheck", {}).get("test", [""])[-1])))
+        if (match := re.search(r":(\d+)/readyz", str(service.get("healthcheck", {}).get("test"))))
     }
     assert set(job["static_configs"][0]["targets"]) == serving
     assert len(serving) == 9

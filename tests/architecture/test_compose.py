@@ -210,7 +210,8 @@ def test_commands_and_health_checks_name_modules_that_are_there(name: str, compo
     test = service["healthcheck"]["test"]
     assert test[:3] == ["CMD", "python", "-m"]
     assert _runs(test[3])
-    assert test[4] == f"http://127.0.0.1:{_port(compose, name)}/readyz"
+    port = _port(compose, name)
+    assert test[4:] == [f"http://127.0.0.1:{port}/{path}" for path in ("readyz", "livez")]
 
 
 def _runs(module: str) -> bool:

@@ -33,8 +33,10 @@ async def sending(system: System) -> AsyncIterator[None]:
 
 
 async def gauge(client: httpx.AsyncClient) -> float:
-    found = GAUGE.search((await client.get("/metrics")).text)
-    assert found is not None
+    """Return the gauge; a process that has just started may not have read the ledger yet."""
+    async with asyncio.timeout(30):
+        while (found := GAUGE.search((await client.get("/metrics")).text)) is None:
+            await asyncio.sleep(0.1)
     return float(found[1])
 
 

@@ -22,6 +22,7 @@ def variables(system: System) -> dict[str, str]:
         "DONGUI_AUDIT_URL": told["audit_url"],
         "DONGUI_CONSENT_DSN": databases["consent"],
         "DONGUI_NOTICES_DSN": databases["notices"],
+        "DONGUI_PROCESS_URLS": json.dumps(told["process_urls"]),
         "DONGUI_SERVICE_TOKEN": told["tokens"]["service"],
         "DONGUI_AFFILIATE_DSNS": json.dumps(databases["affiliates"]),
         "DONGUI_AFFILIATE_TOKENS": json.dumps(told["tokens"]["affiliates"]),

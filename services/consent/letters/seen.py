@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiokafka import ConsumerRecord
 
-from schemas.topics import DLQ_SUFFIX, all_topics
+from schemas.topics import DLQ_SUFFIX, Topic, all_topics
 from services.consent.handlers import Consent
 from services.consent.store import SQL
 from services.runtime.consumer import PostgresOffsets, follow
@@ -27,7 +27,7 @@ async def run(settings: Settings, consent: Consent, stop: asyncio.Event) -> None
     """Follow every dead-letter topic until `stop`."""
     await follow(
         settings,
-        topics=[t.name for t in all_topics(consent.rules.affiliates) if t.name.endswith(DLQ_SUFFIX)],
+        topics=[t.name for t in _topics(consent)],
         pool=consent.pool,
         offsets=PostgresOffsets(),
         handle=note,
@@ -35,6 +35,10 @@ async def run(settings: Settings, consent: Consent, stop: asyncio.Event) -> None
         application="consent-letters",
         pace_s=PACE_S,
     )
+
+
+def _topics(consent: Consent) -> list[Topic]:
+    return [t for t in all_topics(consent.rules.affiliates) if t.name.endswith(DLQ_SUFFIX)]
 
 
 async def note(tx: Connection, batch: Sequence["ConsumerRecord[Any, Any]"]) -> None:
@@ -45,9 +49,9 @@ async def note(tx: Connection, batch: Sequence["ConsumerRecord[Any, Any]"]) -> N
     await tx.execute(SQL["letter_seen"], [letter_id(origin) for origin in origins], topics, ats)
 
 
-async def unhandled(consent: Consent, kept: timedelta) -> dict[str, tuple[int, datetime]]:
+async def unhandled(consent: Consent) -> dict[str, tuple[int, datetime]]:
     """Return per topic how many letters nobody handled, and when the oldest was written."""
-    since = consent.clock() - kept
+    since = consent.clock() - timedelta(milliseconds=max(t.retention_ms for t in _topics(consent)))
     await consent.pool.execute(SQL["letter_forget"], since)
     rows = await consent.pool.fetch(SQL["letter_open"], since)
     return {row["topic"]: (row["letters"], row["oldest"]) for row in rows}

@@ -185,3 +185,25 @@ async def test_a_handler_that_never_succeeds_is_a_stall_though_the_loop_turns(
             await asyncio.sleep(0.05)
     await stopped(task, stop)
     assert pulse.stalled(after_s=0) == [], "what has ended is not stalled"
+
+
+async def test_a_server_that_is_away_is_no_stall_of_this_process(
+    settings: Settings, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    async def refused(tx: Any, batch: Any) -> None:
+        tried.append(batch)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(pulse, "_running", set())
+    await send(settings, 1)
+    stop = asyncio.Event()
+    task = following(settings, pool, stop, handle=refused)
+    async with asyncio.timeout(20):
+        while len(tried) < 2:
+            await asyncio.sleep(0.05)
+    (beat,) = pulse._running
+    await asyncio.sleep(0.05)
+    assert beat._waits_since is None, "a new start would not help"
+    await stopped(task, stop)
