@@ -165,6 +165,7 @@ async def correct(
         changed["password_hash"] = await hash_password(consent, body.password)
 
     def step(member: Member) -> Step:
+        model.refuse_ended(member)  # first: the profile that a correction builds on has gone with the member
         wanted = profiles.validated(consent.rules, member.profiles, body.profiles or [])
         return model.correct(member, **changed, profiles=wanted)
 

@@ -157,8 +157,9 @@ async def test_withdrawal_in_two_steps_stops_first_and_ends_after(service: Servi
         ("withdrawal_requested", 1, ("processor", "recipient")),
         ("withdrawn", 2, ("processor", "recipient")),
     ]
-    again = await service.patch(ref, 3, {"name": "다시"})
-    assert (again.status_code, again.json()["code"]) == (409, "member_withdrawn")
+    for late in ({"name": "다시"}, {"profiles": [{"service": "hypermeeting", "phone": "010-1111-2222"}]}):
+        again = await service.patch(ref, 3, late)
+        assert (again.status_code, again.json()["code"]) == (409, "member_withdrawn")
 
 
 async def test_a_cancelled_withdrawal_brings_the_full_state_back(service: Service) -> None:
