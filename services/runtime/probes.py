@@ -4,10 +4,12 @@ Liveness looks at no dependency; readiness answers 503 with the one that does no
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 Ready = Callable[[], Awaitable[dict[str, bool]]]
 """Says for each dependency whether it answers."""
 

@@ -13,7 +13,8 @@ import pytest_asyncio
 from tests.architecture.test_http_docs import rows
 from tests.integration.consent.harness import a_sign_up, a_token, bearer
 from tests.security.apis import ROLES, Apis
-from tests.security.world import BODIES, QUERIES, World, filled, settle, with_left
+from tests.security.places import World
+from tests.security.world import BODIES, QUERIES, filled, settle, with_left
 
 pytestmark = pytest.mark.f(30)
 NAMING = {"member_ref", "recipient", "affiliate", "members", "kids"}
