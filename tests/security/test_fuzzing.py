@@ -74,7 +74,7 @@ def fuzzed(name: str, examples: int) -> Callable[[], None]:
 def test_a_reader_keeps_its_promise(name: str) -> None:
     for seed in TARGETS[name].seeds:
         TARGETS[name].run(seed)
-    fuzzed(name, 60)()
+    fuzzed(name, 40)()
 
 
 @pytest.mark.long

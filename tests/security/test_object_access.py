@@ -122,6 +122,7 @@ def personal(world: World) -> list[str]:
     return [world.ids[name] for name in ("member", "request_id", "notice_id", "inquiry", "erasure", "kid", "left")]
 
 
+@pytest.mark.long
 async def test_each_of_these_requests_is_good_in_the_right_hands(apis: Apis, world: World) -> None:
     """Otherwise the refusals above might be of the request, and not of who asks."""
     mine = {

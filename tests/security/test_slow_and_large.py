@@ -21,7 +21,7 @@ from tests.security.apis import serving as served
 
 pytestmark = pytest.mark.f(32)
 CONNECTIONS = 20
-QUICK_S = 0.4
+QUICK_S = 0.25
 """What the tests make of the ten and thirty seconds of a production server."""
 
 
