@@ -48,6 +48,10 @@ _REASONS: Final[dict[str, tuple[str, str]]] = {
     "unknown_recipient": ("관계사가 아닌 수신자입니다.", "A recipient is not an affiliate."),
     "consented_at_in_future": ("동의 시각이 미래입니다.", "The consent is dated in the future."),
     "birth_date_in_future": ("생년월일이 미래입니다.", "The birth date is in the future."),
+    "date_type": ("날짜는 YYYY-MM-DD로 씁니다.", "A date is written as YYYY-MM-DD."),
+    "instant_type": ("시각은 2026-11-23T10:00:00+09:00처럼 씁니다.", "Write an instant as 2026-11-23T10:00:00+09:00."),
+    "year_out_of_range": ("연도는 1900~9998이어야 합니다.", "The year lies between 1900 and 9998."),
+    "too_many_items": ("역할보다 항목이 많습니다.", "There are more items than any role has."),
     "timezone_aware": ("시각에 UTC 오프셋이 필요합니다.", "The instant needs its offset from UTC."),
     "password_or_hash": (
         "password와 password_hash 중 하나만 있어야 합니다.",

@@ -3,15 +3,13 @@
 Bounds of single fields are in the bodies' models. The wire's own (headers, target, slowness) are in `wire.py`.
 """
 
-import json
 import re
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.runtime import problems
+from services.runtime import probes, problems
 from services.runtime.problem import Problem
 from services.runtime.rates import Rates
 
@@ -22,8 +20,6 @@ STRINGS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL
 """Every string literal, and an unfinished one to the end: linear in the body, whatever it is."""
 BRACKETS: Final = re.compile(rb"[\[\]{}]")
 NO_NUMBER: Final = re.compile(rb"NaN|Infinity")
-UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-"""PostgreSQL's text holds no NUL; a lone surrogate is no Unicode text at all."""
 
 
 class Bounded:
@@ -53,11 +49,11 @@ class Bounded:
 
     def _look(self, request: Request) -> None:
         rates: Rates = request.app.state.rates
-        if "authorization" not in request.headers:
+        if "authorization" not in request.headers and request.url.path not in probes.PATHS:
             rates.of_address(address_of(request))
         check_length(request)
         if b"%00" in request.scope.get("raw_path", b"") or b"%00" in request.scope["query_string"]:
-            raise unstorable()
+            raise problems.unstorable()
 
 
 class _GoneError(Exception):
@@ -82,7 +78,7 @@ def check_length(request: Request) -> None:
 
 
 def check_json(body: bytes) -> None:
-    """Raise Problem for JSON that is too deep, holds no number where it says so, or text that nobody can store."""
+    """Raise Problem for JSON that is not UTF-8, is too deep, or has a number that is none."""
     if not _utf8(body):
         raise problems.bad_json()
     if NO_NUMBER.search(body) and NO_NUMBER.search(STRINGS.sub(b"", body)):
@@ -90,8 +86,6 @@ def check_json(body: bytes) -> None:
     if body.count(b"[") + body.count(b"{") > DEPTH_MAX and depth(body) > DEPTH_MAX:
         ko, en = f"JSON은 {DEPTH_MAX}단계까지 중첩할 수 있습니다.", f"JSON may be nested {DEPTH_MAX} levels deep."
         raise Problem(422, "body_too_deep", ko, en)
-    if b"\\u" in body and any(UNSTORABLE.search(text) for text in _texts(_parsed(body))):
-        raise unstorable()
 
 
 def _utf8(body: bytes) -> bool:
@@ -110,35 +104,6 @@ def depth(body: bytes) -> int:
         level += 1 if bracket in {b"[", b"{"} else -1
         deepest = max(deepest, level)
     return deepest
-
-
-def unstorable() -> Problem:
-    """The refusal of a NUL character or a lone surrogate, wherever it is."""
-    return Problem(
-        422,
-        "unstorable_text",
-        "NUL 문자나 짝이 없는 서로게이트는 보낼 수 없습니다. 해당 문자를 지워 주세요.",
-        "NUL characters and lone surrogates cannot be taken. Remove them.",
-    )
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError as error:  # not JSON, not UTF-8, or a number with thousands of digits
-        raise problems.bad_json() from error
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one)
-    elif isinstance(value, dict):
-        for name, one in value.items():
-            yield name
-            yield from _texts(one)
 
 
 async def _read(receive: Receive) -> bytes:

@@ -4,13 +4,14 @@ Liveness looks at no dependency, only at our own loops; readiness answers 503 wi
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.runtime import pulse
 
+PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 Ready = Callable[[], Awaitable[dict[str, bool]]]
 """Says for each dependency whether it answers."""
 

@@ -47,6 +47,11 @@ UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     asyncpg.ObjectNotInPrerequisiteStateError,
 )
 """What passes: the database is away, too busy, or another transaction was in the way. Nothing was written."""
+UNSTORABLE: Final[tuple[type[Exception], ...]] = (
+    asyncpg.CharacterNotInRepertoireError,
+    asyncpg.UntranslatableCharacterError,
+)
+"""PostgreSQL's text, and its JSON, hold no NUL: where a text reached it unlooked at, nothing was written."""
 FIELD_NAME: Final = re.compile(r"[a-z]+(_[a-z]+)*")
 log = structlog.get_logger("http")
 
@@ -102,6 +107,12 @@ def install(app: FastAPI) -> None:
         log.warning("unavailable", error=type(error).__name__, route=_route(request))
         return response(request, unavailable())
 
+    async def _unstorable(request: Request, _: Exception) -> JSONResponse:
+        return response(request, unstorable())
+
+    for character in UNSTORABLE:
+        app.add_exception_handler(character, _unstorable)
+
     for passing in UNAVAILABLE:
         app.add_exception_handler(passing, _unavailable)
 
@@ -117,6 +128,16 @@ def install(app: FastAPI) -> None:
                 "The request was not processed. Send it again with the same Idempotency-Key.",
             ),
         )
+
+
+def unstorable() -> Problem:
+    """The refusal of a character that no text of ours can hold. Fields that are looked at name themselves instead."""
+    return Problem(
+        422,
+        "unstorable_text",
+        "NUL 문자는 보낼 수 없습니다. 해당 문자를 지워 주세요.",
+        "NUL characters cannot be taken. Remove them.",
+    )
 
 
 def unavailable() -> Problem:

@@ -205,7 +205,6 @@ def json_body(data: bytes) -> None:
     except ValueError:
         return None
     hold(_depth(found) <= bounds.DEPTH_MAX)
-    json.dumps(found, ensure_ascii=False, allow_nan=True).encode()
     return None
 
 
@@ -230,7 +229,7 @@ def parameters(data: bytes) -> None:
         try:
             read(text)
         except Problem as problem:
-            hold((problem.status in {404, 422} and text not in problem.detail_en) or len(text) < 9)
+            hold(problem.status in {404, 422} and CANARY not in problem.detail_en + problem.detail_ko)
 
 
 def opt_out_token(data: bytes) -> None:
@@ -271,6 +270,7 @@ RECEIVER: Final = _receiver()
 WANTED: Final = OptOut(MEMBER, "tmax-os", "email", NOW + timedelta(days=1))
 HEAD: Final = Checkpoint("dongui.kr/audit", 7, hashlib.sha256(b"root").digest())
 NOTE: Final = checkpoint.sign(HEAD, KEY)
+DAY_CURSOR: Final = f"2031-11-25/{MEMBER}".encode()
 PROOF: Final = proofs.format_proof(1, b"x", [KEY], NOTE)
 ROW: Final = (
     b'{"email":"canary-9f2c7d@hong.example","name":"\xed\x99\x8d","password":"correct horse","consents":'
@@ -308,7 +308,7 @@ TARGETS: Final[dict[str, Target]] = {
     "import ndjson": Target(ndjson, (ROW, ROW * 3, b"\xef\xbb\xbf" + ROW)),
     "import csv": Target(sheet, (CSV, CSV.replace(b"profile.service", b"profiles"), b"consents,consents.x\na,b\n")),
     "json body": Target(json_body, (ROW, b'{"a": [1, "\\u0000", {"b": "\\ud800"}]}', b"[" * 40 + b"]" * 40)),
-    "parameters": Target(parameters, (b"2026-11-25", b"2026-11-25T10:00:00+09:00", f"2031-11-25/{MEMBER}".encode())),
+    "parameters": Target(parameters, (b"2026-11-25", b"2026-11-25T10:00:00+09:00", DAY_CURSOR, CANARY.encode())),
     "opt-out token": Target(opt_out_token, (opt_out.token_of(KEY, WANTED).encode(),)),
     "audit notes": Target(note, (NOTE.encode(), b"old 3\n\n" + NOTE.encode(), PROOF.encode())),
     "url": Target(url, (b"https://partner.example/hook?a=b#c", b"https://[2001:db8::1]:8443/")),

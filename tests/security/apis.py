@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
 from pydantic import SecretStr
 
@@ -28,6 +29,8 @@ class Apis:
     pair: Pair
     audit: audit.Parts
     urls: dict[str, str]
+    http: httpx.AsyncClient
+    """One client for all that sends no headers of its own: to make one costs more than to ask a hundred times."""
 
     @property
     def service(self) -> Service:
@@ -94,4 +97,5 @@ async def all_running(folder: Path, stack: Any, databases: Databases, prefix: st
     async with running(settings, databases) as service, auditing(service, audit_port) as (parts, audit_url):
         async for pair in beside(service, settings_beside(service, port)):
             urls = {"consent": service.url, "audit": audit_url, "retention": settings.retention_url or ""}
-            yield Apis(pair, parts, urls)
+            async with httpx.AsyncClient(timeout=30) as http:
+                yield Apis(pair, parts, urls, http)

@@ -26,8 +26,6 @@ ROUTES = sorted(
     if isinstance(route, APIRoute) and "POST" in route.methods
 )
 VALUES = {"account_id": "0", "verb": "hold", "ref": "0", "request_id": "0", "step": "verify", "replay_id": "0"}
-BEFORE_SIGN_IN = {"/sign-in"}
-"""Its form is bound to the browser's cookie, there being no session yet."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +37,12 @@ class Two:
     other: Person
     databases: Databases
 
-    def token(self, person: Person, path: str) -> str:
+    def token(self, person: Person) -> str:
         """Return the token of this person's forms."""
-        name = "dongui-dev-browser" if path in BEFORE_SIGN_IN else "dongui-dev"
-        return form_token(person.http.cookies[name])
+        return form_token(person.http.cookies["dongui-dev"])
 
     async def sent(self, path: str, fields: dict[str, str], **headers: str) -> httpx.Response:
-        concrete = "/".join(VALUES[p[1:-1]] if p.startswith("{") else p for p in path.split("/"))
-        return await self.person.http.post(concrete, data=fields, headers=headers)
+        return await self.person.http.post(concrete(path), data=fields, headers=headers)
 
     async def rows(self) -> list[Any]:
         owner = await asyncpg.connect(self.databases.owner_dsn("console"))
@@ -56,15 +52,17 @@ class Two:
             await owner.close()
 
 
+def concrete(path: str) -> str:
+    """Return a route's path with something in each of its places."""
+    return "/".join(VALUES[p[1:-1]] if p.startswith("{") else p for p in path.split("/"))
+
+
 @pytest_asyncio.fixture
 async def two(databases: Databases, tmp_path: Path) -> AsyncIterator[Two]:
     async with running(settings_in(tmp_path, databases)) as console:
         people = []
         for name in ("cpo", "kim"):
-            browser = (await console.person().get("/sign-in")).cookies["dongui-dev-browser"]
-            person = await enter(console, name)
-            person.http.cookies.set("dongui-dev-browser", browser, domain="127.0.0.1", path="/")
-            people.append(person)
+            people.append(await enter(console, name))
         yield Two(console, *people, databases)
 
 
@@ -72,7 +70,7 @@ async def test_no_form_of_the_console_is_taken_from_elsewhere(two: Two) -> None:
     before = await two.rows()
     asked = 0
     for path in ROUTES:
-        mine, others = two.token(two.person, path), two.token(two.other, path)
+        mine, others = two.token(two.person), two.token(two.other)
         attacks: list[tuple[dict[str, str], dict[str, str]]] = [
             ({}, {}),
             ({"csrf": ""}, {}),
@@ -90,7 +88,7 @@ async def test_no_form_of_the_console_is_taken_from_elsewhere(two: Two) -> None:
             answer = await two.sent(path, fields, **headers)
             assert answer.status_code == 403, (path, fields.keys(), headers, answer.status_code)
             asked += 1
-        in_the_url = await two.sent(path + f"?csrf={mine}", {})
+        in_the_url = await two.person.http.post(f"{concrete(path)}?csrf={mine}")
         as_json = await two.person.http.post("/sign-out", json={"csrf": mine})
         assert (in_the_url.status_code, as_json.status_code) == (403, 403)
     assert asked == 11 * len(ROUTES)
@@ -98,12 +96,27 @@ async def test_no_form_of_the_console_is_taken_from_elsewhere(two: Two) -> None:
     assert await two.rows() == before
 
 
-@pytest.mark.parametrize("path", ROUTES)
-async def test_the_same_form_from_its_own_page_is_taken(two: Two, path: str) -> None:
+async def test_nobody_is_signed_in_by_a_page_of_somebody_else(two: Two) -> None:
+    """Login CSRF: before there is a session, a form is bound to the browser that asked for it."""
+    victim, attacker = two.console.person(), two.console.person()
+    for person in (victim, attacker):
+        await person.get("/sign-in")
+    fields = {"name": "kim", "password": "x", "code": ""}
+    theirs = form_token(attacker.http.cookies["dongui-dev-browser"])
+    for token in ("", theirs):
+        answer = await victim.http.post("/sign-in", data=fields | {"csrf": token})
+        assert (answer.status_code, "form_refused" in answer.text) == (403, True)
+    own = form_token(victim.http.cookies["dongui-dev-browser"])
+    wrong = await victim.http.post("/sign-in", data=fields | {"csrf": own})
+    assert "form_refused" not in wrong.text
+
+
+async def test_the_same_form_from_its_own_page_is_taken(two: Two) -> None:
     """Whatever then becomes of it: what it asks for may not exist, and the APIs are away here."""
-    token = {"csrf": two.token(two.person, path)}
-    answer = await two.sent(path, token, **{"Origin": two.console.url, "Sec-Fetch-Site": "same-origin"})
-    assert "form_refused" not in answer.text
+    ours = {"Origin": two.console.url, "Sec-Fetch-Site": "same-origin"}
+    for path in sorted(ROUTES, key=lambda route: route == "/sign-out"):
+        answer = await two.sent(path, {"csrf": two.token(two.person)}, **ours)
+        assert "form_refused" not in answer.text, path
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import orjson
 import pytest
 import pytest_asyncio
 from joserfc.jwk import KeySet
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from services.runtime import connection, serving
 from services.runtime.auth import Authenticator
@@ -21,14 +21,15 @@ from tests.security.apis import serving as served
 
 pytestmark = pytest.mark.f(32)
 CONNECTIONS = 20
-QUICK_S = 0.4
+QUICK_S = 0.25
 """What the tests make of the ten and thirty seconds of a production server."""
 
 
 class Echo(BaseModel):
     """A body with a text in it."""
 
-    text: str = ""
+    model_config = ConfigDict(extra="forbid")
+    text: Annotated[str, StringConstraints(max_length=BODY_BYTES_MAX)] = ""
 
 
 async def _ready() -> dict[str, bool]:

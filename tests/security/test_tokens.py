@@ -147,8 +147,7 @@ async def canary() -> AsyncIterator[tuple[str, list[str]]]:
 
 
 async def asked(apis: Apis, api: str, headers: dict[str, str], query: str = "") -> httpx.Response:
-    async with httpx.AsyncClient(base_url=apis.urls[api]) as http:
-        return await http.get(READS[api] + query, headers=headers)
+    return await apis.http.get(apis.urls[api] + READS[api] + query, headers=headers)
 
 
 @pytest.mark.parametrize("api", READS)

@@ -1,7 +1,7 @@
 """Somebody to be attacked: a member with one of everything, each object by the path that names it."""
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,34 +9,14 @@ from services.consent.messages import opt_out
 from services.consent.messages.opt_out import OptOut
 from tests.integration.consent.harness import a_token, bearer
 from tests.security.apis import Apis
+from tests.security.places import World
 
 HOST = {"service": "hypermeeting", "role": "host", "phone": "010-1234-5678", "department": "연구1팀", "title": "책임"}
+ADMIN = {"service": "hypermeeting", "role": "admin", "customer_name": "한빛상사"}
 SHA = "ab" * 32
 OCCURRED = "2026-10-01T10:00:00+09:00"
 OFFICER = bearer(a_token("officer-1", "compliance"))
 SECOND = bearer(a_token("officer-2", "cpo"))
-PATHS = {
-    "/v1/members/{ref}": "member",
-    "/v1/inquiries/{ref}": "inquiry",
-    "/v1/investigation-requests/{ref}": "investigation",
-    "/v1/erasures/{ref}": "erasure",
-    "/v1/replays/{replay_id}": "replay",
-    "/v1/dead-letters/{letter_id}": "letter",
-}
-
-
-@dataclass(frozen=True)
-class World:
-    """The objects of one member, by name."""
-
-    ids: dict[str, str]
-
-    def path(self, template: str) -> str:
-        """Return a path of the API that names these objects."""
-        parts = template.split("/")
-        name = next((kind for start, kind in PATHS.items() if template.startswith(start)), "member")
-        values = self.ids | {"ref": self.ids[name], "replay_id": self.ids["replay"], "letter_id": self.ids["letter"]}
-        return "/".join(values[part[1:-1]] if part.startswith("{") else part for part in parts)
 
 
 async def settle(apis: Apis) -> World:
@@ -56,7 +36,7 @@ class _Maker:
 
     async def all(self) -> dict[str, str]:
         signed = await self.service.sign_up(
-            profiles=[HOST], consents={"collection": True, "sharing": {"tmax-os": True}}
+            profiles=[ADMIN], consents={"collection": True, "sharing": {"tmax-os": True}}
         )
         ref = str(signed["member_ref"])
         ids = {
@@ -67,18 +47,19 @@ class _Maker:
             "recipient": "tmax-os",
             "processor": "tmax-os",
             "purpose": "sharing",
-            "kind": "usage_statement",
+            "kind": "yearly_use_notice",
             "version": "2021-02-22",
             "index": "0",
             "replay": str(uuid.uuid4()),
             "letter": str(uuid.uuid4()),
         }
         ids |= await self.of_consent(ref) | await self.of_rights(ref) | await self.of_those_who_left()
+        ids["now"] = datetime.now(UTC).isoformat()
         await self.made("/v1/replays", {"replay_id": ids["replay"], "sha256": SHA, "reason": "drill", "summary": {}})
         return ids
 
     async def of_consent(self, ref: str) -> dict[str, str]:
-        under = str((await self.service.sign_up())["member_ref"])
+        under = str((await self.service.sign_up(profiles=[HOST]))["member_ref"])
         await self.made(f"/v1/members/{ref}/account-members", {"member_ref": under})
         given = {"recipient": "demo-partner", "items": ["email"], "purpose": "delivery", "basis": "consent"}
         await self.made(f"/v1/members/{ref}/disclosures", given)
@@ -158,10 +139,10 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/members/{ref}/messages"): {"sender": "tmax-os", "title": "(광고) 새 소식", "text": "안녕하세요"},
     ("POST", "/v1/members/{ref}/source-notices"): {"sender": "tmax-os"},
     ("PUT", "/v1/members/{ref}/messages/{kind}"): {"wanted": False},
-    ("POST", "/v1/rights-requests"): {"member_ref": "{member}", "type": "access", "channel": "web"},
+    ("POST", "/v1/rights-requests"): {"member_ref": "{member}", "type": "suspension", "channel": "web"},
     ("POST", "/v1/rights-requests/{request_id}/verify"): {"method": "id_card", "verified_by": "kim"},
     ("POST", "/v1/rights-requests/{request_id}/decide"): {"outcome": "granted"},
-    ("POST", "/v1/rights-requests/{request_id}/defer"): {"reason": "third_party_opinion"},
+    ("POST", "/v1/rights-requests/{request_id}/defer"): {"reason": "third_party_review"},
     ("POST", "/v1/rights-requests/{request_id}/release"): {"method": "id_card", "verified_by": "kim"},
     ("POST", "/v1/rights-requests/{request_id}/done"): {"told_by": "fax"},
     ("POST", "/v1/rights-requests/{request_id}/evidence"): b"a paper",
@@ -178,11 +159,12 @@ BODIES: dict[tuple[str, str], Any] = {
     },
     ("POST", "/v1/investigation-requests/{ref}/decide"): {"provide": [], "form": "written"},
     ("POST", "/v1/investigation-requests/{ref}/paper"): {"number": "2026-2"},
+    ("POST", "/v1/investigation-reports"): {"half": "2026H1", "reference": "R-1"},
     ("POST", "/v1/processors/{processor}/checks"): {"outcome": "satisfactory", "reference": "C-1"},
     ("POST", "/v1/inquiries"): {"subject": "complaint", "member_ref": "{member}", "text": "문의"},
     ("POST", "/v1/inquiries/{ref}/answer"): {"text": "답변"},
     ("POST", "/v1/erasures/{ref}/approve"): {"reason": "checked"},
-    ("POST", "/v1/erasures/{ref}/hold"): {"reason": "dispute"},
+    ("POST", "/v1/erasures/{ref}/hold"): {"reason": "litigation"},
     ("POST", "/v1/replays/{replay_id}/approve"): {"sha256": SHA},
     ("POST", "/v1/replays/{replay_id}/progress"): {"sha256": SHA, "state": "running", "done": 0, "total": 1},
     ("POST", "/v1/affiliates/{affiliate}/holdings"): {"members": ["{member}"]},
@@ -216,8 +198,6 @@ def filled(world: World, value: Any) -> Any:
         return {name: filled(world, one) for name, one in value.items()}
     if isinstance(value, list):
         return [filled(world, one) for one in value]
-    if value == "{now}":
-        return datetime.now(UTC).isoformat()
     if isinstance(value, str) and value.startswith("{") and value[1:-1] in world.ids:
         return world.ids[value[1:-1]]
     return value

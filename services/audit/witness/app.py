@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import structlog
 import uvicorn
@@ -21,17 +22,27 @@ from services.audit.checkpoint import Verifier, text_part
 from services.audit.witness import rules
 from services.audit.witness.rules import Verdict
 from services.audit.witness.state import State
-from services.runtime import probes, problems
+from services.runtime import probes, problems, serving
 from services.runtime.clock import Clock, utc_now
 from services.runtime.seeds import seed_of
 from services.runtime.settings import Settings
 from services.runtime.traced import NO_TELEMETRY
+from services.runtime.web import PROBLEM
 
 REQUIRED = ("witness_signing_key_file", "witness_logs_file")
 FOLDER = "witness"
 BODY_BYTES_MAX = 64 * 1024
 EVIDENCE_MAX = 100
 
+TEXT: Final[dict[str, Any]] = {"schema": {"type": "string"}}
+ASKED: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {"text/plain": TEXT}}}
+ANSWERED: Final[dict[int | str, dict[str, Any]]] = {
+    409: {"description": "The size last cosigned", "content": {"text/x.tlog.size": TEXT}},
+    "4XX": {
+        "description": "A code: what is wrong with the request",
+        "content": {"text/plain": TEXT, **PROBLEM["content"]},
+    },
+}
 ANSWERS = Counter("dongui_witness_answers", "Requests by what was answered", ["code"])
 SIZE = Gauge("dongui_witness_size", "Size last cosigned", ["origin"])
 SPLIT = Counter("dongui_witness_split_views", "Requests signed by a log that contradict what was cosigned before")
@@ -73,7 +84,7 @@ def built(settings: Settings, *, create: bool) -> Iterator[Parts]:
         state.close()
 
 
-@router.post("/add-checkpoint", response_class=Response)
+@router.post("/add-checkpoint", response_class=PlainTextResponse, openapi_extra=ASKED, responses=ANSWERED)
 async def add_checkpoint(request: Request) -> Response:
     """Cosign a checkpoint that continues the last one: 200 with the line. 409 says which size we know."""
     parts: Parts = request.app.state.parts
@@ -156,13 +167,5 @@ def application(parts: Parts) -> FastAPI:
 async def run(settings: Settings, *, create: bool) -> None:
     """Serve until SIGTERM or SIGINT."""
     with built(settings, create=create) as parts:
-        config = uvicorn.Config(
-            application(parts),
-            host=settings.witness_host,
-            port=settings.witness_port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=64,
-        )
-        await uvicorn.Server(config).serve()
+        app = application(parts)
+        await uvicorn.Server(serving.config(app, settings.witness_host, settings.witness_port, concurrency=64)).serve()

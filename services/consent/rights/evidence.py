@@ -55,7 +55,8 @@ async def attach(
         values = (evidence_id, request.id, kind, media_type, len(content), digest, sealed, who.sub, at)
         await connection.execute(SQL["rights_insert_evidence"], *values)
         await record(connection, request, "evidence_added", who, at, document=kind, sha256=digest)
-        answer = Answer(201, {"sha256": digest, "kind": kind, "media_type": media_type, "size": len(content)})
+        told = {"id": evidence_id, "sha256": digest, "kind": kind, "media_type": media_type, "size": len(content)}
+        answer = Answer(201, told)
         await idempotency.remember(connection, key, answer)
     consent.nudge()
     return answer

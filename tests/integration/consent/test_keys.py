@@ -10,6 +10,8 @@ from schemas import codec
 from schemas.topics import affiliate_topic
 from tests.integration.consent.harness import Service, a_token, bearer
 
+pytestmark = pytest.mark.f(30)
+
 OS = bearer(a_token("tmax-os", "affiliate"))
 NOTICES = bearer(a_token("notices", "notices"))
 

@@ -19,6 +19,8 @@ from services.propagator.notices import post, urls
 from services.propagator.notices.endpoints import Endpoint
 from tests.integration.notices.receivers import serving
 
+pytestmark = pytest.mark.f(23)
+
 # {port} is the canary's. Plain http, too: a scheme that is refused must not be what alone protects us.
 URLS = """
 http://127.0.0.1:{port}/

@@ -23,6 +23,8 @@ from tests.integration.notices.receivers import serving
 from tests.support import java
 from tests.support.servers import REPOSITORY
 
+pytestmark = pytest.mark.f(21)
+
 EXAMPLES = REPOSITORY / "docs" / "examples"
 OTHER = "whsec_" + "QUJD" * 8
 BODY = '{"type":"kr.dongui.member.corrected.v1","data":{"values":{"name":"김하늘"}}}\n'.encode()

@@ -16,6 +16,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from services.propagator.notices.signing import Signer, SigningKeyError, secret_of, seed_of
 from services.runtime.clock import KST
 
+pytestmark = pytest.mark.f(21)
+
 SEED = bytes(range(32))
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 AT = datetime(2026, 11, 24, 3, 0, 30, 700_000, tzinfo=UTC)

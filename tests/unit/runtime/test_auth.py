@@ -16,6 +16,8 @@ from joserfc.jwk import KeySet, OKPKey, RSAKey
 
 from services.runtime.auth import Authenticator, AuthError, Principal
 
+pytestmark = pytest.mark.f(32)
+
 KEY = OKPKey.generate_key("Ed25519", {"kid": "one"})
 OTHER = OKPKey.generate_key("Ed25519", {"kid": "one"})
 RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
