@@ -60,8 +60,8 @@ class Installation(System):
         self.kafka_net = Proxy(kafka_port, advertised, is_kafka=True)
         self.net = {n: Proxy(stack.postgres.port, port) for n, port in zip(PROCESSES, ports, strict=True)}
         self.watch = Watch()
-        self.down: set[str] = set()
-        """Servers that a fault has taken down, and will bring up again."""
+        self.servers = {"kafka": asyncio.Lock(), "postgres": asyncio.Lock()}
+        """Held by a fault that has a server down and will bring it up again, and by the supervisor that restarts it."""
         self.began = time.monotonic()
         self._extra_count = 0
         self._due: list[str] = []
@@ -139,7 +139,9 @@ class Installation(System):
 
     async def _start_servers(self) -> None:
         for name, server in (("kafka", self.stack.kafka), ("postgres", self.stack.postgres)):
-            if name not in self.down and not server.running():
+            if server.running() or self.servers[name].locked():
+                continue
+            async with self.servers[name]:
                 await server.stop(9)
                 await server.start()
                 self.watch.servers_restarted.append(name)

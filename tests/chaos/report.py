@@ -18,6 +18,9 @@ live at a rate over HTTP, and meanwhile does to it what a seed says: `kill -9`, 
 outages, slow, stalled and cut connections (a proxy on every wire), offset commits that are refused, clocks that jump, a
 full disk, workers that come and go. Then one oracle, which knows only what HTTP accepted, compares every store, the
 third party and the audit log. A seed's faults are a function of the seed: the command beside it runs them again.
+
+Not shown by these runs: the loss of a machine with its page cache (PostgreSQL runs without fsync here), the failover of
+a replicated broker, packets lost below TCP, other versions of Python and Kafka, and days instead of minutes.
 """
 
 
