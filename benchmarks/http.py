@@ -64,7 +64,7 @@ async def measure(requests: int, runs: int) -> dict[str, Any]:
     workload = {"requests": requests, "connections": load.CONNECTIONS}
     return {
         "name": "http",
-        "workload": workload,
+        "workload": {"counted": COUNTED},
         "counters": counters,
         "parts": [common | {"workload": workload} | part for part in parts],
         "argon2id": hashes,
