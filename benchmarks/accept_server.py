@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from services.consent import app
 from services.runtime import serving
 from services.runtime.settings import Settings
+from services.runtime.start import begin
 
 CHEAP: Final = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 ROWS_FILE: Final = "bare_rows.jsonl"
@@ -118,4 +119,4 @@ async def bare(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run({"ours": ours, "bare": bare}[sys.argv[1]](Settings()))
+    uvloop.run({"ours": ours, "bare": bare}[sys.argv[1]](begin("benchmark")))

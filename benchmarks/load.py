@@ -1,16 +1,15 @@
 """A load generator that is cheap beside any server: requests made beforehand, kept-alive connections, closed loop."""
 
 import asyncio
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import orjson
 
 from benchmarks.harness import Run
+from benchmarks.servers import cpu_s
 
 CONNECTIONS: Final = 32
 TIMEOUT_S: Final = 300.0
@@ -25,8 +24,7 @@ class Server:
 
     def cpu_s(self) -> float:
         """Return the processor seconds the process has used (Linux)."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s(self.pid)
 
 
 def request(method: str, path: str, body: object, headers: dict[str, str]) -> bytes:

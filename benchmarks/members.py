@@ -2,7 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
+
+from argon2 import PasswordHasher
 
 from benchmarks.servers import Servers
 from services.consent import app, importer
@@ -31,10 +34,10 @@ def settings(servers: Servers) -> Settings:
 
 
 @asynccontextmanager
-async def consent(servers: Servers) -> AsyncIterator[Consent]:
-    """The verbs of the consent service, without its relay and its HTTP."""
+async def consent(servers: Servers, *, hasher: PasswordHasher | None = None) -> AsyncIterator[Consent]:
+    """The verbs of the consent service, without its relay and its HTTP; with another `hasher` when one is given."""
     async with app.build(settings(servers)) as (verbs, _):
-        yield verbs
+        yield replace(verbs, hasher=hasher or verbs.hasher)
 
 
 async def sign_up(servers: Servers, count: int) -> None:
