@@ -174,8 +174,7 @@ async def _seal(parts: Parts, over: asyncio.Event) -> None:
                 log.error("audit_log_inconsistent")
             await _paused(over, parts.settings.checkpoint_interval_s)
     finally:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(producer.stop(), CLOSE_TIMEOUT_S)
+        await kafka.close(producer)
 
 
 async def _paused(stop: asyncio.Event, seconds: float) -> bool:

@@ -32,7 +32,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
     seed = seed_of(settings.audit_signing_key_file)
     dsn = settings.secret("audit_dsn")
     async with contextlib.AsyncExitStack() as stack:
-        pool = await postgres.open_pool(dsn, size=POOL_SIZE, application="dongui-audit")
+        pool = await postgres.wait_for_pool(dsn, size=POOL_SIZE, application="dongui-audit")
         stack.push_async_callback(pool.close)
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         made = Notary(pool, seed, settings.data_dir, utc_now)

@@ -45,7 +45,9 @@ class Notary:
     def publish_key(self) -> None:
         """Write the verifier key beside the checkpoints: what `audit verify` trusts."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self._folder.parent / VKEY_FILE, self.verifier.vkey() + "\n")
+        path, text = self._folder.parent / VKEY_FILE, self.verifier.vkey() + "\n"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:  # a full disk is no reason not to start
+            write_whole(path, text)
 
     async def sign(self) -> StoredCheckpoint | None:
         """Sign the log as it is; return None when it has not grown.

@@ -59,7 +59,7 @@ async def build(
     provider = Provider.of_settings(settings)
     dsn = settings.secret("console_dsn")
     relay = Relay(dsn, partial(kafka.producer, settings), prefix=settings.topic_prefix, application="console-relay")
-    pool = await postgres.open_pool(dsn, size=POOL_SIZE, application=NAME)
+    pool = await postgres.wait_for_pool(dsn, size=POOL_SIZE, application=NAME)
     apis = Apis.of_settings(settings)
     try:
         gate = _gate(settings, pool, relay, clock, hasher or password_hasher())

@@ -149,7 +149,9 @@ async def _propagate(parts: Parts, pool: asyncpg.Pool, session: aiohttp.ClientSe
         asyncio.create_task(gauges.watch(propagator, parts.stop)),
         asyncio.create_task(canary.run(parts.settings, parts.affiliate, parts.token, parts.stop)),
     ]
-    async with _probe(parts.settings) as probe:
+    async with _probe(parts) as probe:
+        if probe is None:
+            return
         await app.start()
         parts.app = app
         parts.watchdog = Watchdog(
@@ -197,15 +199,15 @@ async def _follow_suppressions(parts: Parts, pool: asyncpg.Pool) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _probe(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    """A client that only asks for end offsets."""
-    probe = kafka.consumer(settings)
-    await probe.start()
+async def _probe(parts: Parts) -> AsyncIterator[AIOKafkaConsumer | None]:
+    """A client that only asks for end offsets; None when stopped before there was a broker."""
+    probe = await kafka.wait_for_consumer(parts.settings, parts.stop)
     try:
         yield probe
     finally:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(probe.stop(), 1.0)
+        if probe is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(probe.stop(), 1.0)
 
 
 @contextlib.asynccontextmanager

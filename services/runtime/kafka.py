@@ -2,17 +2,22 @@
 
 import asyncio
 import contextlib
+import random
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from services.runtime import wire
 from services.runtime.settings import Settings
 
 REQUEST_TIMEOUT_MS = 30_000
 CLOSE_TIMEOUT_S = 2.0
+PAUSE_S = (0.5, 2.0)
+log = structlog.get_logger("kafka")
 
 
 class InsecureKafkaError(Exception):
@@ -63,6 +68,24 @@ async def producer(settings: Settings) -> AIOKafkaProducer:
     return made
 
 
+async def close(made: AIOKafkaProducer) -> None:
+    """Stop a producer; one that cannot deliver what it has within `CLOSE_TIMEOUT_S` is torn down.
+
+    Idempotent, it would try for ever otherwise. What was not acknowledged is the caller's to send again.
+    """
+    try:
+        await asyncio.wait_for(made.stop(), CLOSE_TIMEOUT_S)
+    except TimeoutError:
+        with contextlib.suppress(TimeoutError, KafkaError):
+            await asyncio.wait_for(_torn_down(made), CLOSE_TIMEOUT_S)
+
+
+async def _torn_down(made: Any) -> None:
+    made._message_accumulator.fail_all(KafkaConnectionError("closed"))  # noqa: SLF001 - stop() only flushes
+    await made.client.close()  # first: the sender waits for the requests that are on their way
+    await made._sender.close()  # noqa: SLF001
+
+
 @contextlib.asynccontextmanager
 async def consuming(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     """Yield a started consumer; one that does not stop in time is left to the end of the process."""
@@ -73,6 +96,22 @@ async def consuming(settings: Settings, **options: Any) -> AsyncIterator[AIOKafk
     finally:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(made.stop(), CLOSE_TIMEOUT_S)
+
+
+async def wait_for_consumer(settings: Settings, stop: asyncio.Event, **options: Any) -> AIOKafkaConsumer | None:
+    """Return a started consumer, waiting for a broker that is away; None when `stop` comes first."""
+    while not stop.is_set():
+        made = consumer(settings, **options)
+        try:
+            await made.start()
+        except (KafkaError, OSError) as error:
+            log.warning("broker_away", error=type(error).__name__)
+            await made.stop()
+        else:
+            return made
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), random.uniform(*PAUSE_S))  # noqa: S311
+    return None
 
 
 def consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:

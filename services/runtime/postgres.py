@@ -1,10 +1,14 @@
 """PostgreSQL pools with the codecs we use everywhere: jsonb as Python values, UUID as text."""
 
+import asyncio
+import random
 import socket
+import time
 from typing import Any, Final
 
 import asyncpg
 import orjson
+import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -22,9 +26,20 @@ DATABASE_ERRORS: Final = (
 `InternalClientError` is what asyncpg says when the connection was cut under a statement that was being sent.
 """
 
+AWAY: Final = (
+    asyncpg.OperatorInterventionError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TooManyConnectionsError,
+    OSError,
+    TimeoutError,
+)
+"""What connecting raises while a server is down, starting, full or closed to us: another time it may answer."""
+PATIENCE_S: Final = 60.0
+PAUSE_S: Final = (0.2, 1.0)
+log = structlog.get_logger("postgres")
+
 JSON_TYPES: Final = ("json", "jsonb")
-
-
 KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
 """Seconds idle, between probes, probes, and milliseconds unacknowledged, after which the other side counts as gone."""
 LEASE_IDLE_S: Final = 60
@@ -60,6 +75,22 @@ async def _keep(_: asyncpg.Connection) -> None:
 
     asyncpg's own reset is a round trip more for each use.
     """
+
+
+async def wait_for_pool(dsn: str, *, size: int = 8, application: str = "dongui") -> asyncpg.Pool:
+    """Open a pool; wait up to `PATIENCE_S` for a server that is away, as it is when everything starts again at once.
+
+    Anything else that is wrong (a password, a name) is raised at once, and so is the last error after that time.
+    """
+    give_up_at = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await open_pool(dsn, size=size, application=application)
+        except AWAY as error:
+            if time.monotonic() > give_up_at:
+                raise
+            log.warning("database_away", error=type(error).__name__, application=application)
+        await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311
 
 
 async def open_pool(dsn: str, *, size: int = 8, application: str = "dongui") -> asyncpg.Pool:

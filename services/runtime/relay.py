@@ -15,13 +15,13 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from prometheus_client import Counter, Gauge
 
-from services.runtime import postgres, pulse, tracing
+from services.runtime import kafka, postgres, pulse, tracing
 from services.runtime.outbox import SHARDS
 from services.runtime.pace import Pace
 from services.runtime.pulse import Pulse
 
 BATCH_MAX = 500
-SEND_TIMEOUT_S = 30.0
+SEND_TIMEOUT_S = 20.0
 BACKOFF_S_MAX = 5.0
 PACE_S = 0.01
 """Publications are this far apart at least: a commit is not worth a round of its own when the next one is near."""
@@ -101,7 +101,7 @@ class Relay:
             try:
                 await self._drain_until(stop, connection, producer, beat)
             finally:
-                await asyncio.wait_for(producer.stop(), SEND_TIMEOUT_S)
+                await kafka.close(producer)
         finally:
             SHARDS_HELD.labels(self._application).set(0)
             connection.terminate()  # ends the session at once, and with it every lease

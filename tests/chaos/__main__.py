@@ -80,10 +80,10 @@ def main() -> int:
 
 
 def _one(plan: Plan, results: Path) -> dict[str, Any]:
-    found = uvloop.run(run(plan, say))
+    name = f"{'soak' if plan.soak else 'seed'}-{plan.seed:04}"
+    found = uvloop.run(run(plan, results / f"{name}.log", say))
     results.mkdir(parents=True, exist_ok=True)
-    name = f"{'soak' if plan.soak else 'seed'}-{plan.seed:04}.json"
-    (results / name).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (results / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     say(json.dumps({k: v for k, v in found.items() if k != "memory"}, ensure_ascii=False))
     return found
 

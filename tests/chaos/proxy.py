@@ -6,6 +6,7 @@ One stands between each process and PostgreSQL, and one before Kafka, whose list
 import asyncio
 import contextlib
 import struct
+import time
 from collections.abc import Iterator
 
 from services.devstack.ports import HOST
@@ -13,12 +14,16 @@ from services.devstack.ports import HOST
 CHUNK = 64 * 1024
 OFFSET_COMMIT = 8
 """Kafka's api key of OffsetCommit: the first number of a request after its length."""
+PIECES_MAX = 256
+END = b""
+_Piece = tuple[float, bytes]
+"""When it is to be passed on (monotonic seconds), and what."""
 
 
 class Proxy:
     """Forwards `HOST:port` to `HOST:upstream`. The attributes may be changed at any time.
 
-    `slow_s`: each piece waits this long, both ways. `refusing`: new connections are closed at once.
+    `slow_s`: each piece comes this much later, both ways. `refusing`: new connections are closed at once.
     `commits_refused` (Kafka only): a connection that commits offsets is cut before the broker sees it.
     """
 
@@ -70,33 +75,45 @@ class Proxy:
             writer.transport.abort()
             return
         self._open |= {writer, far_writer}
+        there, back = asyncio.Queue[_Piece](PIECES_MAX), asyncio.Queue[_Piece](PIECES_MAX)
+        asks = self._requests(reader, there) if self._is_kafka else self._pieces(reader, there)
+        works = [asks, self._pieces(far_reader, back), self._deliver(there, far_writer), self._deliver(back, writer)]
+        tasks = [asyncio.create_task(work) for work in works]
         try:
-            there = self._requests(reader, far_writer) if self._is_kafka else self._pump(reader, far_writer)
-            await asyncio.gather(there, self._pump(far_reader, writer))
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # either side is gone: so is the other
+            await asyncio.wait(tasks[2:], return_when=asyncio.FIRST_COMPLETED)  # either side is gone: so is the other
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._open -= {writer, far_writer}
             writer.transport.abort()
             far_writer.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while piece := await reader.read(CHUNK):
-            await self._pass(piece, writer)
-        raise ConnectionResetError
+    async def _pieces(self, reader: asyncio.StreamReader, way: "asyncio.Queue[_Piece]") -> None:
+        with contextlib.suppress(OSError):
+            while piece := await reader.read(CHUNK):
+                await way.put((time.monotonic() + self.slow_s, piece))
+        await way.put((time.monotonic() + self.slow_s, END))
 
-    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _requests(self, reader: asyncio.StreamReader, way: "asyncio.Queue[_Piece]") -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readexactly(4)
+                request = await reader.readexactly(struct.unpack(">i", head)[0])
+                if self.commits_refused and struct.unpack(">h", request[:2])[0] == OFFSET_COMMIT:
+                    self.cuts += 1
+                    break
+                await way.put((time.monotonic() + self.slow_s, head + request))
+        await way.put((time.monotonic() + self.slow_s, END))
+
+    async def _deliver(self, way: "asyncio.Queue[_Piece]", writer: asyncio.StreamWriter) -> None:
+        """Pass on in order, each piece at its time, until the end: a long way, not a narrow one."""
         while True:
-            head = await reader.readexactly(4)
-            request = await reader.readexactly(struct.unpack(">i", head)[0])
-            if self.commits_refused and struct.unpack(">h", request[:2])[0] == OFFSET_COMMIT:
-                self.cuts += 1
-                raise ConnectionResetError
-            await self._pass(head + request, writer)
-
-    async def _pass(self, piece: bytes, writer: asyncio.StreamWriter) -> None:
-        await self._flowing.wait()
-        if self.slow_s:
-            await asyncio.sleep(self.slow_s)
-        writer.write(piece)
-        await writer.drain()
+            due, piece = await way.get()
+            if (left := due - time.monotonic()) > 0:
+                await asyncio.sleep(left)
+            await self._flowing.wait()
+            if piece == END:
+                return
+            writer.write(piece)
+            await writer.drain()

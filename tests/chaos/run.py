@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import os
 import platform
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.chaos import measure
@@ -38,8 +40,8 @@ class Plan:
         return f"python -m tests.chaos {'--soak ' if self.soak else ''}--seed {self.seed} {rate}"
 
 
-async def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run a plan; return its figures, with `differences` empty when all is as promised."""
+async def run(plan: Plan, logs: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run a plan; return its figures, with `differences` empty when all is as promised. Keep its logs below `logs`."""
     kinds = SOAK if plan.soak else tuple(KINDS)
     faults = schedule(plan.seed, plan.seconds, kinds=kinds, scale=3.0 if plan.soak else 1.0)
     say(f"# {plan.command()}")
@@ -64,6 +66,8 @@ async def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         }
         found["duplicates"] |= {"sent_again_by_relays": again, "notices_sent_again": oracle.resent}
         found["notices"] = {"owed": len(load.expected.notices), "overtaken": oracle.overtaken}
+        shutil.rmtree(logs, ignore_errors=True)
+        shutil.copytree(system.base_dir / "log", logs)
         if differences:
             _tell(system, differences, say)
     return found

@@ -85,7 +85,7 @@ async def build(settings: Settings, *, timeout_s: float | None = None) -> AsyncI
     signer = signing.Signer(*seeds)
     dsn = settings.secret("notices_dsn")
     relay = Relay(dsn, partial(kafka.producer, settings), prefix=settings.topic_prefix, application="notices-relay")
-    pool = await postgres.open_pool(dsn, size=POOL_SIZE, application=NAME)
+    pool = await postgres.wait_for_pool(dsn, size=POOL_SIZE, application=NAME)
     registry = Registry(pool, Sealer(*seeds), utc_now, production)
     try:
         await registry.declare(settings.third_parties)
@@ -171,8 +171,9 @@ async def _follow_receipts(parts: Parts) -> None:
 async def _ingest(parts: Parts) -> None:
     """Start Faust, watch it, stop it."""
     app = agents.create(parts.settings, app_id=NAME, topic=NOTICES, apply=parts.ingest.apply)
-    probe = kafka.consumer(parts.settings)
-    await probe.start()
+    probe = await kafka.wait_for_consumer(parts.settings, parts.stop)
+    if probe is None:
+        return
     try:
         await app.start()
         parts.app = app

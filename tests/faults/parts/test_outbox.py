@@ -1,6 +1,7 @@
 """The outbox under concurrency and trouble: nothing committed stays behind, no member's order is turned round."""
 
 import asyncio
+import os
 import random
 import signal
 import socket
@@ -15,7 +16,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from aiokafka.errors import OutOfOrderSequenceNumber, ProducerFenced
+from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber, ProducerFenced
 
 from schemas.topics import FACTS
 from services.runtime import kafka, outbox, relay
@@ -279,7 +280,7 @@ class Broken:
 async def test_a_relay_recovers_from_a_producer_beyond_repair(
     relaying: Settings, outbox_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, fault: type[Exception] | None
 ) -> None:
-    """Of the silence only the length is shortened: the product waits half a minute for an acknowledgement."""
+    """Of the silence only the length is shortened: the product waits 20 s for an acknowledgement."""
     monkeypatch.setattr(relay, "SEND_TIMEOUT_S", 1.0)
     made: list[Any] = []
 
@@ -297,6 +298,25 @@ async def test_a_relay_recovers_from_a_producer_beyond_repair(
         await drained(outbox_pool)
     assert len(made) == 3
     assert await published(relaying) == {"m": list(range(1, 31))}
+
+
+@pytest.mark.f(17)
+async def test_a_producer_whose_broker_hangs_is_given_up_soon_and_for_good(relaying: Settings, stack: Any) -> None:
+    """Found by chaos: the relay waited half a minute more for it, and then left it behind, trying for ever."""
+    producer = await kafka.producer(relaying)
+    topic, (broker,) = relaying.topic_prefix + FACTS, stack.kafka._children.values()
+    await producer.send_and_wait(topic, value=b"1", key=b"m")
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        sent = await producer.send(topic, value=b"2", key=b"m")
+        begun = time.monotonic()
+        await kafka.close(producer)
+        assert time.monotonic() - begun < 3 * kafka.CLOSE_TIMEOUT_S
+        assert producer._sender.sender_task.done()
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+    with pytest.raises(KafkaError):
+        await sent
 
 
 @pytest.mark.f(18)

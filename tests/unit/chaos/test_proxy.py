@@ -71,6 +71,22 @@ async def test_it_is_slow_both_ways() -> None:
         assert time.monotonic() - begun >= 0.2
 
 
+async def test_what_was_said_before_a_close_arrives() -> None:
+    async def say_and_close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"FATAL")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(say_and_close, HOST, 0)
+    proxy = Proxy(server.sockets[0].getsockname()[1], free_ports(1)[0])
+    await proxy.start()
+    reader, writer = await asyncio.open_connection(HOST, proxy.port)
+    assert await reader.readexactly(5) == b"FATAL"
+    writer.transport.abort()
+    await proxy.stop()
+    server.close()
+
+
 async def test_it_stalls_without_closing() -> None:
     async with proxied() as proxy:
         with proxy.stalled():

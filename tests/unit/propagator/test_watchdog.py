@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.propagator.watchdog import Watchdog
+from services.propagator.watchdog import NOTHING_ASSIGNED, UNASSIGNED_S, Watchdog
 
 
 class World:
@@ -80,3 +80,31 @@ async def test_an_unknown_lag_neither_starts_nor_stops_the_clock() -> None:
     world.known, world.behind = True, 0
     await dog.look()
     assert dog.live()
+
+
+@pytest.mark.f(6)
+async def test_one_that_owns_nothing_while_the_broker_answers_goes() -> None:
+    """Found by chaos: after a broker's return Faust assigned nothing to the notices' only worker, for good."""
+    world = World()
+    dog = world.watchdog()
+    world.behind = NOTHING_ASSIGNED
+    await dog.look()
+    world.now += UNASSIGNED_S - 1
+    await dog.look()
+    assert not dog.is_idle()
+    world.now += 1
+    assert dog.is_idle()
+    world.behind = 0
+    await dog.look()
+    assert not dog.is_idle()
+
+
+async def test_while_the_broker_is_away_nothing_owned_is_no_reason_to_go() -> None:
+    world = World()
+    dog = world.watchdog()
+    world.behind = NOTHING_ASSIGNED
+    await dog.look()
+    world.known = False
+    world.now += 2 * UNASSIGNED_S
+    await dog.look()
+    assert not dog.is_idle()
