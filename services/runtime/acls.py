@@ -8,7 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from schemas.topics import FACTS, NOTICES, RECEIPTS, RETENTION, SUPPRESSIONS, affiliate_topic, all_topics, dlq_of
+from schemas.topics import (
+    DLQ_SUFFIX,
+    FACTS,
+    NOTICES,
+    RECEIPTS,
+    RETENTION,
+    SUPPRESSIONS,
+    affiliate_topic,
+    all_topics,
+    dlq_of,
+)
 
 BROKER: Final = "broker"
 SETUP: Final = "setup"
@@ -61,9 +71,10 @@ def of_backend(affiliate: str) -> frozenset[Acl]:
 
 
 def _processes(affiliates: list[str]) -> dict[str, frozenset[Acl]]:
+    letters = [t.name for t in all_topics(affiliates) if t.name.endswith(DLQ_SUFFIX)]
     published = [FACTS, NOTICES, RECEIPTS, RETENTION, SUPPRESSIONS, *map(affiliate_topic, affiliates)]
     return {
-        "consent": _writes(*published) | _reads(RECEIPTS, SUPPRESSIONS),
+        "consent": _writes(*published) | _reads(RECEIPTS, SUPPRESSIONS, *letters),
         "audit": _reads(FACTS, RECEIPTS) | _writes(RECEIPTS),
         "retention": _reads(RETENTION, RECEIPTS) | _writes(RECEIPTS, dlq_of(RETENTION)),
         "notices": _reads(NOTICES, RECEIPTS) | _writes(RECEIPTS, dlq_of(NOTICES)) | _in_group(NOTICES_GROUP),
