@@ -1,4 +1,4 @@
-"""Idempotency-Key (F32) over every operation that takes one; in short: tests/integration/consent/test_idempotency.py."""
+"""Idempotency-Key (F32) over every operation that takes one; short: tests/integration/consent/test_idempotency.py."""
 
 import asyncio
 import hashlib
