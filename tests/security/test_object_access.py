@@ -60,7 +60,8 @@ async def operations(apis: Apis) -> list[tuple[str, str, str]]:
             for method, operation in methods.items()
             if names_object(document, path, operation)
         ]
-    return [one for one in found if one[1:] not in PUBLIC]
+    asked = [one for one in found if one[1:] not in PUBLIC]
+    return sorted(asked, key=lambda one: "/withdrawal" in one[2])  # last, for with it the member is gone
 
 
 def names_object(document: dict[str, Any], path: str, operation: dict[str, Any]) -> bool:

@@ -136,7 +136,7 @@ BODIES: dict[tuple[str, str], Any] = {
         "method": "paper",
         "guardian": {"name": "홍판서", "contact": "010-0000-0000"},
     },
-    ("POST", "/v1/members/{ref}/messages"): {"sender": "tmax-os", "title": "(광고) 새 소식", "text": "안녕하세요"},
+    ("POST", "/v1/members/{ref}/messages"): {"sender": "tmax-os", "title": "새 소식", "text": "회의가 쉬워집니다."},
     ("POST", "/v1/members/{ref}/source-notices"): {"sender": "tmax-os"},
     ("PUT", "/v1/members/{ref}/messages/{kind}"): {"wanted": False},
     ("POST", "/v1/rights-requests"): {"member_ref": "{member}", "type": "suspension", "channel": "web"},
@@ -147,7 +147,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/rights-requests/{request_id}/done"): {"told_by": "fax"},
     ("POST", "/v1/rights-requests/{request_id}/evidence"): b"a paper",
     ("POST", "/v1/members/{ref}/activity"): {},
-    ("POST", "/v1/members/{ref}/account-members"): {"member_ref": "{left}"},
+    ("POST", "/v1/members/{ref}/account-members"): {"member_ref": "{member_ref}"},
     ("POST", "/v1/investigation-requests"): {
         "agency": "police",
         "basis": "telecom_business_act_83",
