@@ -9,8 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import asyncpg
+from aiokafka.errors import KafkaError
 
 from services.devstack.errors import DevstackError
+from services.devstack.kafka import Kafka
+from services.devstack.postgres import Postgres
 from tests.chaos import clocked
 from tests.chaos.installation import Installation, own_disk
 from tests.chaos.proxy import Proxy
@@ -120,7 +123,7 @@ class Faults:
         async with self._down("postgres"):
             await postgres.stop(signal.SIGKILL)
             await asyncio.sleep(fault.for_s)
-            await _persist(postgres.start)
+            await _started(postgres)
 
     async def _database_away(self, fault: Fault) -> None:
         await self._allow(fault.target, allowed=False)
@@ -147,7 +150,7 @@ class Faults:
         async with self._down("kafka"):
             await kafka.stop(signal.SIGKILL)
             await asyncio.sleep(fault.for_s)
-            await _persist(kafka.start)
+            await _started(kafka)
 
     async def _broker_freeze(self, fault: Fault) -> None:
         async with self._down("kafka"):
@@ -197,11 +200,21 @@ class Faults:
         self._system.kafka_net.commits_refused = False
 
 
+async def _started(server: Kafka | Postgres) -> None:
+    """Start a server; what a start that failed has left behind goes first."""
+
+    async def act() -> None:
+        await server.stop(signal.SIGKILL)
+        await server.start()
+
+    await _persist(act)
+
+
 async def _persist(act: Callable[[], Awaitable[None]]) -> None:
     """Do it until it is done: other faults may be in its way."""
     async with asyncio.timeout(PERSISTENCE_S):
         while True:
             try:
                 return await act()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DevstackError):
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DevstackError, KafkaError):
                 await asyncio.sleep(0.3)

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aiokafka.errors import KafkaError
+
 from services.devstack import child
 from services.devstack.child import Program
 from services.devstack.environment import ALL, CONSOLE, PROPAGATORS, inherited
@@ -127,7 +129,7 @@ class Installation(System):
                 if name in PROCESSES:
                     self._due.append(name)
             await asyncio.sleep(LOOK_S)
-            with contextlib.suppress(OSError, DevstackError):  # a full disk, say: the next look tries again
+            with contextlib.suppress(OSError, DevstackError, KafkaError):  # a full disk, say: the next look tries again
                 self._start_due()
                 await self._start_servers()
 
