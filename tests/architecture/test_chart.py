@@ -287,8 +287,9 @@ def test_what_scales_is_there_and_scales_on_a_metric_that_our_code_exports(
         assert (target["kind"], target["name"]) == (workloads[name]["kind"], f"dongui-{name}")
         assert "replicas" not in workloads[name]["spec"], "two would set it"
         for metric in resource["spec"]["metrics"]:
-            if metric["type"] == "Pods":
-                assert f'Gauge("{metric["pods"]["metric"]["name"]}"' in re.sub(r"\(\s+", "(", exported)
+            asked = metric.get("pods") or metric.get("external")
+            if asked:
+                assert f'Gauge("{asked["metric"]["name"]}"' in re.sub(r"\(\s+", "(", exported)
         if name in PROPAGATORS:
             most = max(t.partitions for t in all_topics(AFFILIATES))
             assert resource["spec"]["maxReplicas"] <= most, "a worker without a partition is idle"
