@@ -34,7 +34,7 @@ COMMANDS = {
         apply,
         "three affiliates' propagators work off a backlog, beside the bare SQL of the same topology",
         {
-            "events": Option(60_000, "changes, each to every affiliate"),
+            "events": Option(24_000, "changes, each to every affiliate"),
             "members": Option(6_000, "whose changes they are"),
         },
         compared=True,

@@ -185,7 +185,8 @@ def test_the_table_is_the_one_we_mean() -> None:
 
     assert of("consent") == {
         *("W facts.v1", "W affiliate.a.v1", "W notices.v1", "W receipts.v1", "W retention.v1", "W suppressions.v1"),
-        *("R receipts.v1", "R suppressions.v1"),
+        *("R receipts.v1", "R suppressions.v1", "R affiliate.a.v1.dlq"),
+        *(f"R {topic}.v1.dlq" for topic in ("facts", "notices", "receipts", "retention")),
     }
     assert of("propagator-a") == {
         *("R affiliate.a.v1", "R suppressions.v1", "W receipts.v1", "W affiliate.a.v1.dlq", "R dongui-propagator-a"),
