@@ -206,8 +206,7 @@ async def _probe(parts: Parts) -> AsyncIterator[AIOKafkaConsumer | None]:
         yield probe
     finally:
         if probe is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(probe.stop(), 1.0)
+            await kafka.end(probe)
 
 
 @contextlib.asynccontextmanager

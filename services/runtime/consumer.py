@@ -29,7 +29,6 @@ BATCH_MAX = 500
 POLL_MS = 100
 PACE_S = 0.05
 """Transactions of one follower are this far apart at least: what it does is on nobody's way to a store."""
-CLOSE_TIMEOUT_S = 1.0
 BACKOFF_S_MIN = 0.1
 BACKOFF_S_MAX = 5.0
 STEADY_S = 10.0
@@ -226,8 +225,7 @@ async def _session(follower: _Follower) -> None:
         positions = await _open(follower, consumer, partitions)
         await _drain(follower, consumer, positions)
     finally:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(consumer.stop(), CLOSE_TIMEOUT_S)
+        await kafka.end(consumer)
 
 
 async def _partitions(settings: Settings, topics: list[str]) -> list[TopicPartition]:

@@ -94,8 +94,20 @@ async def consuming(settings: Settings, **options: Any) -> AsyncIterator[AIOKafk
         await made.start()
         yield made
     finally:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(made.stop(), CLOSE_TIMEOUT_S)
+        await end(made)
+
+
+async def end(made: AIOKafkaConsumer) -> None:
+    """Stop a consumer; one that does not stop in time is left to the end of the process. Raises nothing of its own.
+
+    Whose fetch waits for a broker that is away, aiokafka ends by a CancelledError, which would end its caller's task.
+    """
+    stopping = asyncio.ensure_future(made.stop())
+    await asyncio.wait([stopping], timeout=CLOSE_TIMEOUT_S)
+    if not stopping.done():
+        stopping.cancel()
+    elif not stopping.cancelled() and (error := stopping.exception()) is not None:
+        log.warning("consumer_ended_by", error=type(error).__name__)
 
 
 async def wait_for_consumer(settings: Settings, stop: asyncio.Event, **options: Any) -> AIOKafkaConsumer | None:

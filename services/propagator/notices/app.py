@@ -185,8 +185,7 @@ async def _ingest(parts: Parts) -> None:
 
 
 async def _closed(app: faust.App, probe: AIOKafkaConsumer) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(probe.stop(), 1.0)
+    await kafka.end(probe)
     try:
         await asyncio.wait_for(app.stop(), FAUST_STOP_S)
     except TimeoutError:
