@@ -70,17 +70,6 @@ def parse(token: bytes) -> Token:
     return Token(_parse_header(protected), protected, iv, cipher + tag)
 
 
-def decrypt(token: bytes, key: bytes) -> tuple[ProtectedHeader, bytes]:
-    """Return (protected header, plain text); raise CodecError(bad_jwe or wrong_key)."""
-    parsed = parse(token)
-    return parsed.header, parsed.open(key)
-
-
-def read_header(token: bytes) -> ProtectedHeader:
-    """Return the protected header, NOT yet authenticated; raise CodecError(bad_jwe)."""
-    return parse(token).header
-
-
 def _open(key: bytes, iv: bytes, sealed: bytes, aad: bytes) -> bytes:
     try:
         return AESGCM(_key(key)).decrypt(iv, sealed, aad)

@@ -204,7 +204,7 @@ def _poison(member: Member) -> dict[str, Sent]:
 
 
 def _resealed(sent: Sent, kid: str) -> bytes:
-    header = jwe.read_header(sent.value or b"")
+    header = jwe.parse(sent.value or b"").header
     return jwe.encrypt(jwe.ProtectedHeader(kid, header.topic, header.member, header.seq), b"{}", bytes(32))
 
 
