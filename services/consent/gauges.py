@@ -5,12 +5,10 @@ anything of a person, and the kinds of duties of clause 3.3 go under one name.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any, Final
 
-import structlog
 from prometheus_client import Gauge
 
 from schemas.topics import DLQ_SUFFIX, all_topics
@@ -20,11 +18,10 @@ from services.consent.handlers import Consent
 from services.consent.letters import seen
 from services.consent.store import SQL
 from services.policy.duties import all_duties
+from services.runtime import looks
 from services.runtime.clock import KST
-from services.runtime.postgres import DATABASE_ERRORS
 from services.runtime.settings import Settings
 
-LOOK_S: Final = 10.0
 RESTRICTED: Final = "restricted"
 STATES: Final = ("open", "warning", "late")
 
@@ -51,22 +48,19 @@ ROUND_TRIP = Gauge(
     "dongui_canary_round_trip_seconds", "From the change to the store's commit, last canary", ["affiliate"]
 )
 INTERVAL = Gauge("dongui_canary_interval_seconds", "How often a canary is to be sent", ["affiliate"])
-log = structlog.get_logger("gauges")
 
 
 async def watch(settings: Settings, consent: Consent, stop: asyncio.Event) -> None:
     """Look every few seconds until `stop`; a database that is away is looked at again later."""
     began_at = consent.clock()
-    while not stop.is_set():
-        try:
-            await look(consent)
-            if settings.canary_interval_s:
-                await look_at_canaries(consent, settings.canary_interval_s, began_at)
-            LOOKED_AT.set_to_current_time()
-        except DATABASE_ERRORS as error:
-            log.warning("gauges_unknown", error=type(error).__name__)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), LOOK_S)
+
+    async def at_all() -> None:
+        await look(consent)
+        if settings.canary_interval_s:
+            await look_at_canaries(consent, settings.canary_interval_s, began_at)
+        LOOKED_AT.set_to_current_time()
+
+    await looks.watch(at_all, stop, unknown="gauges_unknown")
 
 
 async def look(consent: Consent) -> None:

@@ -1,34 +1,24 @@
 """What waits in one affiliate's store, as gauges: gaps, parked states, a pause."""
 
 import asyncio
-import contextlib
 from datetime import datetime
-from typing import Final
+from functools import partial
 
-import structlog
 from prometheus_client import Gauge
 
 from services.propagator.handlers import Propagator
 from services.propagator.store import SQL
-from services.runtime.postgres import DATABASE_ERRORS
+from services.runtime import looks
 
-LOOK_S: Final = 10.0
 GAPS = Gauge("dongui_gaps_open", "Gaps in members' sequences that are not closed", ["affiliate"])
 GAP_S = Gauge("dongui_gap_oldest_seconds", "Age of the oldest open gap", ["affiliate"])
 PARKED = Gauge("dongui_parked", "States that wait for the end of a pause", ["affiliate"])
 PAUSED_S = Gauge("dongui_paused_seconds", "For how long the affiliate is paused; 0 when it is not", ["affiliate"])
-log = structlog.get_logger("propagator")
 
 
 async def watch(propagator: Propagator, stop: asyncio.Event) -> None:
     """Look every few seconds until `stop`; a database that is away is looked at again later."""
-    while not stop.is_set():
-        try:
-            await look(propagator)
-        except DATABASE_ERRORS as error:
-            log.warning("gauges_unknown", error=type(error).__name__)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), LOOK_S)
+    await looks.watch(partial(look, propagator), stop, unknown="gauges_unknown")
 
 
 async def look(propagator: Propagator) -> None:
