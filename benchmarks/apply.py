@@ -22,18 +22,15 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks import harness, servers
-from benchmarks.crowd import DATA_KEY, key_service
+from benchmarks.crowd import key_service, travelling
 from benchmarks.harness import Run
 from benchmarks.servers import Servers, cpu_s
-from schemas import codec
 from schemas.base import Marketing
-from schemas.envelope import Envelope, to_headers
-from schemas.events import MemberPart, Projection
+from schemas.events import FactName, MemberPart, Projection
 from schemas.topics import affiliate_topic, all_topics
 from services.devstack import topics
 from services.devstack.environment import inherited
 from services.devstack.provision import AFFILIATES
-from services.keyring import derive
 from services.runtime.clock import utc_now
 
 PARTITIONS = 8
@@ -87,9 +84,8 @@ def _made(affiliate: str, refs: list[str], each: int, at: datetime) -> Iterator[
 
 
 def _one(affiliate: str, ref: str, seq: int, at: datetime) -> Made:
-    kid, change_id = derive.format_kid(affiliate, ref, 1), str(uuid.uuid4())
     shape = Projection(
-        change_id=change_id,
+        change_id=str(uuid.uuid4()),
         member_ref=ref,
         seq=seq,
         prev=seq - 1,
@@ -105,21 +101,10 @@ def _one(affiliate: str, ref: str, seq: int, at: datetime) -> Made:
         processed=None,
         suspended=(),
     )
-    envelope = Envelope(
-        id=str(uuid.uuid4()),
-        type="kr.dongui.member.signed_up.v1" if seq == 1 else "kr.dongui.member.corrected.v1",
-        source="/dongui/consent",
-        subject=ref,
-        sequence=seq,
-        previous=seq - 1,
-        time=at,
-        dataschema="urn:dongui:projection:v1",
-        content_type="application/jose",
-        change_id=change_id,
+    name: FactName = "signed_up" if seq == 1 else "corrected"
+    sealed, headers = travelling(
+        shape, affiliate, affiliate_topic(affiliate), "projection", name, previous=seq - 1, at=at
     )
-    key = derive.content_key(DATA_KEY, kid)
-    sealed = codec.seal(shape, key=key, kid=kid, topic=affiliate_topic(affiliate))
-    headers = [(name, text.encode()) for name, text in to_headers(envelope).items()]
     return Made(ref.encode(), sealed, orjson.dumps(shape.model_dump(mode="json")), headers)
 
 

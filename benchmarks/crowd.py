@@ -20,7 +20,7 @@ from aiohttp import web
 
 from schemas import codec
 from schemas.envelope import Envelope, to_headers
-from schemas.events import Notice
+from schemas.events import FactName, Notice, Projection, event_type
 from schemas.topics import NOTICES
 from services.devstack.ports import free_ports
 from services.keyring import derive
@@ -124,21 +124,29 @@ def _sealed(recipient: str, at: datetime) -> Sealed:
         items=("email",),
         values={"email": "haneul@example.kr"},
     )
-    kid = derive.format_kid(recipient, notice.member_ref, 1)
+    value, headers = travelling(notice, recipient, NOTICES, "notice", "corrected", previous=1, at=at)
+    return Sealed(notice, headers, value)
+
+
+def travelling(
+    shape: Notice | Projection, recipient: str, topic: str, schema: str, name: FactName, *, previous: int, at: datetime
+) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """Return (value, headers) of a record as the consent service seals it, under the key that `key_service` gives."""
+    kid = derive.format_kid(recipient, shape.member_ref, 1)
     envelope = Envelope(
         id=str(uuid.uuid4()),
-        type="kr.dongui.member.corrected.v1",
+        type=event_type(name),
         source="/dongui/consent",
-        subject=notice.member_ref,
-        sequence=notice.seq,
-        previous=1,
+        subject=shape.member_ref,
+        sequence=shape.seq,
+        previous=previous,
         time=at,
-        dataschema="urn:dongui:notice:v1",
+        dataschema=f"urn:dongui:{schema}:v1",
         content_type="application/jose",
-        change_id=notice.change_id,
+        change_id=shape.change_id,
     )
-    value = codec.seal(notice, key=derive.content_key(DATA_KEY, kid), kid=kid, topic=NOTICES)
-    return Sealed(notice, [(name, text.encode()) for name, text in to_headers(envelope).items()], value)
+    value = codec.seal(shape, key=derive.content_key(DATA_KEY, kid), kid=kid, topic=topic)
+    return value, [(header, text.encode()) for header, text in to_headers(envelope).items()]
 
 
 @asynccontextmanager

@@ -18,14 +18,10 @@ import asyncpg
 from aiokafka import ConsumerRecord, TopicPartition
 
 from benchmarks import crowd, harness, servers
-from benchmarks.crowd import DATA_KEY
 from benchmarks.harness import Run
 from benchmarks.servers import Servers
-from schemas import codec
-from schemas.envelope import Envelope, to_headers
 from schemas.events import MemberPart, Projection
 from schemas.topics import affiliate_topic
-from services.keyring import derive
 from services.propagator.handlers import Propagator
 from services.propagator.keys import ContentKeys
 from services.propagator.replay import executor
@@ -228,21 +224,7 @@ def _record(ref: str, seq: int) -> tuple[bytes, list[tuple[str, bytes]]]:
         marketing=None,
         processed=None,
     )
-    envelope = Envelope(
-        id=str(uuid.uuid4()),
-        type="kr.dongui.member.corrected.v1",
-        source="/dongui/consent",
-        subject=ref,
-        sequence=seq,
-        previous=seq - 1,
-        time=at,
-        dataschema="urn:dongui:projection:v1",
-        content_type="application/jose",
-        change_id=projection.change_id,
-    )
-    kid = derive.format_kid(AFFILIATE, ref, 1)
-    value = codec.seal(projection, key=derive.content_key(DATA_KEY, kid), kid=kid, topic=TOPIC)
-    return value, [(name, text.encode()) for name, text in to_headers(envelope).items()]
+    return crowd.travelling(projection, AFFILIATE, TOPIC, "projection", "corrected", previous=seq - 1, at=at)
 
 
 def table(result: dict[str, Any]) -> str:
