@@ -27,7 +27,7 @@ RIGHT = CLAIMS | {"roles": ["service", "cpo"]}
 GOOD = {"alg": "Ed25519", "kid": "test"}
 READS = {
     "consent": "/v1/status",
-    "audit": "/v1/audit/checkpoint",
+    "audit": "/v1/audit/verification",  # answers before the first checkpoint too
     "retention": "/v1/retention/schedule?until=2027-01-01",
 }
 
