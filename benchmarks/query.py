@@ -185,7 +185,8 @@ async def _ask(pool: asyncpg.Pool, entries: int, repeats: int) -> dict[str, dict
 
     app = api.create(pool, Everyone(), vkey="", clock=utc_now, ready=ready)  # type: ignore[arg-type]
     found = {}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://audit") as client:
+    staff = {"Authorization": "Bearer staff"}  # who shows no token is held to the rate of a stranger's address
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://audit", headers=staff) as client:
         for name, question in questions(entries).items():
             chance = random.Random(name)
             for _ in range(WARM_UP):
