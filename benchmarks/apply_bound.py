@@ -1,7 +1,8 @@
 """`python -m benchmarks.apply_bound BOOTSTRAP TOPIC DSN AFFILIATE`: the store's own SQL, and nothing else of ours.
 
 Reads records in clear, trusts them, keeps the last of each member and runs the statements that a batch of the
-propagator runs, with the same columns and the same receipts in the outbox. No keys, no check, no publication.
+propagator runs, with the same columns and the same receipts in the outbox; beside it, as in a propagator, the outbox
+is read, produced and marked, in order, by one bare loop. No keys, no checks, no leases.
 """
 
 import asyncio
@@ -14,14 +15,17 @@ from typing import Any
 
 import orjson
 import uvloop
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from services.propagator.store import SQL, SUPPRESSIONS_LOCK
 from services.runtime import postgres
 from services.runtime.clock import utc_now
-from services.runtime.outbox import shard_of
+from services.runtime.outbox import SHARDS, shard_of
+from services.runtime.relay import BATCH_MAX as PUBLISHED_MAX
+from services.runtime.relay import MARK, SELECT
 
 BATCH_MAX = 1000
+IDLE_S = 0.01
 RECEIPT_HEADERS = {"ce_type": "kr.dongui.receipt.v1", "ce_specversion": "1.0", "content-type": "application/json"}
 
 
@@ -35,6 +39,7 @@ async def run(bootstrap: str, topic: str, dsn: str, affiliate: str) -> None:
         enable_auto_commit=False,
     )  # fmt: skip
     await consumer.start()
+    publishing = asyncio.create_task(_publish(bootstrap, dsn))
     try:
         while not stop.is_set():
             fetched: dict[TopicPartition, list[Any]] = await consumer.getmany(timeout_ms=100, max_records=BATCH_MAX)
@@ -45,6 +50,36 @@ async def run(bootstrap: str, topic: str, dsn: str, affiliate: str) -> None:
     finally:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(consumer.stop(), 2)
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+        await connection.close()
+
+
+async def _publish(bootstrap: str, dsn: str) -> None:
+    """Produce what the outbox holds and mark it, batch after batch."""
+    connection = await postgres.connect(dsn)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, enable_idempotence=True, linger_ms=2, max_batch_size=256 * 1024
+    )
+    await producer.start()
+    try:
+        while True:
+            rows = await connection.fetch(SELECT, list(range(SHARDS)), PUBLISHED_MAX, [])
+            acks = [
+                await producer.send(
+                    r["aggregatetype"],
+                    r["payload"],
+                    r["aggregateid"].encode(),
+                    headers=[(name, value.encode()) for name, value in r["headers"].items()],
+                )
+                for r in rows
+            ]
+            await asyncio.gather(*acks)
+            await connection.execute(MARK, [r["position"] for r in rows])
+            if not rows:
+                await asyncio.sleep(IDLE_S)
+    finally:
+        await producer.stop()
         await connection.close()
 
 

@@ -4,7 +4,8 @@ Ids are derived, so that a record read twice is answered and dead-lettered once.
 """
 
 from datetime import datetime
-from uuid import UUID, uuid5
+
+from uuid_utils import UUID, uuid5
 
 from schemas import codec
 from schemas.envelope import Envelope, to_headers

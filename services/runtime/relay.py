@@ -9,13 +9,15 @@ docs/decisions/0003 (measured losses of the alternatives).
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar, cast
 
 import asyncpg
 import structlog
 from aiokafka import AIOKafkaProducer
 from prometheus_client import Counter, Gauge
 
-from services.runtime import kafka, postgres, pulse, tracing
+from services.runtime import batches, kafka, postgres, pulse, tracing
+from services.runtime.batches import Message
 from services.runtime.outbox import SHARDS
 from services.runtime.pace import Pace
 from services.runtime.pulse import Pulse
@@ -28,17 +30,18 @@ PACE_S = 0.01
 LEASE_SPACE = 7_318_403
 """First key of the two-key advisory lock; the second is the shard."""
 
-_SELECT = """
+SELECT = """
 SELECT position, id, aggregatetype, aggregateid, payload, headers FROM outbox
 WHERE shard = ANY($1::int[]) AND published_at IS NULL AND position <> ALL($3::bigint[]) ORDER BY position LIMIT $2
 """
-_MARK = "UPDATE outbox SET published_at = now() WHERE position = ANY($1::bigint[])"
+MARK = "UPDATE outbox SET published_at = now() WHERE position = ANY($1::bigint[])"
 
 PUBLISHED = Counter("dongui_relay_published", "Outbox rows acknowledged by the broker", ["application"])
 RESTARTS = Counter("dongui_relay_restarts", "Relay sessions that ended in an error", ["application"])
 SHARDS_HELD = Gauge("dongui_relay_shards_held", "Shards this relay leases now", ["application"])
 
 Rows = Sequence[asyncpg.Record]
+_T = TypeVar("_T")
 OnPublished = Callable[[asyncpg.Connection, Sequence[str]], Awaitable[None]]
 log = structlog.get_logger("relay")
 
@@ -109,26 +112,39 @@ class Relay:
     async def _drain_until(
         self, stop: asyncio.Event, connection: asyncpg.Connection, producer: AIOKafkaProducer, beat: Pulse
     ) -> None:
-        """Publish batch after batch; one that was acknowledged is marked while the next one is on its way."""
+        """Publish batch after batch; while one is on its way the last one is marked and the next one is read."""
         held: set[int] = set()
         polls = 0
         pace = Pace(PACE_S)
         acknowledged: Rows = []
+        following: Rows = []
         while not stop.is_set():
             beat.turn()
             await pace.turn()
             if polls % 20 == 0:
                 await self._lease(connection, held)
             polls += 1
-            known = [row["position"] for row in acknowledged]
-            rows = await connection.fetch(_SELECT, sorted(held), BATCH_MAX, known)
-            await _both(self._publish(producer, rows), self._mark(connection, acknowledged))
+            rows = following or await self._next(connection, held, acknowledged)
+            following = await _both(
+                self._publish(producer, rows), self._mark_and_read(connection, held, acknowledged, rows)
+            )
             acknowledged = rows
-            if len(rows) < BATCH_MAX:
+            if not following:
                 await self._mark(connection, acknowledged)
                 acknowledged = []
                 await self._pause()
         await self._mark(connection, acknowledged)
+
+    async def _mark_and_read(
+        self, connection: asyncpg.Connection, held: set[int], acknowledged: Rows, leaving: Rows
+    ) -> Rows:
+        """Return what follows the batch that is leaving; nothing when that was all there is."""
+        await self._mark(connection, acknowledged)
+        return await self._next(connection, held, leaving) if len(leaving) == BATCH_MAX else []
+
+    async def _next(self, connection: asyncpg.Connection, held: set[int], known: Rows) -> Rows:
+        rows: Rows = await connection.fetch(SELECT, sorted(held), BATCH_MAX, [row["position"] for row in known])
+        return rows
 
     async def _lease(self, connection: asyncpg.Connection, held: set[int]) -> None:
         """Take free shards up to `shards_max`, starting at a random one so that relays spread out."""
@@ -146,27 +162,20 @@ class Relay:
     async def _publish(self, producer: AIOKafkaProducer, rows: Rows) -> None:
         """Send rows in order; the broker has all of them when it returns."""
         with tracing.sending((row["aggregatetype"], row["headers"]) for row in rows):
-            acks = [await self._send(producer, row) for row in rows]
-            await asyncio.wait_for(asyncio.gather(*acks), SEND_TIMEOUT_S)
+            await batches.publish(producer, [self._message(row) for row in rows], SEND_TIMEOUT_S)
 
     async def _mark(self, connection: asyncpg.Connection, rows: Rows) -> None:
         if not rows:
             return
         async with connection.transaction():
-            await connection.execute(_MARK, [row["position"] for row in rows])
+            await connection.execute(MARK, [row["position"] for row in rows])
             if self._on_published is not None:
                 await self._on_published(connection, [row["id"] for row in rows])
         PUBLISHED.labels(self._application).inc(len(rows))
 
-    async def _send(self, producer: AIOKafkaProducer, row: asyncpg.Record) -> Awaitable[object]:
+    def _message(self, row: asyncpg.Record) -> Message:
         headers = [(name, value.encode()) for name, value in row["headers"].items()]
-        acknowledged: Awaitable[object] = await producer.send(
-            self._prefix + row["aggregatetype"],
-            value=row["payload"],
-            key=row["aggregateid"].encode(),
-            headers=headers,
-        )
-        return acknowledged
+        return Message(self._prefix + row["aggregatetype"], row["aggregateid"].encode(), row["payload"], headers)
 
     async def _pause(self) -> None:
         try:
@@ -176,8 +185,10 @@ class Relay:
         self._wake.clear()
 
 
-async def _both(*works: Awaitable[None]) -> None:
-    """Let both come to an end, whatever becomes of the other; raise what ended one."""
-    for result in await asyncio.gather(*works, return_exceptions=True):
+async def _both(first: Awaitable[None], second: Awaitable[_T]) -> _T:
+    """Let both come to an end, whatever becomes of the other; raise what ended one, or return what the second does."""
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    for result in results:
         if isinstance(result, BaseException):
             raise result
+    return cast("_T", results[1])

@@ -15,7 +15,7 @@ from aiokafka import ConsumerRecord
 
 from schemas.topics import FACTS
 from services.runtime import kafka, outbox
-from services.runtime.relay import _SELECT, Relay
+from services.runtime.relay import SELECT, Relay
 from services.runtime.settings import Settings
 from tests.integration.consent.harness import read_all
 
@@ -151,7 +151,7 @@ PROGRAM = """
 import asyncio
 from functools import partial
 from services.runtime import kafka
-from services.runtime.relay import _SELECT, Relay
+from services.runtime.relay import SELECT, Relay
 from services.runtime.settings import Settings
 s = Settings()
 relay = Relay(s.secret("consent_dsn"), partial(kafka.producer, s), prefix=s.topic_prefix, shards_max=16)
@@ -228,7 +228,7 @@ async def test_what_was_published_long_ago_is_not_read_again(databases: Any) -> 
         await connection.execute(PUBLISHED)
         for _ in range(2):  # before anybody gathered statistics, and after
             for held in ([3], list(range(16))):
-                plan = await connection.fetch(f"EXPLAIN (ANALYZE, COSTS OFF) {_SELECT}", held, 500, [])
+                plan = await connection.fetch(f"EXPLAIN (ANALYZE, COSTS OFF) {SELECT}", held, 500, [])
                 told = "\n".join(row[0] for row in plan)
                 assert "outbox_pending" in told, told
                 assert "Removed by Filter" not in told, told
