@@ -19,7 +19,8 @@ from typing import Any
 import asyncpg
 import httpx
 
-from benchmarks import bare
+from benchmarks import bare, stages
+from services.devstack.environment import ALL
 from services.devstack.provision import AFFILIATES
 from services.devstack.stack import Stack, to_stderr
 from services.devstack.system import System
@@ -28,6 +29,7 @@ MEMBERS_BEFORE = 100
 SIGN_UP_EVERY = 5
 MARKETING_EVERY = 2
 SETTLE_TIMEOUT_S = 60.0
+IDLE_S = 5.0
 JARS = Path(__file__).resolve().parents[1] / ".dongui" / "jars"
 COMMITTED = """
 SELECT member_ref::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at FROM member
@@ -61,9 +63,16 @@ async def _ours(system: System, rate: float, seconds: float) -> dict[str, Any]:
         base_url=described["consent_url"], headers=headers, limits=limits, timeout=30
     ) as client:
         before = [(await _sign_up(client))[0] for _ in range(MEMBERS_BEFORE)]
+        await asyncio.sleep(IDLE_S)
+        idle = stages.processors(system, ALL)
+        await asyncio.sleep(IDLE_S)
+        started, began = stages.processors(system, ALL), time.monotonic()
         sign_ups, others = await _paced(client, rate, seconds, before)
     refs = {ref for ref, _, _ in sign_ups}
     committed = await _committed(described["databases"]["affiliates"], refs)
+    idled, ended = (time.monotonic() - began) / IDLE_S, stages.processors(system, ALL)
+    cpu = {n: ended[n] - started[n] - idled * (started[n] - idle[n]) for n in ended}
+    produced = await stages.produced(described["kafka"], AFFILIATES)
     to_last = [1000 * (max(c[ref] for c in committed) - at) for ref, _, at in sign_ups]
     return {
         "changes": len(sign_ups) + len(others),
@@ -71,6 +80,12 @@ async def _ours(system: System, rate: float, seconds: float) -> dict[str, Any]:
         "sign_up_http_ms": quantiles([1000 * (at - sent) for _, sent, at in sign_ups]),
         "other_http_ms": quantiles([1000 * (at - sent) for _, sent, at in others]),
         "to_last_commit_ms": quantiles(to_last),
+        "to_last_produced_ms": quantiles([1000 * (max(p[ref] for p in produced) - at) for ref, _, at in sign_ups]),
+        "produced_to_commit_ms": quantiles(
+            [1000 * max(c[ref] - p[ref] for c, p in zip(committed, produced, strict=True)) for ref in refs]
+        ),
+        "cpu_ms_a_change": {n: round(1000 * s / (rate * seconds), 2) for n, s in sorted(cpu.items())},
+        "cpu_idle": {n: round((started[n] - idle[n]) / IDLE_S, 3) for n in sorted(idle)},
     }
 
 
@@ -153,11 +168,17 @@ def table(result: dict[str, Any]) -> str:
         ("HTTP answer of a sign-up", result["sign_up_http_ms"]),
         ("HTTP answer of another change", result["other_http_ms"]),
         ("2xx to the last affiliate's COMMIT", result["to_last_commit_ms"]),
+        ("  2xx to the last record's produce", result["to_last_produced_ms"]),
+        ("  produce to COMMIT, slowest store", result["produced_to_commit_ms"]),
         ("bare produce, consume, COMMIT", result["bare_ms"]),
     ]
     lines = [f"{'milliseconds':<38}{'p50':>8}{'p99':>9}{'max':>9}"]
     lines += [f"{name:<38}{q['p50']:>8}{q['p99']:>9}{q['max']:>9}" for name, q in rows]
     lines.append(f"{'ratio to the bare path':<38}{result['ratio']['p50']:>8}{result['ratio']['p99']:>9}")
+    lines.append(f"{'processor ms a change; cores when idle':<38}")
+    lines += [
+        f"  {name:<36}{spent:>8}{result['cpu_idle'][name]:>9}" for name, spent in result["cpu_ms_a_change"].items()
+    ]
     made = f"{result['changes']} changes at {result['rate']:g}/s, {result['sign_ups']} of them sign-ups"
     lines.append(f"{made}; Python {sys.version.split()[0]}")
     return "\n".join(lines) + "\n"
