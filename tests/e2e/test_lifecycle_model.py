@@ -183,8 +183,7 @@ class LifeCycle(RuleBasedStateMachine):
             return
         if kind == "service":
             life.profiles["wapl"] = dict(PROFILES["wapl"])
-        if kind == "password":
-            self.passwords[life.ref] = body["password"]
+        self.passwords[life.ref] = body.get("password", self.passwords[life.ref])
         self.corrected(life, answer, values)
 
     def correction(self, life: Life, kind: str, fresh: int) -> tuple[dict[str, Any], dict[str, Any]]:
