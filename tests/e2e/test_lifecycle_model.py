@@ -156,20 +156,28 @@ class LifeCycle(RuleBasedStateMachine):
         self.passwords[life.ref] = f"pass {email}"
         self.accepted(life, answer, "signed_up")
 
-    @precondition(lambda self: self.lives)
+    def taken(self) -> list[str]:
+        """An address is its member's until erasure."""
+        return [life.email for life in self.lives if life.ended != "erased"]
+
+    def free(self) -> list[str]:
+        return [life.email for life in self.lives if life.email not in self.taken()]
+
+    @precondition(lambda self: self.taken())
     @rule(who=WHO, shared=SHARED)
-    def join_with_an_address_that_was_used(self, who: int, shared: set[str]) -> None:
-        """Until erasure it is taken; after it a new reference begins."""
-        life = self.one(who)
-        if life.ended == "erased":
-            taken = [other for other in self.lives if other.email == life.email and other.ended != "erased"]
-            if not taken:
-                self.joined(life.email, shared, set(), False)
-                self.world.done["joined again"] += 1
-                return
-        answer = self.join(life.email, shared, set(), False)
+    def join_with_an_address_that_is_taken(self, who: int, shared: set[str]) -> None:
+        taken = self.taken()
+        answer = self.join(taken[who % len(taken)], shared, set(), False)
         assert (answer.status_code, answer.json()["code"]) == (409, "email_taken")
         self.world.done["refused email_taken"] += 1
+
+    @precondition(lambda self: self.free())
+    @rule(who=WHO, shared=SHARED)
+    def join_again_after_erasure(self, who: int, shared: set[str]) -> None:
+        """The same address, and nothing of who had it: a new reference begins."""
+        free = self.free()
+        self.joined(free[who % len(free)], shared, set(), False)
+        self.world.done["joined again"] += 1
 
     # Corrections (5.1, 5.7).
 
