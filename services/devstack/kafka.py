@@ -26,7 +26,7 @@ from services.devstack.wire import Wire
 from services.runtime.acls import BROKER, SETUP
 
 HEAP_MB, HEAP_MB_OF_SEVERAL = 384, 256
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.05
 MAIN_CLASS = "kafka.Kafka"
