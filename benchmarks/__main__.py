@@ -8,14 +8,29 @@ from typing import NamedTuple
 
 import orjson
 
-from benchmarks import apply, audit, erase, footprint, harness, http, latency, notices, query, relay, replay
+from benchmarks import (
+    apply,
+    audit,
+    erase,
+    footprint,
+    growth,
+    harness,
+    http,
+    latency,
+    notices,
+    peers,
+    query,
+    relay,
+    replay,
+)
+from benchmarks.peer import NotInstalledError
 from services.runtime.start import collect_seldom
 
 
 class Option(NamedTuple):
     """A parameter of a module's `measure`, with its default; the default's type is the option's."""
 
-    default: float
+    default: float | str
     help: str
 
 
@@ -27,6 +42,8 @@ class Command(NamedTuple):
     options: dict[str, Option]
     compared: bool = False
     """Measured beside its bound by the harness: takes --runs, --gate and --record."""
+    repeated: bool = False
+    """Takes --runs; nothing of it is gated."""
 
 
 COMMANDS = {
@@ -38,6 +55,26 @@ COMMANDS = {
             "members": Option(6_000, "whose changes they are"),
         },
         compared=True,
+    ),
+    "peers": Command(
+        peers,
+        "the same changes by Quix Streams' PostgreSQL sink and Debezium's JDBC sink, fetched when first asked for "
+        "(pip, Maven) into .dongui and no dependency of ours",
+        {
+            "events": Option(24_000, "changes, each to every affiliate"),
+            "members": Option(6_000, "whose changes they are"),
+            "peer": Option("all", "quix, debezium or all; one that cannot be installed fails when asked for by name"),
+        },
+        repeated=True,
+    ),
+    "growth": Command(
+        growth,
+        "what grows with members, affiliates, workers and history: rate, memory, blocks read",
+        {
+            "events": Option(6_000, "changes at each point, two of each of half as many members"),
+            "full": Option(0, "1: 1,000,000 members too"),
+            "question": Option("all", "members, affiliates, workers, history or all"),
+        },
     ),
     "latency": Command(
         latency,
@@ -111,7 +148,11 @@ def main() -> int:
     name, gate, keep = (chosen.pop(key, None) for key in ("command", "gate", "record"))
     command = COMMANDS[name]
     collect_seldom()  # what runs in this process runs as it does in ours, the bound too
-    result = asyncio.run(command.module.measure(**chosen))
+    try:
+        result = asyncio.run(command.module.measure(**chosen))
+    except NotInstalledError as error:
+        sys.stderr.write(f"NOT MEASURED: {error}\n")
+        return 1
     sys.stderr.write(getattr(command.module, "table", harness.table)(result))
     sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE))
     if keep:
@@ -123,21 +164,20 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    least = harness.RUNS_MIN
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, help=command.help)
         for option, (default, text) in command.options.items():
-            one.add_argument(f"--{option}", type=type(default), default=default, help=f"{text} (default {default:g})")
+            one.add_argument(f"--{option}", type=type(default), default=default, help=f"{text} (default {default})")
+        if command.compared or command.repeated:
+            one.add_argument(
+                "--runs", type=int, default=least, help=f"runs of each side after a warm-up (default {least})"
+            )
         if command.compared:
-            _add_compared(one)
+            one.add_argument("--gate", action="store_true", help="fail when a counter is worse than baseline.json says")
+            one.add_argument("--record", action="store_true", help="write the counters into baseline.json")
     return parser
-
-
-def _add_compared(one: argparse.ArgumentParser) -> None:
-    least = harness.RUNS_MIN
-    one.add_argument("--runs", type=int, default=least, help=f"runs of each side after a warm-up (default {least})")
-    one.add_argument("--gate", action="store_true", help="fail when a counter is worse than baseline.json says")
-    one.add_argument("--record", action="store_true", help="write the counters into baseline.json")
 
 
 if __name__ == "__main__":

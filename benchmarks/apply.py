@@ -2,88 +2,78 @@
 
 The same sealed records in every run: `members` members, each signed up and then corrected. Ours are the real
 processes (JWE, watermarks, gaps, receipts through the outbox); the bound is a bare aiokafka consumer in one process
-per affiliate that reads the same values unsealed and runs the same statements in the same transactions. Measured
-from a store's first commit to the last store's last one. The bound publishes no receipt; ours does, meanwhile.
+per affiliate that reads the same values unsealed and runs the same statements in the same transactions. The bound
+publishes no receipt; ours does, meanwhile. `watch` says how it is timed.
 """
 
-import asyncio
 import itertools
-import sys
-import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import asyncpg
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from benchmarks import harness, servers
+from benchmarks import harness, servers, watch
 from benchmarks.crowd import key_service, travelling
 from benchmarks.harness import Run
-from benchmarks.servers import Servers, cpu_s
+from benchmarks.servers import Servers
+from benchmarks.watch import Backlog, Process
 from schemas.base import Marketing
 from schemas.events import FactName, MemberPart, Projection
 from schemas.topics import affiliate_topic, all_topics
 from services.devstack import topics
-from services.devstack.environment import inherited
 from services.devstack.provision import AFFILIATES
 from services.runtime.clock import utc_now
 
 PARTITIONS = 8
-TIMEOUT_S = 300.0
-POLL_S = 0.02
-FIRST = "SELECT 1 FROM watermark WHERE seq > 0 LIMIT 1"
-BEHIND = (
-    "SELECT 1 FROM unnest($1::uuid[]) r LEFT JOIN watermark w ON member_ref = r WHERE seq IS DISTINCT FROM $2 LIMIT 1"
-)
 ROWS = "SELECT count(*), coalesce(sum(seq), 0)::bigint, (SELECT count(*) FROM outbox) FROM member"
 
 
 @dataclass(frozen=True)
-class Process:
-    """A Python process: its arguments, and what it needs in its environment."""
-
-    argv: list[str]
-    env: dict[str, str]
-
-
-@dataclass(frozen=True)
 class Made:
-    """One record as it travels, for one affiliate: its key, sealed value, value in clear, and headers."""
+    """One record as it travels, for one affiliate: its key, sealed value, headers, and what was sealed."""
 
     key: bytes
     sealed: bytes
-    clear: bytes
     headers: list[tuple[str, bytes]]
+    shape: Projection
+
+
+Form = Callable[[Made], bytes]
+"""How a record's value is written on a topic."""
+FORMS: Mapping[str, Form] = {
+    "sealed-": lambda made: made.sealed,
+    "clear-": lambda made: orjson.dumps(made.shape.model_dump(mode="json")),
+}
+"""By prefix of the topics: sealed for ours, in clear for the bare one."""
 
 
 async def measure(events: int, members: int, runs: int) -> dict[str, Any]:
     """Return both rates in changes a second, their ratio, and what one record costs in statements and rows."""
-    refs = [str(uuid.UUID(int=n + 1)) for n in range(members)]
     async with servers.running(AFFILIATES) as on:
-        bench = _Bench(on, refs, events // members)
+        bench = Bench.of(on, events, members)
         await bench.fill()
         figures = await harness.compare(bench.ours, bench.bare, runs=runs)
     return {
         "name": "apply",
         "event": "changes to three stores",
         "bound_is": "bare aiokafka + asyncpg, same SQL",
-        "workload": {"changes": bench.changes, "members": members, "affiliates": len(AFFILIATES)},
+        "workload": bench.workload,
         "counters": bench.counters,
         **figures,
     }
 
 
-def _made(affiliate: str, refs: list[str], each: int, at: datetime) -> Iterator[Made]:
+def _made(affiliate: str, refs: Sequence[str], each: int, at: datetime) -> Iterator[Made]:
     for seq, ref in itertools.product(range(1, each + 1), refs):
-        yield _one(affiliate, ref, seq, at)
+        yield record(affiliate, ref, seq, at)
 
 
-def _one(affiliate: str, ref: str, seq: int, at: datetime) -> Made:
+def record(affiliate: str, ref: str, seq: int, at: datetime) -> Made:
+    """Return one member's change number `seq`: signed up, then corrected again and again."""
     shape = Projection(
         change_id=str(uuid.uuid4()),
         member_ref=ref,
@@ -105,57 +95,58 @@ def _one(affiliate: str, ref: str, seq: int, at: datetime) -> Made:
     sealed, headers = travelling(
         shape, affiliate, affiliate_topic(affiliate), "projection", name, previous=seq - 1, at=at
     )
-    return Made(ref.encode(), sealed, orjson.dumps(shape.model_dump(mode="json")), headers)
+    return Made(ref.encode(), sealed, headers, shape)
 
 
-class _Bench:
+class Bench:
     """One backlog, worked off again and again into fresh databases."""
 
     def __init__(self, on: Servers, refs: list[str], each: int) -> None:
         self._on = on
-        self._refs = refs
-        self._each = each
+        self.backlog = Backlog(refs, each)
         self._number = itertools.count()
-        self.changes = each * len(refs)
         self.counters: dict[str, float] = {}
 
-    async def fill(self) -> None:
-        """Publish the backlog twice for each affiliate: sealed for ours, in clear for the bare one."""
+    @classmethod
+    def of(cls, on: Servers, events: int, members: int) -> "Bench":
+        """Return a backlog of as many changes, each member's share the same."""
+        refs = [str(uuid.UUID(int=n + 1)) for n in range(members)]
+        return cls(on, refs, events // members)
+
+    @property
+    def workload(self) -> dict[str, int]:
+        """What one run works off."""
+        changes, members = self.backlog.changes, len(self.backlog.refs)
+        return {"changes": changes, "members": members, "affiliates": len(AFFILIATES)}
+
+    async def fill(self, forms: Mapping[str, Form] = FORMS) -> None:
+        """Publish the backlog in each of these forms for each affiliate."""
         bootstrap = self._on.stack.bootstrap
-        for prefix in ("sealed-", "clear-"):
+        for prefix in forms:
             await topics.create(bootstrap, all_topics(AFFILIATES), prefix=prefix)
-        options: dict[str, Any] = {"enable_idempotence": True, "linger_ms": 20, "max_batch_size": 1 << 20}
-        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **options)
-        await producer.start()
-        try:
-            for affiliate in AFFILIATES:
-                for made in _made(affiliate, self._refs, self._each, utc_now()):
-                    topic = affiliate_topic(affiliate)
-                    await producer.send("sealed-" + topic, made.sealed, key=made.key, headers=made.headers)
-                    await producer.send("clear-" + topic, made.clear, key=made.key, headers=made.headers)
-            await producer.flush()
-        finally:
-            await producer.stop()
+        for affiliate in AFFILIATES:
+            made = _made(affiliate, self.backlog.refs, self.backlog.each, utc_now())
+            await produce(bootstrap, affiliate_topic(affiliate), made, forms)
 
     async def ours(self) -> Run:
         """Three propagators: from the first commit to the last."""
         number = next(self._number)
         names = await self._databases(f"ours{number}")
-        async with key_service() as keys, _running(self._propagators(number, names, keys)) as processes:
-            run = await self._worked_off(names, processes)
+        async with key_service() as keys, watch.running(self._propagators(number, names, keys)) as pids:
+            run = await self._worked_off(names, pids)
         counted = {
             "statements": await self._on.statements(*names.values()),
             "rows": await self._on.rows(*names.values()),
         }
-        records = self.changes * len(AFFILIATES)
+        records = self.backlog.changes * len(AFFILIATES)
         self.counters = {name: round(count / records, 4) for name, count in counted.items()}
         return run
 
     async def bare(self) -> Run:
         """Three bare consumers: from the first commit to the last."""
         names = await self._databases(f"bare{next(self._number)}")
-        async with _running(self._bare(names)) as processes:
-            return await self._worked_off(names, processes)
+        async with watch.running(self._bare(names)) as pids:
+            return await self._worked_off(names, pids)
 
     def _propagators(self, number: int, names: dict[str, str], keys: str) -> dict[str, Process]:
         shared = {
@@ -188,31 +179,33 @@ class _Bench:
             await _rewind(self._on.stack.bootstrap, affiliate)
         return names
 
-    async def _worked_off(self, names: dict[str, str], processes: dict[str, asyncio.subprocess.Process]) -> Run:
-        """Wait for the first commit anywhere and the last everywhere; raise when a store is not exactly right."""
-        watched = [await asyncpg.connect(self._on.admin_dsn(name)) for name in names.values()]
-        tail = self._refs[-64:]  # the last records of every partition are among these
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                while not any([await c.fetchval(FIRST) for c in watched]):
-                    await asyncio.sleep(POLL_S)
-                started, cpu = time.perf_counter(), _cpu_s(processes)
-                for connection in watched:
-                    while await connection.fetchval(BEHIND, tail, self._each):
-                        await asyncio.sleep(POLL_S)
-            run = Run(self.changes, time.perf_counter() - started, _cpu_s(processes) - cpu)
-            for connection in watched:
-                await self._check(connection)
-            return run
-        finally:
-            for connection in watched:
-                await connection.close()
+    async def _worked_off(self, names: dict[str, str], pids: list[int]) -> Run:
+        """Wait for the last commit everywhere; raise when a store is not exactly right."""
+        run = await self.backlog.worked_off(map(self._on.admin_dsn, names.values()), pids)
+        for name in names.values():
+            await self._check(name)
+        return run
 
-    async def _check(self, connection: asyncpg.Connection) -> None:
+    async def _check(self, name: str) -> None:
         """Every member's last change is there, and a receipt of each change."""
-        found = tuple(await connection.fetchrow(ROWS))
-        if found != (len(self._refs), self.changes, self.changes):
+        changes = self.backlog.changes
+        found = await servers.fetch(self._on.admin_dsn(name), ROWS)
+        if [tuple(row) for row in found] != [(len(self.backlog.refs), changes, changes)]:
             raise AssertionError(f"members, sum of seq and receipts are {found}")
+
+
+async def produce(bootstrap: str, topic: str, records: Iterable[Made], forms: Mapping[str, Form]) -> None:
+    """Publish records on the topic under each of these prefixes, in that prefix's form."""
+    options: dict[str, Any] = {"enable_idempotence": True, "linger_ms": 20, "max_batch_size": 1 << 20}
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **options)
+    await producer.start()
+    try:
+        for made in records:
+            for prefix, form in forms.items():
+                await producer.send(prefix + topic, form(made), key=made.key, headers=made.headers)
+        await producer.flush()
+    finally:
+        await producer.stop()
 
 
 async def _rewind(bootstrap: str, affiliate: str) -> None:
@@ -227,21 +220,3 @@ async def _rewind(bootstrap: str, affiliate: str) -> None:
         await consumer.commit(dict.fromkeys(partitions, 0))
     finally:
         await consumer.stop()
-
-
-def _cpu_s(processes: dict[str, asyncio.subprocess.Process]) -> float:
-    return sum(cpu_s(process.pid) for process in processes.values())
-
-
-@asynccontextmanager
-async def _running(asked: dict[str, Process]) -> AsyncIterator[dict[str, asyncio.subprocess.Process]]:
-    processes = {
-        name: await asyncio.create_subprocess_exec(sys.executable, *one.argv, env=inherited() | one.env)
-        for name, one in asked.items()
-    }
-    try:
-        yield processes
-    finally:
-        for process in processes.values():
-            process.terminate()
-        await asyncio.gather(*(asyncio.wait_for(p.wait(), 20) for p in processes.values()))

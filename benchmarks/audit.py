@@ -8,9 +8,9 @@ one transaction each; of four records one is a fact, the others are receipts.
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 from aiokafka import ConsumerRecord
@@ -45,7 +45,7 @@ SELECT index, event_id, content_hash, leaf_hash, body, type, member_ref, change_
 FROM entry WHERE index >= $1 ORDER BY index
 """
 BYTES = "SELECT avg(octet_length(body)) FROM entry"
-Records = "Sequence[ConsumerRecord[Any, Any]]"
+Records: TypeAlias = "Sequence[ConsumerRecord[Any, Any]]"
 
 
 async def measure(leaves: int, runs: int) -> dict[str, Any]:
@@ -121,7 +121,8 @@ async def append(pool: asyncpg.Pool, writer: Writer, made: Records) -> None:
     offsets = AppendedOffsets()
     for start in range(0, len(made), BATCH):
         batch = made[start : start + BATCH]
-        async with pool.acquire() as tx, tx.transaction():
+        async with pool.acquire() as connection, connection.transaction():
+            tx: Any = connection
             await writer.append(tx, batch)
             await offsets.store(tx, {(FACTS, 0): batch[-1].offset + 1})
 

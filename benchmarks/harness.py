@@ -46,24 +46,34 @@ async def compare(ours: Side, bound: Side, *, runs: int, warm_up: int = 1) -> di
 
     `ratio` is ours / bound of the two runs beside each other. Raises ValueError for fewer than one run.
     """
+    found = await in_turn({"ours": ours, "bound": bound}, runs=runs, warm_up=warm_up)
+    return {**found, "ratio": found["ratio"]["bound"]}
+
+
+async def in_turn(sides: Mapping[str, Side], *, runs: int, warm_up: int = 1) -> dict[str, Any]:
+    """Let all sides run, one after the other, again and again; return figures by name after `warm_up` rounds uncounted.
+
+    `ratio` is, for each side but the first, the first's rate by that side's in the same round. Raises ValueError for
+    fewer than one run.
+    """
     if runs < 1:
         raise ValueError("--runs must be at least 1")
-    pairs: list[tuple[Run, Run]] = []
+    rounds: list[dict[str, Run]] = []
     before = os.getloadavg()[0]
     for number in range(warm_up + runs):
-        pair = (await ours(), await bound())
+        one = {name: await side() for name, side in sides.items()}
         said = "warm-up" if number < warm_up else f"run {number - warm_up + 1} of {runs}"
-        sys.stderr.write(f"{said}: {pair[0].rate:,.0f}/s, bound {pair[1].rate:,.0f}/s\n")
+        sys.stderr.write(f"{said}: {', '.join(f'{name} {run.rate:,.0f}/s' for name, run in one.items())}\n")
         if number >= warm_up:
-            pairs.append(pair)
+            rounds.append(one)
+    first, *others = sides
     return {
         "runs": runs,
         "python": sys.version.split()[0],
         "cores": os.cpu_count(),
         "load_average": [round(before, 1), round(os.getloadavg()[0], 1)],
-        "ours": _figures([own for own, _ in pairs]),
-        "bound": _figures([other for _, other in pairs]),
-        "ratio": series([own.rate / other.rate for own, other in pairs]),
+        **{name: _figures([one[name] for one in rounds]) for name in sides},
+        "ratio": {other: series([one[first].rate / one[other].rate for one in rounds]) for other in others},
     }
 
 
@@ -127,10 +137,15 @@ def table(result: Mapping[str, Any]) -> str:
     counted = ", ".join(f"{name} {value:g}" for name, value in result["counters"].items())
     if counted:
         lines.append(f"per event: {counted}")
+    lines.append(circumstances(result))
+    return "\n".join(lines) + "\n"
+
+
+def circumstances(result: Mapping[str, Any]) -> str:
+    """Return in one line what was worked on, how often, and how busy the machine was."""
     work = ", ".join(f"{name} {value}" for name, value in result["workload"].items())
     first, last = result["load_average"]
-    lines.append(f"{work}; {result['runs']} runs; load average {first} to {last} on {result['cores']} cores")
-    return "\n".join(lines) + "\n"
+    return f"{work}; {result['runs']} runs; load average {first} to {last} on {result['cores']} cores"
 
 
 def _line(label: str, figures: Mapping[str, float], *, digits: int = 0) -> str:

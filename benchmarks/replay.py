@@ -170,8 +170,8 @@ class _Bench:
             return Run(self._events, time.perf_counter() - started, time.process_time() - cpu)
 
 
-async def _unheard(_: Progress) -> None:
-    return
+async def _unheard(progress: Progress) -> None:
+    assert progress.done >= 0
 
 
 def _plan(ranges: tuple[Range, ...]) -> Plan:

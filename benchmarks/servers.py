@@ -123,6 +123,15 @@ async def execute(dsn: str, statement: str) -> None:
         await connection.close()
 
 
+async def fetch(dsn: str, statement: str, *values: object) -> list[asyncpg.Record]:
+    """Run one query on a connection of its own."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetch(statement, *values)
+    finally:
+        await connection.close()
+
+
 def cpu_s(pid: int) -> float:
     """CPU seconds of one process so far: what the work costs, however busy the machine is."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()

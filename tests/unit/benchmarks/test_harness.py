@@ -37,7 +37,7 @@ async def test_sides_take_turns_and_the_warm_up_does_not_count(capsys: pytest.Ca
     assert figures["ratio"] == {"median": 0.5, "min": 0.25, "max": 1.0, "spread": 1.5}
     # half of 2 s for 100 events
     assert figures["ours"]["cpu_us_per_event"]["median"] == 10_000.0
-    assert capsys.readouterr().err.startswith("warm-up: 11/s, bound 11/s\n")
+    assert capsys.readouterr().err.startswith("warm-up: ours 11/s, bound 11/s\n")
 
 
 async def test_no_runs_are_refused() -> None:
@@ -81,3 +81,10 @@ def test_a_new_baseline_leaves_the_others(tmp_path: Path) -> None:
     path = _baseline(tmp_path)
     harness.record("http", {}, {"rows": 1.0}, path)
     assert orjson.loads(path.read_bytes()).keys() == {"relay", "http"}
+
+
+async def test_of_three_sides_the_first_is_set_against_each_other_one_in_the_same_round() -> None:
+    sides = {"ours": _side(2.0, 1.0)[1], "one": _side(1.0, 1.0)[1], "other": _side(4.0, 2.0)[1]}
+    figures = await harness.in_turn(sides, runs=2, warm_up=0)
+    # 100 events in 2 and 1 s against 1 and 1 s, and against 4 and 2 s
+    assert {name: figures["ratio"][name]["median"] for name in ("one", "other")} == {"one": 0.75, "other": 2.0}
