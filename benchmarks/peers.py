@@ -11,14 +11,14 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Final
 
-from benchmarks import harness, quix, servers
+from benchmarks import debezium, harness, quix, servers
 from benchmarks.apply import FORMS, Bench
 from benchmarks.harness import Run
 from benchmarks.peer import CREATE, LACKS, PREFIX, TABLE, NotInstalledError, Peer, Ready, flat
 from benchmarks.servers import Servers
 from services.devstack.provision import AFFILIATES
 
-PEERS: Final[dict[str, Ready]] = {"quix": quix.ready}
+PEERS: Final[dict[str, Ready]] = {"quix": quix.ready, "debezium": debezium.ready}
 WARM_UP: Final = 2
 """Rounds that do not count: a JVM compiles what it does often."""
 ROWS: Final = "SELECT count(*), min(seq), max(seq) FROM peer_member"

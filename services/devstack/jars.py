@@ -11,7 +11,7 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -87,13 +87,15 @@ def _download(cache: Path, folder: Path, lock: dict[str, str] | None, say: Say) 
     say(f"Apache Kafka {KAFKA_VERSION} is in {folder}")
 
 
-def fetch(repository: Path, target: Path, say: Say) -> None:
-    """Resolve COORDINATES by jgo into `repository` and copy the jars into `target`.
+def fetch(
+    repository: Path, target: Path, say: Say, coordinates: str = COORDINATES, *, without: Container[str] = ()
+) -> None:
+    """Resolve `coordinates` by jgo into `repository` and copy the jars into `target`, `without` these group:name.
 
     Only jgo's resolver is used: its environment builder would look for a JDK of its own on the network.
     """
     try:
-        artifacts = _resolve(repository)
+        artifacts = [a for a in _resolve(repository, coordinates) if f"{a.groupId}:{a.artifactId}" not in without]
         with ThreadPoolExecutor(DOWNLOAD_THREADS) as pool:
             for done, path in enumerate(pool.map(lambda a: Path(a.resolve()), artifacts), start=1):
                 shutil.copyfile(path, target / path.name)
@@ -101,12 +103,12 @@ def fetch(repository: Path, target: Path, say: Say) -> None:
                     say(f"  {done} of {len(artifacts)} jars")
     except (RuntimeError, OSError, ValueError) as error:
         raise DevstackError(
-            f"Apache Kafka could not be downloaded ({type(error).__name__}: {error}). "
+            f"the jars of {coordinates} could not be downloaded ({type(error).__name__}: {error}). "
             "Check the network or the Maven mirror, then start again; nothing half-done was kept."
         ) from error
 
 
-def _resolve(repository: Path) -> list[Any]:
+def _resolve(repository: Path, coordinates: str) -> list[Any]:
     from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - slow, and needed once in a machine's life
     from jgo.maven import MavenContext  # noqa: PLC0415
     from jgo.parse import Endpoint  # noqa: PLC0415
@@ -115,7 +117,7 @@ def _resolve(repository: Path) -> list[Any]:
     context = MavenContext(repo_cache=repository, remote_repos={"central": MAVEN_CENTRAL_URL})
     wanted = [
         context.create_dependency(replace(c, scope=c.scope or "compile"))
-        for c in Endpoint.parse(COORDINATES).coordinates
+        for c in Endpoint.parse(coordinates).coordinates
     ]
     direct, transitive = context.resolver.resolve(wanted)
     kept = [*direct, *(d for d in transitive if d.scope in ("compile", "runtime"))]
