@@ -103,7 +103,7 @@ def _together(seeds: list[dict[str, Any]]) -> str:
         "longest recovery after a fault ended": f"{longest['seconds']} s ({longest['after']})",
         "longest propagation under faults": f"{max(one['propagation_s'].get('max', 0) for one in seeds)} s",
         "longest revocation under faults": f"{max(one['revocations_s'].get('max', 0) for one in seeds)} s",
-        "machine": seeds[-1]["machine"],
+        "machine": seeds[-1]["machine"].rpartition(",")[0],
     }
     return _table(("all seeds together", ""), [(name, str(value)) for name, value in rows.items()])
 
@@ -136,6 +136,7 @@ def _each(seeds: list[dict[str, Any]]) -> str:
         "max s",
         "revocations max s",
         "recovery s",
+        "load average",
         "differences",
     )
     rows = [
@@ -147,13 +148,15 @@ def _each(seeds: list[dict[str, Any]]) -> str:
             *(str(one["propagation_s"].get(name, "")) for name in ("p50", "p99", "max")),
             str(one["revocations_s"].get("max", "")),
             str(one["recovery"]["seconds"]),
+            one["machine"].rpartition(" ")[2],
             str(len(one["differences"])),
         )
         for one in seeds
     ]
     told = (
         "Propagation is from the 2xx of a change until the ledger knows that every affiliate has answered, so the way "
-        "back of the receipt and the looks of the harness (every half second) are in it.\n"
+        "back of the receipt and the looks of the harness (every half second) are in it. The load average "
+        "(5 min) is the whole machine's: far above 2 something else was running on it.\n"
     )
     return f"## Each seed\n\n{told}\n{_table(head, rows)}"
 

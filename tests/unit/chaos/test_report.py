@@ -42,7 +42,7 @@ def test_figures_of_all_seeds_are_added_up() -> None:
         "| longest propagation under faults | 12.5 s |",
         "| kill | 10 |",
         "| disk_full, not possible here | 2 |",
-        "| `--seed 7 --minutes 1 --rate 8` | 400 | 7 | 5 | 0.6 | 9.1 | 12.5 | 8.0 | 6.25 | 0 |",
+        "| `--seed 7 --minutes 1 --rate 8` | 400 | 7 | 5 | 0.6 | 9.1 | 12.5 | 8.0 | 6.25 | 1.0 | 0 |",
     ):
         assert row in page
 
