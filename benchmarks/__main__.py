@@ -32,6 +32,7 @@ class Option(NamedTuple):
 
     default: float | str
     help: str
+    choices: tuple[str, ...] | None = None
 
 
 class Command(NamedTuple):
@@ -63,7 +64,7 @@ COMMANDS = {
         {
             "events": Option(24_000, "changes, each to every affiliate"),
             "members": Option(6_000, "whose changes they are"),
-            "peer": Option("all", "quix, debezium or all; one that cannot be installed fails when asked for by name"),
+            "peer": Option("all", "one that cannot be installed fails when asked for by name", ("all", *peers.PEERS)),
         },
         repeated=True,
     ),
@@ -73,7 +74,7 @@ COMMANDS = {
         {
             "events": Option(6_000, "changes at each point, two of each of half as many members"),
             "full": Option(0, "1: 1,000,000 members too"),
-            "question": Option("all", "members, affiliates, workers, history or all"),
+            "question": Option("all", "what grows", ("all", *growth.QUESTIONS)),
         },
     ),
     "latency": Command(
@@ -168,8 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, help=command.help)
-        for option, (default, text) in command.options.items():
-            one.add_argument(f"--{option}", type=type(default), default=default, help=f"{text} (default {default})")
+        for option, (default, text, choices) in command.options.items():
+            told = f"{text} (default {default})"
+            one.add_argument(f"--{option}", type=type(default), default=default, choices=choices, help=told)
         if command.compared or command.repeated:
             one.add_argument(
                 "--runs", type=int, default=least, help=f"runs of each side after a warm-up (default {least})"

@@ -76,8 +76,9 @@ class Debezium:
     async def applying(self, on: Servers, databases: Mapping[str, str]) -> AsyncIterator[list[int]]:
         """Apply every affiliate's topic to the database named; yield the worker's process id."""
         async with httpx.AsyncClient(base_url=self._url, timeout=60) as client:
-            for affiliate, name in databases.items():
-                answer = await client.put(f"/connectors/{name}/config", json=_connector(on, affiliate, name))
+            asked = {name: _connector(on, affiliate, name) for affiliate, name in databases.items()}
+            made = await asyncio.gather(*(client.put(f"/connectors/{n}/config", json=c) for n, c in asked.items()))
+            for answer in made:
                 answer.raise_for_status()
             try:
                 yield [self._pid]

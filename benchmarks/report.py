@@ -1,0 +1,153 @@
+"""`python -m benchmarks.report`: write the plots and the tables of docs/performance.md from the results kept beside it.
+
+A kept result is the JSON line of a command, in docs/performance/COMMAND.json; a table stands between two comments
+that name it. Nothing here measures.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from benchmarks.plots import Bar, bars
+
+DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
+PAGE: Final = DOCS / "performance.md"
+KEPT: Final = DOCS / "performance"
+QUESTIONS: Final = {
+    "members": "members in the store",
+    "affiliates": "affiliates, a process each",
+    "workers": "workers of one affiliate",
+    "history": "changes in the history",
+}
+Result = Mapping[str, Any]
+
+
+def kept(name: str) -> Any:
+    """Return the kept result of a command."""
+    return orjson.loads((KEPT / f"{name}.json").read_bytes())
+
+
+def plots() -> dict[str, str]:
+    """Return every plot: file name to SVG."""
+    found, growth = kept("peers"), kept("growth")
+    return {
+        "peers.svg": bars(
+            "The same changes to three stores", "changes/s; the line spans the runs", [("", _sides(found))]
+        ),
+        "growth-rate.svg": bars("Changes applied", "changes/s", _grouped(growth, "per_s")),
+        "growth-memory.svg": bars("Memory of the largest process", "MiB resident", _grouped(growth, "resident_mib")),
+    }
+
+
+def tables() -> dict[str, str]:
+    """Return every table: the name in the page to Markdown."""
+    found, growth = kept("peers"), kept("growth")
+    return {"peers": _peers(found), "growth": _growth(growth), "plans": _plans(growth), "history": _history(growth)}
+
+
+def filled(page: str, made: Mapping[str, str]) -> str:
+    """Return the page with each table between its comments. Raises KeyError for one that is not made."""
+
+    def put(match: "re.Match[str]") -> str:
+        return f"{match[1]}\n{made[match[2]]}\n{match[3]}"
+
+    return re.sub(r"(<!-- table (\w+) -->)\n.*?(<!-- end -->)", put, page, flags=re.DOTALL)
+
+
+def _sides(found: Result) -> list[Bar]:
+    labels = {"ours": "ours, every guarantee on"} | found["peers"]
+    figures = {name: found[name]["per_s"] for name in labels}
+    return [
+        Bar(labels[n], f["median"], f["min"], f["max"], "ours" if n == "ours" else "other") for n, f in figures.items()
+    ]
+
+
+def _grouped(growth: Result, figure: str) -> list[tuple[str, list[Bar]]]:
+    return [
+        (text, [Bar(f"{point['at']:,}", point[figure]) for point in growth[question]["points"]])
+        for question, text in QUESTIONS.items()
+        if question in growth
+    ]
+
+
+def _table(head: str, rows: list[list[str]]) -> str:
+    columns = head.split("|")
+    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
+    return "\n".join("| " + " | ".join(cell.strip() for cell in line) + " |" for line in lines)
+
+
+def _under(result: Result) -> str:
+    first, last = result["load_average"]
+    return f"\n\nLoad average {first} to {last} on {result['cores']} cores, Python {result['python']}."
+
+
+def _loads(growth: Result) -> str:
+    told = [
+        f"{QUESTIONS[name]} {' to '.join(map(str, growth[name]['load_average']))}"
+        for name in QUESTIONS
+        if name in growth
+    ]
+    missing = "".join(f" Not measured yet: {text}." for name, text in QUESTIONS.items() if name not in growth)
+    events = growth["workload"]["events"]
+    return f"\n\n{events:,} changes at each point. Load average on {growth['cores']} cores: {'; '.join(told)}.{missing}"
+
+
+def _peers(found: Result) -> str:
+    rows = []
+    for name, label in ({"ours": "ours, every guarantee on"} | found["peers"]).items():
+        figures, ratio = found[name]["per_s"], found["ratio"].get(name)
+        cpu = found[name]["cpu_us_per_event"]["median"]
+        middle = [f"{figures['median']:,.0f}", f"{3 * figures['median']:,.0f}", f"{figures['spread']:.0%}"]
+        rows.append([label, *middle, f"{cpu:,.0f}", f"{ratio['median']:.2f}" if ratio else ""])
+    head = "to three stores | changes/s | rows/s | spread | processor µs a change | ours by it"
+    work = found["workload"]
+    told = f" {work['changes']:,} changes of {work['members']:,} members, {found['runs']} runs, median."
+    missing = "".join(f" Left out: {name} ({why})." for name, why in found["missing"].items())
+    return _table(head, rows) + _under(found) + told + missing
+
+
+def _growth(growth: Result) -> str:
+    rows = [
+        [f"{text}: {p['at']:,}", f"{p['per_s']:,}", f"{p['cpu_us_per_event']:,}", f"{p['resident_mib']:.0f}"]
+        for question, text in QUESTIONS.items()
+        if question in growth and question != "history"
+        for p in growth[question]["points"]
+    ]
+    return _table("| changes/s | processor µs a change | MiB a process", rows) + _loads(growth)
+
+
+def _plans(growth: Result) -> str:
+    points = growth["members"]["points"]
+    names = list(points[0]["blocks_per_member"])
+    rows = [[f"{p['at']:,}", *(f"{p['blocks_per_member'][name]:.1f}" for name in names)] for p in points]
+    return _table(" | ".join(["members", *(f"`{name}`" for name in names)]), rows)
+
+
+def _history(growth: Result) -> str:
+    rows = []
+    if "history" not in growth:
+        return "Not measured yet."
+    for p in growth["history"]["points"]:
+        counts = [f"{p['rows'][name]:,}" for name in ("member", "watermark", "gap", "parked")]
+        figures = [f"{p['per_s']:,}", f"{p['resident_mib']:.0f}", *counts, f"{p['bytes'] / 2**20:.1f}"]
+        rows.append([f"{p['at']:,}", *figures])
+    return _table(
+        "changes so far | changes/s | MiB | members | watermarks | gaps | parked | MiB of the database, outbox and all",
+        rows,
+    )
+
+
+def main(write: Callable[[Path, str], int] = Path.write_text) -> int:
+    """Write what is made of the kept results."""
+    for name, svg in plots().items():
+        write(KEPT / name, svg)
+    write(PAGE, filled(PAGE.read_text(encoding="utf-8"), tables()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
