@@ -37,7 +37,7 @@ browser: ## Install Debian's Chromium for the browser tests where this machine a
 	  || echo "No Chromium could be installed: the browser tests will say that they did not run." >&2
 
 test: $(STAMP) ## Run the whole test suite on a real Kafka and a real PostgreSQL
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --max-worker-restart 0
 
 test-long: $(STAMP) ## Run the long tests (SEED=n): 100,000 members, more kills, more histories
 	@$(BIN)/python -m pytest -m long --override-ini addopts="--import-mode=importlib -ra" --seed-long $(SEED)

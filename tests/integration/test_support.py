@@ -21,7 +21,7 @@ async def test_a_process_role_reaches_its_own_database_only(databases: Databases
 async def test_a_blocked_database_refuses_until_it_is_opened_again(databases: Databases) -> None:
     connection = await asyncpg.connect(databases.dsn("retention"))
     async with databases.blocked("retention"):
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
             await connection.execute("SELECT 1")
         with pytest.raises(asyncpg.PostgresError):
             await asyncpg.connect(databases.dsn("retention"))
