@@ -2,8 +2,8 @@
 
 The same sealed records in every run: `members` members, each signed up and then corrected. Ours are the real
 processes (JWE, watermarks, gaps, receipts through the outbox); the bound is a bare aiokafka consumer in one process
-per affiliate that reads the same values unsealed and runs the same statements in the same transactions. The bound
-publishes no receipt; ours does, meanwhile. `watch` says how it is timed.
+per affiliate that reads the same values unsealed, runs the same statements in the same transactions, and publishes its
+receipts by a bare loop. `watch` says how it is timed.
 """
 
 import itertools

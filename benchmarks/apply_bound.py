@@ -17,6 +17,7 @@ import orjson
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from schemas.topics import affiliate_topic
 from services.propagator.store import SQL, SUPPRESSIONS_LOCK
 from services.runtime import postgres
 from services.runtime.clock import utc_now
@@ -39,7 +40,7 @@ async def run(bootstrap: str, topic: str, dsn: str, affiliate: str) -> None:
         enable_auto_commit=False,
     )  # fmt: skip
     await consumer.start()
-    publishing = asyncio.create_task(_publish(bootstrap, dsn))
+    publishing = asyncio.create_task(_publish(bootstrap, dsn, topic.removesuffix(affiliate_topic(affiliate))))
     try:
         while not stop.is_set():
             fetched: dict[TopicPartition, list[Any]] = await consumer.getmany(timeout_ms=100, max_records=BATCH_MAX)
@@ -55,7 +56,7 @@ async def run(bootstrap: str, topic: str, dsn: str, affiliate: str) -> None:
         await connection.close()
 
 
-async def _publish(bootstrap: str, dsn: str) -> None:
+async def _publish(bootstrap: str, dsn: str, prefix: str) -> None:
     """Produce what the outbox holds and mark it, batch after batch."""
     connection = await postgres.connect(dsn)
     producer = AIOKafkaProducer(
@@ -67,7 +68,7 @@ async def _publish(bootstrap: str, dsn: str) -> None:
             rows = await connection.fetch(SELECT, list(range(SHARDS)), PUBLISHED_MAX, [])
             acks = [
                 await producer.send(
-                    r["aggregatetype"],
+                    prefix + r["aggregatetype"],
                     r["payload"],
                     r["aggregateid"].encode(),
                     headers=[(name, value.encode()) for name, value in r["headers"].items()],
