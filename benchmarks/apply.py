@@ -98,6 +98,28 @@ def record(affiliate: str, ref: str, seq: int, at: datetime) -> Made:
     return Made(ref.encode(), sealed, headers, shape)
 
 
+def references(count: int) -> list[str]:
+    """Return the references of as many members, the same in every run."""
+    return [str(uuid.UUID(int=n + 1)) for n in range(count)]
+
+
+def propagators(on: Servers, keys: str, prefix: str, names: Mapping[str, str], folder: str) -> dict[str, Process]:
+    """Return each affiliate's propagator, from the topics under `prefix` into the database named for it."""
+    dsns = {affiliate: on.access.dsn(affiliate, name) for affiliate, name in names.items()}
+    shared = {
+        "DONGUI_PROFILE": "dev",
+        "DONGUI_KAFKA": on.stack.bootstrap,
+        "DONGUI_TOPIC_PREFIX": prefix,
+        "DONGUI_AFFILIATE_DSNS": orjson.dumps(dsns).decode(),
+        "DONGUI_AFFILIATE_TOKENS": orjson.dumps(dict.fromkeys(names, "a-token-of-the-benchmark")).decode(),
+        "DONGUI_CONSENT_URL": keys,
+        "DONGUI_RECONCILE_INTERVAL_S": "86400",
+        "DONGUI_DATA_DIR": str(on.folder / folder),
+        "DONGUI_LOG_LEVEL": "ERROR",
+    }
+    return {a: Process(["-m", "services.propagator", "--affiliate", a], shared) for a in names}
+
+
 class Bench:
     """One backlog, worked off again and again into fresh databases."""
 
@@ -110,8 +132,7 @@ class Bench:
     @classmethod
     def of(cls, on: Servers, events: int, members: int) -> "Bench":
         """Return a backlog of as many changes, each member's share the same."""
-        refs = [str(uuid.UUID(int=n + 1)) for n in range(members)]
-        return cls(on, refs, events // members)
+        return cls(on, references(members), events // members)
 
     @property
     def workload(self) -> dict[str, int]:
@@ -132,7 +153,10 @@ class Bench:
         """Three propagators: from the first commit to the last."""
         number = next(self._number)
         names = await self._databases(f"ours{number}")
-        async with key_service() as keys, watch.running(self._propagators(number, names, keys)) as pids:
+        async with (
+            key_service() as keys,
+            watch.running(propagators(self._on, keys, "sealed-", names, f"run{number}")) as pids,
+        ):
             run = await self._worked_off(names, pids)
         counted = {
             "statements": await self._on.statements(*names.values()),
@@ -148,28 +172,12 @@ class Bench:
         async with watch.running(self._bare(names)) as pids:
             return await self._worked_off(names, pids)
 
-    def _propagators(self, number: int, names: dict[str, str], keys: str) -> dict[str, Process]:
-        shared = {
-            "DONGUI_PROFILE": "dev",
-            "DONGUI_KAFKA": self._on.stack.bootstrap,
-            "DONGUI_TOPIC_PREFIX": "sealed-",
-            "DONGUI_AFFILIATE_DSNS": orjson.dumps({a: self._dsn(a, name) for a, name in names.items()}).decode(),
-            "DONGUI_AFFILIATE_TOKENS": orjson.dumps(dict.fromkeys(names, "a-token-of-the-benchmark")).decode(),
-            "DONGUI_CONSENT_URL": keys,
-            "DONGUI_RECONCILE_INTERVAL_S": "86400",
-            "DONGUI_DATA_DIR": str(self._on.folder / f"run{number}"),
-            "DONGUI_LOG_LEVEL": "ERROR",
-        }
-        return {a: Process(["-m", "services.propagator", "--affiliate", a], shared) for a in names}
-
     def _bare(self, names: dict[str, str]) -> dict[str, Process]:
         argv = ["-m", "benchmarks.apply_bound", self._on.stack.bootstrap]
         return {
-            a: Process([*argv, "clear-" + affiliate_topic(a), self._dsn(a, name), a], {}) for a, name in names.items()
+            a: Process([*argv, "clear-" + affiliate_topic(a), self._on.access.dsn(a, name), a], {})
+            for a, name in names.items()
         }
-
-    def _dsn(self, affiliate: str, name: str) -> str:
-        return self._on.access.dsn(affiliate, name)
 
     async def _databases(self, run: str) -> dict[str, str]:
         """Return a fresh database of each affiliate; the propagators' groups go back to the first record."""

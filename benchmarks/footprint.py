@@ -5,17 +5,15 @@ Bytes are what the tables (indexes and all) and the topics' logs grew by, with t
 """
 
 import asyncio
-import os
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 
-from services.devstack import pids
+from benchmarks import servers, stages
 from services.devstack.environment import ALL, PARTNER
 from services.devstack.provision import AFFILIATES
 from services.devstack.stack import to_stderr
@@ -33,7 +31,7 @@ WAITING = """
 SELECT (SELECT count(*) FROM delivery WHERE stage IN ('accepted', 'relayed'))
      + (SELECT count(*) FROM change WHERE sealed_at IS NULL)
 """
-TICKS = os.sysconf("SC_CLK_TCK")
+MEASURED = tuple(name for name in ALL if name != PARTNER)
 
 
 async def measure(members: int, changes: int) -> dict[str, Any]:
@@ -85,30 +83,11 @@ async def _cost(system: System, count: int, one: Callable[[int], Awaitable[None]
 
 
 async def _measured(system: System) -> dict[str, dict[str, float]]:
-    return {"cpu_ms": _cpu_ms(system), "database_bytes": await _databases(system), "topic_bytes": _topics(system)}
-
-
-def _cpu_ms(system: System) -> dict[str, float]:
-    """Processor time so far of each process, PostgreSQL's backends together; exited backends are in their parent's."""
-    found = {name: _spent(system.pid(name)) for name in ALL if name != PARTNER}
-    run = system.base_dir / "run"
-    for name in ("kafka", "postgres"):
-        record = pids.read(run, name)
-        assert record
-        found[name] = sum(_spent(pid) for pid in (record.pid, *_children(record.pid)))
-    return found
-
-
-def _spent(pid: int) -> float:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return 1000 * sum(int(fields[i]) for i in (11, 12, 13, 14)) / TICKS
-
-
-def _children(pid: int) -> list[int]:
-    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return {
+        "cpu_ms": stages.processors(system, MEASURED),
+        "database_bytes": await _databases(system),
+        "topic_bytes": _topics(system),
+    }
 
 
 async def _databases(system: System) -> dict[str, float]:
@@ -134,11 +113,8 @@ async def _followed(system: System) -> None:
 
 
 async def _asked(dsn: str, statement: str) -> Any:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return await connection.fetchval(statement)
-    finally:
-        await connection.close()
+    ((value,),) = await servers.fetch(dsn, statement)
+    return value
 
 
 async def _sign_up(client: httpx.AsyncClient) -> str:

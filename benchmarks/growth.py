@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
 import orjson
 
 from benchmarks import servers, watch
-from benchmarks.apply import FORMS, produce, record
+from benchmarks.apply import FORMS, produce, propagators, record, references
 from benchmarks.crowd import key_service
 from benchmarks.servers import Servers
 from benchmarks.watch import Backlog, Process
@@ -32,7 +31,12 @@ from services.runtime.clock import utc_now
 AFFILIATE: Final = AFFILIATES[0]
 SIZES: Final = (10_000, 100_000)
 SIZE_FULL: Final = 1_000_000
-QUESTIONS: Final = ("members", "affiliates", "workers", "history")
+QUESTIONS: Final = {
+    "members": "members in the store",
+    "affiliates": "affiliates, a process each",
+    "workers": "workers of one affiliate",
+    "history": "changes in the history",
+}
 AFFILIATE_COUNTS: Final = (1, 3, 10)
 WORKERS: Final = (1, 2, 3, 4)
 ROUNDS: Final = 6
@@ -120,7 +124,7 @@ class _Bench:
     async def of_affiliates(self, count: int) -> dict[str, Any]:
         """One worker for each of `count` stores; the rate is of changes that reached all of them."""
         stores = [await self._store() for _ in range(count)]
-        refs = _refs(self._events // 2)
+        refs = references(self._events // 2)
         for store in stores:
             await self._fill(store, refs)
         return {"at": count, **await self._apply(stores, Backlog(refs, 2))}
@@ -128,13 +132,13 @@ class _Bench:
     async def of_workers(self, count: int) -> dict[str, Any]:
         """`count` workers share the partitions of one affiliate."""
         store = await self._store()
-        refs = _refs(self._events // 2)
+        refs = references(self._events // 2)
         await self._fill(store, refs)
         return {"at": count, **await self._apply([store], Backlog(refs, 2), workers=count)}
 
     async def of_history(self) -> AsyncIterator[dict[str, Any]]:
         """One process; the same members change round after round."""
-        store, refs = await self._store(), _refs(self._events // 2)
+        store, refs = await self._store(), references(self._events // 2)
         await self._fill(store, refs)
         async with watch.running(self._processes([store], 1)) as pids:
             for number in range(1, ROUNDS + 1):
@@ -170,7 +174,7 @@ class _Bench:
 
     async def _populate(self, store: _Store, size: int, pids: Sequence[int]) -> None:
         """Make `size` members at their first change: one by the worker, the others its copies."""
-        first = _refs(1)
+        first = references(1)
         await self._fill(store, first, each=1)
         await self._timed([store], Backlog(first, 1), pids)
         dsn = self._on.admin_dsn(store.database)
@@ -180,16 +184,13 @@ class _Bench:
 
     async def _blocks(self, store: _Store, refs: Sequence[str]) -> dict[str, float]:
         """Return how many blocks each statement of the apply path touches for one member of a batch."""
-        connection = await asyncpg.connect(self._on.admin_dsn(store.database))
-        try:
-            found = {}
+        found = {}
+        async with servers.connected(self._on.admin_dsn(store.database)) as connection:
             for name in STATEMENTS:
                 asked = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {SQL[name]}"
                 plan = orjson.loads(await connection.fetchval(asked, list(refs)))[0]["Plan"]
                 found[name] = blocks(plan) / len(refs)
-            return found
-        finally:
-            await connection.close()
+        return found
 
     async def _rows(self, store: _Store) -> dict[str, Any]:
         (row,) = await servers.fetch(self._on.admin_dsn(store.database), ROWS)
@@ -197,35 +198,17 @@ class _Bench:
 
     def _processes(self, stores: Sequence[_Store], workers: int) -> dict[str, Process]:
         return {
-            f"{store.database}-{n}": Process(
-                ["-m", "services.propagator", "--affiliate", AFFILIATE], self._environment(store, n)
-            )
+            (run := f"{store.database}-{n}"): propagators(
+                self._on, self._keys, store.prefix, {AFFILIATE: store.database}, run
+            )[AFFILIATE]
             for store in stores
             for n in range(workers)
-        }
-
-    def _environment(self, store: _Store, number: int) -> dict[str, str]:
-        dsns = {AFFILIATE: self._on.access.dsn(AFFILIATE, store.database)}
-        return {
-            "DONGUI_PROFILE": "dev",
-            "DONGUI_KAFKA": self._on.stack.bootstrap,
-            "DONGUI_TOPIC_PREFIX": store.prefix,
-            "DONGUI_AFFILIATE_DSNS": orjson.dumps(dsns).decode(),
-            "DONGUI_AFFILIATE_TOKENS": orjson.dumps({AFFILIATE: "a-token-of-the-benchmark"}).decode(),
-            "DONGUI_CONSENT_URL": self._keys,
-            "DONGUI_RECONCILE_INTERVAL_S": "86400",
-            "DONGUI_DATA_DIR": str(self._on.folder / f"{store.database}-{number}"),
-            "DONGUI_LOG_LEVEL": "ERROR",
         }
 
 
 def blocks(plan: dict[str, Any]) -> int:
     """Return the shared blocks a plan touched, in memory or not; the top node counts those below it."""
     return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
-
-
-def _refs(count: int) -> list[str]:
-    return [str(uuid.UUID(int=n + 1)) for n in range(count)]
 
 
 def _resident_mib(pid: int) -> float:

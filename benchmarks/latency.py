@@ -71,7 +71,7 @@ async def _ours(system: System, rate: float, seconds: float) -> dict[str, Any]:
     refs = {ref for ref, _, _ in sign_ups}
     committed = await _committed(described["databases"]["affiliates"], refs)
     idled, ended = (time.monotonic() - began) / IDLE_S, stages.processors(system, ALL)
-    cpu = {n: ended[n] - started[n] - idled * (started[n] - idle[n]) for n in ended}
+    cpu_ms = {n: ended[n] - started[n] - idled * (started[n] - idle[n]) for n in ended}
     produced = await stages.produced(described["kafka"], AFFILIATES)
     to_last = [1000 * (max(c[ref] for c in committed) - at) for ref, _, at in sign_ups]
     return {
@@ -84,8 +84,8 @@ async def _ours(system: System, rate: float, seconds: float) -> dict[str, Any]:
         "produced_to_commit_ms": quantiles(
             [1000 * max(c[ref] - p[ref] for c, p in zip(committed, produced, strict=True)) for ref in refs]
         ),
-        "cpu_ms_a_change": {n: round(1000 * s / (rate * seconds), 2) for n, s in sorted(cpu.items())},
-        "cpu_idle": {n: round((started[n] - idle[n]) / IDLE_S, 3) for n in sorted(idle)},
+        "cpu_ms_a_change": {n: round(ms / (rate * seconds), 2) for n, ms in sorted(cpu_ms.items())},
+        "cpu_idle": {n: round((started[n] - idle[n]) / IDLE_S / 1000, 3) for n in sorted(idle)},
     }
 
 

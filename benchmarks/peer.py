@@ -7,7 +7,7 @@ trigger of the table: neither peer can say it in its upsert.
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -53,6 +53,11 @@ class Peer(Protocol):
 
     def applying(self, on: Servers, databases: Mapping[str, str]) -> AbstractAsyncContextManager[list[int]]:
         """Apply each affiliate's topic to the database named for it; yield the ids of the processes at work."""
+
+
+def labels(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the name of each side of a result of `peers`, ours first, and what it is called."""
+    return {"ours": "ours, every guarantee on", **result["peers"]}
 
 
 def topic_of(affiliate: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from benchmarks import debezium, harness, quix, servers
 from benchmarks.apply import FORMS, Bench
 from benchmarks.harness import Run
-from benchmarks.peer import CREATE, LACKS, PREFIX, TABLE, NotInstalledError, Peer, Ready, flat
+from benchmarks.peer import CREATE, LACKS, PREFIX, TABLE, NotInstalledError, Peer, Ready, flat, labels
 from benchmarks.servers import Servers
 from services.devstack.provision import AFFILIATES
 
@@ -95,7 +95,7 @@ class _Side:
 def table(result: Mapping[str, Any]) -> str:
     """Return the result as a table for people."""
     lines = [f"{'changes to three stores/s':<46}{'median':>9}{'least':>9}{'most':>9}{'spread':>8}{'ours by it':>12}"]
-    for name, label in ({"ours": "ours, every guarantee on"} | result["peers"]).items():
+    for name, label in labels(result).items():
         figures = result[name]["per_s"]
         shown = "".join(f"{figures[key]:>9,.0f}" for key in ("median", "min", "max"))
         ratio = f"{result['ratio'][name]['median']:>12.2f}" if name != "ours" else ""

@@ -171,7 +171,8 @@ class _Bench:
 
 
 async def _unheard(progress: Progress) -> None:
-    assert progress.done >= 0
+    """Nobody watches."""
+    del progress
 
 
 def _plan(ranges: tuple[Range, ...]) -> Plan:

@@ -12,17 +12,13 @@ from typing import Any, Final
 
 import orjson
 
+from benchmarks.growth import QUESTIONS
+from benchmarks.peer import labels
 from benchmarks.plots import Bar, bars
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 PAGE: Final = DOCS / "performance.md"
 KEPT: Final = DOCS / "performance"
-QUESTIONS: Final = {
-    "members": "members in the store",
-    "affiliates": "affiliates, a process each",
-    "workers": "workers of one affiliate",
-    "history": "changes in the history",
-}
 Result = Mapping[str, Any]
 
 
@@ -59,10 +55,10 @@ def filled(page: str, made: Mapping[str, str]) -> str:
 
 
 def _sides(found: Result) -> list[Bar]:
-    labels = {"ours": "ours, every guarantee on"} | found["peers"]
-    figures = {name: found[name]["per_s"] for name in labels}
+    figures = {name: (label, found[name]["per_s"]) for name, label in labels(found).items()}
     return [
-        Bar(labels[n], f["median"], f["min"], f["max"], "ours" if n == "ours" else "other") for n, f in figures.items()
+        Bar(label, f["median"], f["min"], f["max"], "ours" if name == "ours" else "other")
+        for name, (label, f) in figures.items()
     ]
 
 
@@ -98,7 +94,7 @@ def _loads(growth: Result) -> str:
 
 def _peers(found: Result) -> str:
     rows = []
-    for name, label in ({"ours": "ours, every guarantee on"} | found["peers"]).items():
+    for name, label in labels(found).items():
         figures, ratio = found[name]["per_s"], found["ratio"].get(name)
         cpu = found[name]["cpu_us_per_event"]["median"]
         middle = [f"{figures['median']:,.0f}", f"{3 * figures['median']:,.0f}", f"{figures['spread']:.0%}"]

@@ -114,22 +114,26 @@ async def make_topics(servers: Servers) -> None:
     await topics.create(servers.stack.bootstrap, all_topics(AFFILIATES))
 
 
-async def execute(dsn: str, statement: str) -> None:
-    """Run one statement on a connection of its own."""
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """Lend a connection of its own."""
     connection = await asyncpg.connect(dsn)
     try:
-        await connection.execute(statement)
+        yield connection
     finally:
         await connection.close()
+
+
+async def execute(dsn: str, statement: str) -> None:
+    """Run one statement on a connection of its own."""
+    async with connected(dsn) as connection:
+        await connection.execute(statement)
 
 
 async def fetch(dsn: str, statement: str, *values: object) -> list[asyncpg.Record]:
     """Run one query on a connection of its own."""
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         return await connection.fetch(statement, *values)
-    finally:
-        await connection.close()
 
 
 def cpu_s(pid: int) -> float:

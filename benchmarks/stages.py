@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
-from benchmarks.servers import cpu_s
 from schemas.topics import affiliate_topic
+from services.devstack import pids
 from services.devstack.system import System
+
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 async def produced(bootstrap: str, affiliates: Iterable[str]) -> list[dict[str, float]]:
@@ -34,25 +35,25 @@ async def _first_times(bootstrap: str, topic: str) -> dict[str, float]:
 
 
 def processors(system: System, names: Iterable[str]) -> dict[str, float]:
-    """Return the processor seconds so far of our processes, and of all that belongs to Kafka and PostgreSQL."""
-    found = {name: cpu_s(system.pid(name)) for name in names} | {"kafka": 0.0, "postgres": 0.0}
-    for name, spent in _children(os.getpid()):
-        kind = {"java": "kafka", "postgres": "postgres"}.get(name)
-        if kind is not None:
-            found[kind] += spent
+    """Return the processor milliseconds so far of these processes, of Kafka and of PostgreSQL with its backends.
+
+    Those of a backend that has ended are in its parent's.
+    """
+    found = {name: _spent(system.pid(name)) for name in names}
+    for name in ("kafka", "postgres"):
+        record = pids.read(system.base_dir / "run", name)
+        assert record
+        found[name] = sum(_spent(pid) for pid in (record.pid, *_children(record.pid)))
     return found
 
 
-def _children(root: int) -> list[tuple[str, float]]:
-    """Return name and processor seconds, with those of children that have ended, of every process below `root`."""
-    known = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with suppress(OSError):  # it has just ended
-                name, _, rest = (folder / "stat").read_text(errors="replace").partition("(")[2].rpartition(") ")
-                known[int(folder.name)] = (name, rest.split())
-    below = {root}
-    while more := {pid for pid, (_, fields) in known.items() if int(fields[1]) in below} - below:
-        below |= more
-    tick = os.sysconf("SC_CLK_TCK")
-    return [(known[pid][0], sum(map(int, known[pid][1][11:15])) / tick) for pid in below - {root} if pid in known]
+def _spent(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return 1000 * sum(int(fields[i]) for i in (11, 12, 13, 14)) / TICKS
+
+
+def _children(pid: int) -> list[int]:
+    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from benchmarks.harness import Run
-from benchmarks.servers import cpu_s
+from benchmarks.servers import connected, cpu_s
 from services.devstack.environment import inherited
 
 TIMEOUT_S = 300.0
@@ -55,7 +55,7 @@ class Backlog:
         """Watch these databases until all have all; `pids` are those who work. Raises TimeoutError after 300 s,
         and RuntimeError when one of `pids` ends before."""
         async with AsyncExitStack() as stack, asyncio.timeout(TIMEOUT_S):
-            stores = [await stack.enter_async_context(_connected(dsn)) for dsn in dsns]
+            stores = [await stack.enter_async_context(connected(dsn)) for dsn in dsns]
             while not any([await self._ask(store, FIRST, self.refs, self.done) for store in stores]):
                 await _pause(pids)
             before = sum([await self._ask(store, SO_FAR, self.refs, self.done) for store in stores])
@@ -84,15 +84,6 @@ async def running(asked: Mapping[str, Process]) -> AsyncIterator[list[int]]:
             if process.returncode is None:
                 process.terminate()
         await asyncio.gather(*(asyncio.wait_for(process.wait(), 20) for process in started))
-
-
-@asynccontextmanager
-async def _connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def _pause(pids: Iterable[int]) -> None:

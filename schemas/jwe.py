@@ -126,7 +126,7 @@ def unb64url(text: bytes) -> bytes:
     A lax decoder ignores the spare bits and takes 16 spellings of one value; one is good.
     """
     over = len(text) % 4
-    if not over or (over in _LAST and text[-1] in _LAST[over]):
+    if not over or text[-1] in _LAST.get(over, b""):
         try:
             return a2b_base64(text.translate(_TO_STANDARD) + b"=" * (-over % 4), strict_mode=True) if text else b""
         except Base64Error:

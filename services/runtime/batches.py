@@ -5,7 +5,7 @@ an outbox costs. The partition is the one that the client's own partitioner (Jav
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import zip_longest
@@ -25,7 +25,7 @@ class Message:
     topic: str
     key: bytes
     value: bytes
-    headers: Sequence[tuple[str, bytes]]
+    headers: list[tuple[str, bytes]]
 
 
 async def publish(producer: AIOKafkaProducer, messages: Iterable[Message], timeout_s: float) -> None:
@@ -35,33 +35,34 @@ async def publish(producer: AIOKafkaProducer, messages: Iterable[Message], timeo
     """
     acks: list[Awaitable[object]] = []
     async with asyncio.timeout(timeout_s):
-        for wave in zip_longest(*(await _batches(producer, messages)).values()):
-            acks += [await producer.send_batch(b, at.topic, partition=at.partition) for at, b in filter(None, wave)]
+        queues = await _batches(producer, messages)
+        for wave in zip_longest(*queues.values()):  # the next of a partition is taken only after the last has left
+            for at, batch in zip(queues, wave, strict=True):
+                if batch is not None:
+                    acks.append(await producer.send_batch(batch, at.topic, partition=at.partition))
         await asyncio.gather(*acks)
 
 
-async def _batches(
-    producer: AIOKafkaProducer, messages: Iterable[Message]
-) -> dict[TopicPartition, list[tuple[TopicPartition, BatchBuilder]]]:
+async def _batches(producer: AIOKafkaProducer, messages: Iterable[Message]) -> dict[TopicPartition, list[BatchBuilder]]:
     """Return each partition's messages in batches that are as full as the producer's setting allows."""
-    found: dict[TopicPartition, list[tuple[TopicPartition, BatchBuilder]]] = {}
+    found: dict[TopicPartition, list[BatchBuilder]] = {}
     counts: dict[str, int] = {}
     for message in messages:
         if message.topic not in counts:
             counts[message.topic] = len(await producer.partitions_for(message.topic))
         at = TopicPartition(message.topic, _hash(message.key) % counts[message.topic])
         batches = found.setdefault(at, [])
-        if not batches or not _fits(batches[-1][1], message):
-            batches.append((at, producer.create_batch()))
-            _fits(batches[-1][1], message)  # the first always does; what is too large the broker refuses
+        if not batches or not _fits(batches[-1], message):
+            batches.append(producer.create_batch())
+            _fits(batches[-1], message)  # the first always does; what is too large the broker refuses
     for batches in found.values():
-        batches[-1][1].close()
+        batches[-1].close()
     return found
 
 
 def _fits(batch: BatchBuilder, message: Message) -> bool:
     """Put a message into a batch unless that is full."""
-    put = batch.append(timestamp=None, key=message.key, value=message.value, headers=list(message.headers))
+    put = batch.append(timestamp=None, key=message.key, value=message.value, headers=message.headers)
     return put is not None
 
 

@@ -124,7 +124,7 @@ class Relay:
             if polls % 20 == 0:
                 await self._lease(connection, held)
             polls += 1
-            rows = following or await self._next(connection, held, acknowledged)
+            rows = following or await self._next(connection, held)
             following = await _both(
                 self._publish(producer, rows), self._mark_and_read(connection, held, acknowledged, rows)
             )
@@ -142,7 +142,8 @@ class Relay:
         await self._mark(connection, acknowledged)
         return await self._next(connection, held, leaving) if len(leaving) == BATCH_MAX else []
 
-    async def _next(self, connection: asyncpg.Connection, held: set[int], known: Rows) -> Rows:
+    async def _next(self, connection: asyncpg.Connection, held: set[int], known: Rows = ()) -> Rows:
+        """Return what waits, without what is known to be on its way."""
         rows: Rows = await connection.fetch(SELECT, sorted(held), BATCH_MAX, [row["position"] for row in known])
         return rows
 
