@@ -1,6 +1,7 @@
 """Named SQL: a package keeps its statements in `sql/*.sql`, each under `-- name: <name>`; a name is used once."""
 
 import re
+from collections.abc import ItemsView
 from importlib.resources import files
 
 _NAME = re.compile(r"^-- name: ([a-z_0-9]+)\s*$", re.MULTILINE)
@@ -20,3 +21,7 @@ class Queries:
 
     def __getitem__(self, name: str) -> str:
         return self._statements[name]
+
+    def items(self) -> ItemsView[str, str]:
+        """Return every name with its statement."""
+        return self._statements.items()

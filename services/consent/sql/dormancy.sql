@@ -13,7 +13,7 @@ SELECT m.member_ref, m.status, m.dormant_notified_at,
                 (SELECT max(c.accepted_at) FROM change c
                  WHERE c.member_ref = m.member_ref AND c.fact ->> 'actor' NOT IN ('system', 'staff'))) AS used_at
 FROM member m
-WHERE (m.member_ref = $1 OR m.member_ref IN (SELECT a.member_ref FROM account_member a WHERE a.parent_ref = $1))
+WHERE m.member_ref IN (SELECT $1 UNION ALL SELECT a.member_ref FROM account_member a WHERE a.parent_ref = $1)
   AND m.status NOT IN ('withdrawn', 'erased')
 ORDER BY m.member_ref FOR UPDATE OF m
 

@@ -2,7 +2,9 @@
 
 -- name: reconcile_digests
 SELECT r.place, d.members, d.digest
-FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS r(after, until, place)
+FROM (SELECT place, coalesce(after, '00000000-0000-0000-0000-000000000000') AS after,
+             coalesce(until, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS until
+      FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(after, until, place)) r
 CROSS JOIN LATERAL (
     SELECT count(*) AS members,
            encode(sha256(coalesce(string_agg(sha256(convert_to($3 || member_ref::text || coalesce(member::text, '') || '|'
@@ -14,10 +16,9 @@ CROSS JOIN LATERAL (
                  (extract(epoch FROM m.withdrawn_at) * 1000000)::bigint, m.marketing, m.suspended) END AS member,
                CASE WHEN p.seq IS NOT NULL THEN jsonb_build_array(p.seq, p.service, p.role, p.items, p.suspended)
                END AS processed
-        FROM (SELECT * FROM member WHERE (r.after IS NULL OR member_ref > r.after)
-                                     AND (r.until IS NULL OR member_ref <= r.until)) m
-        FULL JOIN (SELECT * FROM processed_member WHERE (r.after IS NULL OR member_ref > r.after)
-                                                    AND (r.until IS NULL OR member_ref <= r.until)) p USING (member_ref)
+        FROM (SELECT * FROM member WHERE member_ref > r.after AND member_ref <= r.until) m
+        FULL JOIN (SELECT * FROM processed_member WHERE member_ref > r.after AND member_ref <= r.until) p
+             USING (member_ref)
     ) held
 ) d ORDER BY r.place
 
