@@ -79,10 +79,11 @@ COMMANDS = {
     ),
     "latency": Command(
         latency,
-        "from HTTP 2xx of a sign-up to the last affiliate's COMMIT",
+        "from HTTP 2xx of a change to the last affiliate's COMMIT",
         {
-            "rate": Option(50.0, "changes a second, one in five a sign-up"),
+            "rate": Option(50.0, "changes a second"),
             "seconds": Option(60.0, "how long"),
+            "sign-up-every": Option(5, "one change in so many is a sign-up; 0: none"),
         },
     ),
     "footprint": Command(

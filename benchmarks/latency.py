@@ -1,10 +1,11 @@
-"""From the HTTP answer of a sign-up to the COMMIT of the last of three affiliates, under a fixed rate of changes.
+"""From the HTTP answer of a change to the COMMIT of the last of three affiliates, under a fixed rate of changes.
 
-One change in five is a sign-up; the others correct a name, or give or take back a marketing consent, of members that
-were there before. Changes leave on schedule whether or not the last one was answered (open loop), so a stall shows.
-Commit times are PostgreSQL's own (`track_commit_timestamp`), on the clock that stamps the answers: one machine. Beside
-it, in the same run and at the same rate, the bare path: idempotent produce, aiokafka, asyncpg COMMIT, three topics to
-three databases.
+Some changes are sign-ups, the others correct the name of a member who was there before, each member once: every change
+goes to every store. Changes leave on schedule whether or not the last one was answered (open loop), so a stall shows,
+and what HTTP takes counts from when a change was due. A change refused for want of room (503) is counted and not sent
+again. Commit times are PostgreSQL's own (`track_commit_timestamp`), on the clock that stamps the answers: one machine.
+Beside it, in the same run and at the same rate, the bare path: idempotent produce, aiokafka, asyncpg COMMIT, three
+topics to three databases.
 """
 
 import asyncio
@@ -13,30 +14,60 @@ import sys
 import tempfile
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-import asyncpg
-import httpx
+import orjson
 
-from benchmarks import bare, stages
+from benchmarks import bare, load, members, servers, stages
+from benchmarks.load import Connections
+from benchmarks.servers import Servers
 from services.devstack.environment import ALL
 from services.devstack.provision import AFFILIATES
 from services.devstack.stack import Stack, to_stderr
 from services.devstack.system import System
 
-MEMBERS_BEFORE = 100
-SIGN_UP_EVERY = 5
-MARKETING_EVERY = 2
-SETTLE_TIMEOUT_S = 60.0
+REFUSED = 503
+SETTLE_TIMEOUT_S = 300.0
 IDLE_S = 5.0
 JARS = Path(__file__).resolve().parents[1] / ".dongui" / "jars"
 COMMITTED = """
-SELECT member_ref::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at FROM member
+SELECT member_ref::text, seq, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 AS at FROM member
 """
+REFS = "SELECT member_ref::text FROM member ORDER BY member_ref"
 
 
-async def measure(rate: float, seconds: float) -> dict[str, Any]:
+class Answered(NamedTuple):
+    """A change that was accepted: its member and number, and the Unix seconds at which it was due and answered."""
+
+    ref: str
+    seq: int
+    due: float
+    at: float
+
+    @property
+    def http_ms(self) -> float:
+        """Milliseconds from when it was due to its answer."""
+        return 1000 * (self.at - self.due)
+
+
+@dataclass
+class Answers:
+    """What became of the changes that were sent."""
+
+    sign_ups: list[Answered]
+    corrections: list[Answered]
+    refused: int = 0
+
+    @property
+    def all(self) -> list[Answered]:
+        """Everything that was accepted."""
+        return [*self.sign_ups, *self.corrections]
+
+
+async def measure(rate: float, seconds: float, sign_up_every: int) -> dict[str, Any]:
     """Run both paths on a fresh system; return milliseconds, and ratios to the bare path."""
     with tempfile.TemporaryDirectory(prefix="dongui-bench-") as folder:
         Path(folder).chmod(0o755)
@@ -45,7 +76,7 @@ async def measure(rate: float, seconds: float) -> dict[str, Any]:
         system = System(Path(folder), stack=stack, say=to_stderr)
         try:
             await system.start()
-            ours = await _ours(system, rate, seconds)
+            ours = await _ours(system, rate, seconds, sign_up_every)
             await system.stop()
             reference = quantiles(await bare.measure(stack, rate, seconds))
         finally:
@@ -55,78 +86,67 @@ async def measure(rate: float, seconds: float) -> dict[str, Any]:
     return {"rate": rate, "seconds": seconds, **ours, "bare_ms": reference, "ratio": ratios}
 
 
-async def _ours(system: System, rate: float, seconds: float) -> dict[str, Any]:
+async def _ours(system: System, rate: float, seconds: float, sign_up_every: int) -> dict[str, Any]:
     described = system.described()
-    headers = {"Authorization": f"Bearer {described['tokens']['service']}"}
-    limits = httpx.Limits(max_connections=100, keepalive_expiry=2.0)  # the server closes idle ones after 5 s
-    async with httpx.AsyncClient(
-        base_url=described["consent_url"], headers=headers, limits=limits, timeout=30
-    ) as client:
-        before = [(await _sign_up(client))[0] for _ in range(MEMBERS_BEFORE)]
-        await asyncio.sleep(IDLE_S)
-        idle = stages.processors(system, ALL)
-        await asyncio.sleep(IDLE_S)
-        started, began = stages.processors(system, ALL), time.monotonic()
-        sign_ups, others = await _paced(client, rate, seconds, before)
-    refs = {ref for ref, _, _ in sign_ups}
-    committed = await _committed(described["databases"]["affiliates"], refs)
+    stores = [described["databases"]["affiliates"][a] for a in AFFILIATES]
+    count = int(rate * seconds)
+    made = _requests(count, sign_up_every, await _members(system, count, stores), described["tokens"]["service"])
+    await asyncio.sleep(IDLE_S)
+    idle = stages.processors(system, ALL)
+    await asyncio.sleep(IDLE_S)
+    started, began = stages.processors(system, ALL), time.monotonic()
+    answers = await _sent(urlsplit(described["consent_url"]).port or 0, made, rate)
+    took_s = time.monotonic() - began
+    committed = await _committed(stores, answers.all)
     idled, ended = (time.monotonic() - began) / IDLE_S, stages.processors(system, ALL)
     cpu_ms = {n: ended[n] - started[n] - idled * (started[n] - idle[n]) for n in ended}
     produced = await stages.produced(described["kafka"], AFFILIATES)
-    to_last = [1000 * (max(c[ref] for c in committed) - at) for ref, _, at in sign_ups]
+    last = {(a.ref, a.seq): max(p[a.ref, a.seq] for p in produced) for a in answers.all}
     return {
-        "changes": len(sign_ups) + len(others),
-        "sign_ups": len(sign_ups),
-        "sign_up_http_ms": quantiles([1000 * (at - sent) for _, sent, at in sign_ups]),
-        "other_http_ms": quantiles([1000 * (at - sent) for _, sent, at in others]),
-        "to_last_commit_ms": quantiles(to_last),
-        "to_last_produced_ms": quantiles([1000 * (max(p[ref] for p in produced) - at) for ref, _, at in sign_ups]),
-        "produced_to_commit_ms": quantiles(
-            [1000 * max(c[ref] - p[ref] for c, p in zip(committed, produced, strict=True)) for ref in refs]
-        ),
-        "cpu_ms_a_change": {n: round(ms / (rate * seconds), 2) for n, ms in sorted(cpu_ms.items())},
+        "changes": count,
+        "accepted_per_s": round(len(answers.all) / took_s, 1),
+        "refused": answers.refused,
+        "sign_ups": len(answers.sign_ups),
+        "sign_up_http_ms": quantiles([a.http_ms for a in answers.sign_ups]),
+        "correction_http_ms": quantiles([a.http_ms for a in answers.corrections]),
+        "to_last_commit_ms": quantiles([1000 * (committed[a.ref, a.seq] - a.at) for a in answers.all]),
+        "to_last_produced_ms": quantiles([1000 * (last[a.ref, a.seq] - a.at) for a in answers.all]),
+        "produced_to_commit_ms": quantiles([1000 * (committed[key] - at) for key, at in last.items()]),
+        "cpu_ms_a_change": {n: round(ms / len(answers.all), 2) for n, ms in sorted(cpu_ms.items())},
         "cpu_idle": {n: round((started[n] - idle[n]) / IDLE_S / 1000, 3) for n in sorted(idle)},
     }
 
 
-Answered = tuple[str, float, float]
-"""(member_ref, sent at, answered at), in Unix seconds."""
+async def _members(system: System, count: int, stores: list[str]) -> list[str]:
+    """Import a member for each change, and wait until every store has all of them."""
+    on = Servers(system.stack, system.installation.access, system.base_dir)
+    await members.sign_up(on, count)
+    async with asyncio.timeout(SETTLE_TIMEOUT_S):
+        while min([len(await servers.fetch(store, REFS)) for store in stores]) < count:
+            await asyncio.sleep(0.5)
+    return [row["member_ref"] for row in await servers.fetch(on.admin_dsn("consent"), REFS)]
 
 
-async def _paced(
-    client: httpx.AsyncClient, rate: float, seconds: float, before: list[str]
-) -> tuple[list[Answered], list[Answered]]:
-    """Send changes on schedule; return what was answered: sign-ups, and changes of the members `before`."""
-    loop = asyncio.get_running_loop()
-    start, sign_ups, others = loop.time(), [], []
-    for number in range(int(rate * seconds)):
-        await asyncio.sleep(max(0.0, start + number / rate - loop.time()))
-        if number % SIGN_UP_EVERY == 0:
-            sign_ups.append(asyncio.create_task(_sign_up(client)))
-        else:
-            others.append(asyncio.create_task(_change(client, before[number % len(before)], number)))
-    return list(await asyncio.gather(*sign_ups)), list(await asyncio.gather(*others))
+Request = tuple[str, bytes]
+"""The member that is changed (empty: a new one), and the request."""
 
 
-async def _change(client: httpx.AsyncClient, ref: str, number: int) -> Answered:
-    """Correct a member's name, or give or take back the consent to the use for marketing."""
-    headers = {"If-Match": "*", "Idempotency-Key": str(uuid.uuid4())}
-    sent = time.time()
-    if number % MARKETING_EVERY:
-        body: dict[str, Any] = {"name": f"개명 {number}"}
-        answer = await client.patch(f"/v1/members/{ref}", json=body, headers=headers)
-    else:
-        given = number // MEMBERS_BEFORE % 2 == 0
-        body = {"granted": given, "channel": "use", "senders": [AFFILIATES[0]], "notice_version": "2021-02-22"}
-        answer = await client.put(f"/v1/members/{ref}/consents/marketing", json=body, headers=headers)
-    at = time.time()
-    answer.raise_for_status()
-    return ref, sent, at
+def _requests(count: int, sign_up_every: int, refs: list[str], token: str) -> list[Request]:
+    """Return what will be sent: every `sign_up_every`th a sign-up (0: none), else a correction of a name."""
+    known = {"Authorization": f"Bearer {token}"}
+
+    def one(number: int) -> Request:
+        headers = known | {"Idempotency-Key": str(uuid.uuid4())}
+        if sign_up_every and number % sign_up_every == 0:
+            return "", load.request("POST", "/v1/members", _new_member(), headers)
+        path, told = f"/v1/members/{refs[number]}", headers | {"If-Match": "*"}
+        return refs[number], load.request("PATCH", path, {"name": f"개명 {number}"}, told)
+
+    return [one(number) for number in range(count)]
 
 
-async def _sign_up(client: httpx.AsyncClient) -> Answered:
-    """Sign one member up with everything shared."""
-    body = {
+def _new_member() -> dict[str, Any]:
+    return {
         "email": f"{uuid.uuid4().hex}@example.kr",
         "password": uuid.uuid4().hex,
         "name": "성능 시험",
@@ -134,30 +154,49 @@ async def _sign_up(client: httpx.AsyncClient) -> Answered:
         "consents": {"collection": True, "sharing": True, "marketing": {"use": False}},
         "notice_version": "2021-02-22",
     }
-    sent = time.time()
-    answer = await client.post("/v1/members", json=body, headers={"Idempotency-Key": str(uuid.uuid4())})
+
+
+async def _sent(port: int, made: list[Request], rate: float) -> Answers:
+    """Send requests on schedule; return what was answered."""
+    loop, connections, answers = asyncio.get_running_loop(), Connections(port), Answers([], [])
+    start, wall = loop.time(), time.time()
+    async with asyncio.TaskGroup() as group:
+        for number, (ref, request) in enumerate(made):
+            await asyncio.sleep(max(0.0, start + number / rate - loop.time()))
+            group.create_task(_send(connections, answers, ref, request, wall + number / rate))
+    connections.close()
+    return answers
+
+
+async def _send(connections: Connections, answers: Answers, ref: str, request: bytes, due: float) -> None:
+    status, body = await connections.send(request)
     at = time.time()
-    answer.raise_for_status()
-    return answer.json()["member_ref"], sent, at
+    if status == REFUSED:
+        answers.refused += 1
+    elif status >= 300:
+        raise RuntimeError(f"the server answered {status}: {body[:500].decode(errors='replace')}")
+    else:
+        told = orjson.loads(body)
+        answer = Answered(ref or told["member_ref"], told["seq"], due, at)
+        (answers.corrections if ref else answers.sign_ups).append(answer)
 
 
-async def _committed(dsns: dict[str, str], refs: set[str]) -> list[dict[str, float]]:
-    """Wait until every store has every member; return the commit time of each by store."""
-    connections = [await asyncpg.connect(dsns[a]) for a in AFFILIATES]
-    try:
-        async with asyncio.timeout(SETTLE_TIMEOUT_S):
-            while True:
-                found = [{r["member_ref"]: r["at"] for r in await c.fetch(COMMITTED)} for c in connections]
-                if all(refs <= f.keys() for f in found):
-                    return found
-                await asyncio.sleep(0.5)
-    finally:
-        for connection in connections:
-            await connection.close()
+async def _committed(stores: list[str], answers: list[Answered]) -> dict[tuple[str, int], float]:
+    """Wait until every store has every change; return the commit time in the last store by (member, seq)."""
+    wanted = {(a.ref, a.seq) for a in answers}
+    async with asyncio.timeout(SETTLE_TIMEOUT_S):
+        while True:
+            rows = [await servers.fetch(store, COMMITTED) for store in stores]
+            found = [{(row["member_ref"], row["seq"]): row["at"] for row in store} for store in rows]
+            if all(wanted <= store.keys() for store in found):
+                return {key: max(store[key] for store in found) for key in wanted}
+            await asyncio.sleep(0.5)
 
 
 def quantiles(values: list[float]) -> dict[str, float]:
-    """Return median, 99th percentile and maximum, rounded to 0.1."""
+    """Return median, 99th percentile and maximum, rounded to 0.1; nothing of fewer than two."""
+    if len(values) < 2:
+        return {}
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1), "max": round(max(values), 1)}
 
@@ -166,19 +205,20 @@ def table(result: dict[str, Any]) -> str:
     """Return the result as a table for people."""
     rows = [
         ("HTTP answer of a sign-up", result["sign_up_http_ms"]),
-        ("HTTP answer of another change", result["other_http_ms"]),
+        ("HTTP answer of a correction", result["correction_http_ms"]),
         ("2xx to the last affiliate's COMMIT", result["to_last_commit_ms"]),
         ("  2xx to the last record's produce", result["to_last_produced_ms"]),
         ("  produce to COMMIT, slowest store", result["produced_to_commit_ms"]),
         ("bare produce, consume, COMMIT", result["bare_ms"]),
     ]
     lines = [f"{'milliseconds':<38}{'p50':>8}{'p99':>9}{'max':>9}"]
-    lines += [f"{name:<38}{q['p50']:>8}{q['p99']:>9}{q['max']:>9}" for name, q in rows]
+    lines += [f"{name:<38}{q['p50']:>8}{q['p99']:>9}{q['max']:>9}" for name, q in rows if q]
     lines.append(f"{'ratio to the bare path':<38}{result['ratio']['p50']:>8}{result['ratio']['p99']:>9}")
     lines.append(f"{'processor ms a change; cores when idle':<38}")
     lines += [
         f"  {name:<36}{spent:>8}{result['cpu_idle'][name]:>9}" for name, spent in result["cpu_ms_a_change"].items()
     ]
-    made = f"{result['changes']} changes at {result['rate']:g}/s, {result['sign_ups']} of them sign-ups"
-    lines.append(f"{made}; Python {sys.version.split()[0]}")
+    made = f"{result['changes']} changes asked for at {result['rate']:g}/s, {result['accepted_per_s']}/s accepted"
+    kinds = f"{result['sign_ups']} sign-ups, {result['refused']} refused"
+    lines.append(f"{made} ({kinds}); Python {sys.version.split()[0]}")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,8 @@
-"""A load generator that is cheap beside any server: requests made beforehand, kept-alive connections, closed loop."""
+"""A load generator that is cheap beside any server: requests made beforehand, connections kept.
+
+`run` is a closed loop: as fast as the answers come. `Connections` is for an open one: whoever is due takes a
+connection, whether or not the last one has its answer.
+"""
 
 import asyncio
 import time
@@ -65,11 +69,42 @@ async def _sends(port: int, queue: Iterator[bytes]) -> None:
         writer.close()
 
 
+class Connections:
+    """Kept connections, as many as there are requests at once."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._idle: list[_Streams] = []
+
+    async def send(self, one: bytes) -> tuple[int, bytes]:
+        """Send one request; return status and body. Again when the server had closed the connection meanwhile."""
+        streams = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            streams[1].write(one)
+            status, body = await _read(streams[0])
+        except (ConnectionError, asyncio.IncompleteReadError):
+            streams[1].close()
+            return await self.send(one)
+        self._idle.append(streams)
+        return status, body
+
+    def close(self) -> None:
+        """Close what is idle."""
+        for _, writer in self._idle:
+            writer.close()
+
+
+_Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 async def _answer(reader: asyncio.StreamReader) -> bytes:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    first, *lines = head.split("\r\n")
-    length = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length:"))
-    body = await reader.readexactly(length)
-    if first.split(" ")[1][0] != "2":
-        raise RuntimeError(f"the server answered {first}: {body[:500].decode(errors='replace')}")
+    status, body = await _read(reader)
+    if not 200 <= status < 300:
+        raise RuntimeError(f"the server answered {status}: {body[:500].decode(errors='replace')}")
     return body
+
+
+async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    length = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length:"))
+    return int(first.split(" ")[1]), await reader.readexactly(length)

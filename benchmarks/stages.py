@@ -14,21 +14,26 @@ from services.devstack.system import System
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-async def produced(bootstrap: str, affiliates: Iterable[str]) -> list[dict[str, float]]:
-    """Return, by affiliate, when the first record of each member was handed to Kafka (Unix seconds, to the ms)."""
+Times = dict[tuple[str, int], float]
+"""(member, seq) -> Unix seconds, to the millisecond."""
+
+
+async def produced(bootstrap: str, affiliates: Iterable[str]) -> list[Times]:
+    """Return, by affiliate, when each change's record was first handed to Kafka."""
     return [await _first_times(bootstrap, affiliate_topic(one)) for one in affiliates]
 
 
-async def _first_times(bootstrap: str, topic: str) -> dict[str, float]:
+async def _first_times(bootstrap: str, topic: str) -> Times:
     consumer: Any = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
         ends = await consumer.end_offsets(consumer.assignment())
-        found: dict[str, float] = {}
+        found: Times = {}
         while any([await consumer.position(at) < end for at, end in ends.items()]):
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 for record in records:
-                    found.setdefault(record.key.decode(), record.timestamp / 1000)
+                    seq = int(dict(record.headers)["ce_sequence"])
+                    found.setdefault((record.key.decode(), seq), record.timestamp / 1000)
         return found
     finally:
         await consumer.stop()

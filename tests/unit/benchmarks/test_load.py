@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from benchmarks import load, same_rows
-from benchmarks.load import Server
+from benchmarks.load import Connections, Server
 from benchmarks.same_rows import MissedRowsError
 
 
@@ -49,6 +49,31 @@ async def test_an_answer_that_is_no_success_ends_the_run() -> None:
         with pytest.raises(ExceptionGroup) as refused:
             await load.run(server, [load.request("POST", "/", {}, {})], connections=1)
     assert "422" in str(refused.value.exceptions[0])
+
+
+async def test_an_open_loop_keeps_its_connections_and_tells_what_was_refused() -> None:
+    heard: list[bytes] = []
+    async with answering("503 Service Unavailable", heard) as server:
+        connections = Connections(server.port)
+        one = load.request("POST", "/", {}, {})
+        assert await connections.send(one) == (503, b"{}")
+        assert [status for status, _ in await asyncio.gather(*(connections.send(one) for _ in range(4)))] == [503] * 4
+        connections.close()
+    assert len(heard) == 5
+
+
+async def test_a_connection_that_the_server_closed_is_made_again() -> None:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+        writer.close()
+
+    server = await asyncio.start_server(once, "127.0.0.1", 0)
+    async with server:
+        connections = Connections(server.sockets[0].getsockname()[1])
+        answers = [await connections.send(load.request("POST", "/", {}, {})) for _ in range(3)]
+        connections.close()
+    assert answers == [(200, b"[]")] * 3
 
 
 def test_rows_that_the_bound_would_not_write_are_missed_aloud() -> None:
