@@ -34,7 +34,7 @@ async def run(bootstrap: str, topic: str, dsn: str, affiliate: str) -> None:
     """Apply until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    connection = await postgres.connect(dsn)
+    connection = await postgres.connect(dsn, planner=postgres.STEADY)
     consumer: Any = AIOKafkaConsumer(
         topic, bootstrap_servers=bootstrap, group_id=f"{dsn.rpartition('/')[2]}", auto_offset_reset="earliest",
         enable_auto_commit=False,
@@ -58,7 +58,7 @@ async def run(bootstrap: str, topic: str, dsn: str, affiliate: str) -> None:
 
 async def _publish(bootstrap: str, dsn: str, prefix: str) -> None:
     """Produce what the outbox holds and mark it, batch after batch."""
-    connection = await postgres.connect(dsn)
+    connection = await postgres.connect(dsn, planner=postgres.STEADY)
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, enable_idempotence=True, linger_ms=2, max_batch_size=256 * 1024
     )

@@ -52,7 +52,9 @@ async def build(settings: Settings) -> AsyncIterator[tuple[Consent, Relay]]:
 
 @contextlib.asynccontextmanager
 async def _opened(settings: Settings, kek: KekProvider) -> AsyncIterator[tuple[Consent, Relay]]:
-    pool = await postgres.wait_for_pool(settings.secret("consent_dsn"), size=POOL_SIZE, application="dongui-consent")
+    pool = await postgres.wait_for_pool(
+        settings.secret("consent_dsn"), size=POOL_SIZE, application="dongui-consent", planner=postgres.BY_INDEX
+    )
     key_pool = await postgres.wait_for_pool(settings.secret("keyring_dsn"), size=4, application="dongui-keyring")
     relay = Relay(
         settings.secret("consent_dsn"),

@@ -215,7 +215,7 @@ async def _pool(parts: Parts) -> AsyncIterator[asyncpg.Pool | None]:
     pool, pause_s = None, 0.1
     while pool is None and not parts.stop.is_set():
         try:
-            pool = await postgres.open_pool(parts.dsn, size=POOL_SIZE, application=parts.name)
+            pool = await postgres.open_pool(parts.dsn, size=POOL_SIZE, application=parts.name, planner=postgres.STEADY)
         except DATABASE_ERRORS as error:
             log.warning("database_away", error=type(error).__name__, affiliate=parts.affiliate)
             with contextlib.suppress(TimeoutError):

@@ -62,7 +62,7 @@ async def _opened(settings: Settings, kek: KekProvider) -> AsyncIterator[Parts]:
     assert settings.consent_url
     index_key, dsn = _index_key(settings), settings.secret("retention_dsn")
     relay = Relay(dsn, partial(kafka.producer, settings), prefix=settings.topic_prefix, application="retention-relay")
-    pool = await postgres.wait_for_pool(dsn, size=POOL_SIZE, application=NAME)
+    pool = await postgres.wait_for_pool(dsn, size=POOL_SIZE, application=NAME, planner=postgres.BY_INDEX)
     try:
         async with aiohttp.ClientSession() as session:
             keys = RecordKeys(session, settings.consent_url, settings.secret("retention_token"))

@@ -4,6 +4,8 @@ import asyncio
 import random
 import socket
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import asyncpg
@@ -42,6 +44,15 @@ log = structlog.get_logger("postgres")
 JSON_TYPES: Final = ("json", "jsonb")
 KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
 """Seconds idle, between probes, probes, and milliseconds unacknowledged, after which the other side counts as gone."""
+DEFAULT: Final[Mapping[str, str]] = MappingProxyType({})
+"""PostgreSQL plans as it likes."""
+BY_INDEX: Final = {"enable_seqscan": "off"}
+"""For sessions whose statements all have their index (`tests/integration/runtime/test_plans.py`).
+
+A plan is kept as long as its session: made while a table was small, it would read all of it when it has grown.
+"""
+STEADY: Final = BY_INDEX | {"plan_cache_mode": "force_generic_plan"}
+"""For sessions with few statements, always the same: planned once, and not anew for every length of an array."""
 LEASE_IDLE_S: Final = 60
 """A session that holds a lease and says nothing this long loses both: its process is frozen, and another may lead."""
 
@@ -77,7 +88,9 @@ async def _keep(_: asyncpg.Connection) -> None:
     """
 
 
-async def wait_for_pool(dsn: str, *, size: int = 8, application: str = "dongui") -> asyncpg.Pool:
+async def wait_for_pool(
+    dsn: str, *, size: int = 8, application: str = "dongui", planner: Mapping[str, str] = DEFAULT
+) -> asyncpg.Pool:
     """Open a pool; wait up to `PATIENCE_S` for a server that is away, as it is when everything starts again at once.
 
     Anything else that is wrong (a password, a name) is raised at once, and so is the last error after that time.
@@ -85,7 +98,7 @@ async def wait_for_pool(dsn: str, *, size: int = 8, application: str = "dongui")
     give_up_at = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return await open_pool(dsn, size=size, application=application)
+            return await open_pool(dsn, size=size, application=application, planner=planner)
         except AWAY as error:
             if time.monotonic() > give_up_at:
                 raise
@@ -93,7 +106,9 @@ async def wait_for_pool(dsn: str, *, size: int = 8, application: str = "dongui")
         await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311
 
 
-async def open_pool(dsn: str, *, size: int = 8, application: str = "dongui") -> asyncpg.Pool:
+async def open_pool(
+    dsn: str, *, size: int = 8, application: str = "dongui", planner: Mapping[str, str] = DEFAULT
+) -> asyncpg.Pool:
     """Open a pool of at most `size` connections; statement time-out 30 s, lock time-out 5 s."""
     return await asyncpg.create_pool(
         dsn,
@@ -101,16 +116,18 @@ async def open_pool(dsn: str, *, size: int = 8, application: str = "dongui") -> 
         max_size=size,
         init=_prepare,
         reset=_keep,
-        server_settings=_server_settings(application),
+        server_settings=_server_settings(application) | planner,
     )
 
 
-async def connect(dsn: str, *, application: str = "dongui", is_lease: bool = False) -> asyncpg.Connection:
+async def connect(
+    dsn: str, *, application: str = "dongui", is_lease: bool = False, planner: Mapping[str, str] = DEFAULT
+) -> asyncpg.Connection:
     """Open one direct connection (advisory-lock leases need a session of their own).
 
     The server ends a lease's session after `LEASE_IDLE_S` seconds of silence: use it more often than that.
     """
-    settings = _server_settings(application)
+    settings = _server_settings(application) | planner
     if is_lease:
         settings["idle_session_timeout"] = str(LEASE_IDLE_S * 1000)
     connection = await asyncpg.connect(dsn, server_settings=settings)

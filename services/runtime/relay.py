@@ -98,7 +98,9 @@ class Relay:
                 backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
 
     async def _session(self, stop: asyncio.Event, beat: Pulse) -> None:
-        connection = await postgres.connect(self._dsn, application=f"dongui-{self._application}", is_lease=True)
+        connection = await postgres.connect(
+            self._dsn, application=f"dongui-{self._application}", is_lease=True, planner=postgres.STEADY
+        )
         try:
             producer = await self._producer_factory()
             try:

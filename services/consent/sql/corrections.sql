@@ -45,7 +45,7 @@ WITH answer AS (
     RETURNING d.change_id, d.recipient, d.stage, d.at, d.outcome
 ), applied AS (
     UPDATE disclosure x SET applied_at = y.at FROM answered y
-    WHERE x.change_id = y.change_id AND x.recipient = y.recipient AND y.stage = 'applied'
+    WHERE x.change_id = y.change_id AND x.recipient IS NOT DISTINCT FROM y.recipient AND y.stage = 'applied'
 )
 UPDATE notice n SET answered_via = $7, evidence = $8,
        outcome = CASE y.stage WHEN 'superseded' THEN y.stage ELSE coalesce(y.outcome, y.stage) END,

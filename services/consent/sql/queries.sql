@@ -95,6 +95,9 @@ WITH change AS (
     SELECT * FROM jsonb_to_recordset($7)
       AS t(disclosure_id uuid, member_ref uuid, recipient text, kind text, role text, items jsonb, purpose text,
            basis text, change_id uuid, at timestamptz)
+), outbox AS (
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, shard)
+    SELECT * FROM unnest($9::uuid[], $10::text[], $11::text[], $12::text[], $13::bytea[], $14::jsonb[], $15::int[])
 )
 INSERT INTO notice (notice_id, change_id, member_ref, recipient, seq, items, created_at)
 SELECT * FROM jsonb_to_recordset($8)
@@ -142,7 +145,8 @@ WITH relayed AS (
     RETURNING change_id, recipient
 )
 UPDATE disclosure d SET relayed_at = now() FROM relayed r
-WHERE d.change_id = r.change_id AND d.recipient = r.recipient AND d.relayed_at IS NULL
+WHERE d.change_id = r.change_id AND d.recipient IS NOT DISTINCT FROM r.recipient AND d.relayed_at IS NULL
+-- Not "=": a plan made while the table is small could go by the recipient's index, and there are few recipients.
 
 -- name: record_seals
 UPDATE change c SET sealed_at = s.at, leaf_index = s.leaf_index

@@ -85,7 +85,7 @@ async def build(settings: Settings, *, timeout_s: float | None = None) -> AsyncI
     signer = signing.Signer(*seeds)
     dsn = settings.secret("notices_dsn")
     relay = Relay(dsn, partial(kafka.producer, settings), prefix=settings.topic_prefix, application="notices-relay")
-    pool = await postgres.wait_for_pool(dsn, size=POOL_SIZE, application=NAME)
+    pool = await postgres.wait_for_pool(dsn, size=POOL_SIZE, application=NAME, planner=postgres.BY_INDEX)
     registry = Registry(pool, Sealer(*seeds), utc_now, production)
     try:
         await registry.declare(settings.third_parties)

@@ -24,9 +24,11 @@ CROSS JOIN LATERAL (
 
 -- name: reconcile_refs
 SELECT member_ref FROM member
-WHERE ($1::uuid IS NULL OR member_ref > $1) AND ($2::uuid IS NULL OR member_ref <= $2)
+WHERE member_ref > coalesce($1::uuid, '00000000-0000-0000-0000-000000000000')
+  AND member_ref <= coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
 UNION SELECT member_ref FROM processed_member
-WHERE ($1::uuid IS NULL OR member_ref > $1) AND ($2::uuid IS NULL OR member_ref <= $2)
+WHERE member_ref > coalesce($1::uuid, '00000000-0000-0000-0000-000000000000')
+  AND member_ref <= coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
 ORDER BY member_ref LIMIT $3
 
 -- name: reconcile_gaps
