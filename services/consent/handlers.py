@@ -159,9 +159,9 @@ async def correct(
     """Correct account items or profiles (5.1). Every affiliate that holds one follows; third parties are told (5.7)."""
     fields = body.model_fields_set
     changed: dict[str, Any] = {f: getattr(body, f) for f in ("email", "name") if f in fields}
-    if stored := await _recalled(consent, key):
-        return stored
     if body.password is not None:
+        if stored := await _recalled(consent, key):
+            return stored
         changed["password_hash"] = await hash_password(consent, body.password)
 
     def step(member: Member) -> Step:

@@ -141,8 +141,8 @@ async def write_changes(tx: Connection, writes: Sequence[Write]) -> None:
     touched = [s.member for s, _, _ in writes if s.change == "withdrawn" or _services(s)]
     await _many(tx, "delete_profiles", [(m.member_ref, list(m.profiles)) for m in touched if m.seq > 1])
     await _many(tx, "end_consents", [_ended_row(step, context) for step, _, context in writes if step.ended])
-    await tx.execute(SQL["write_changes"], *([row for w in writes for row in rows(*w)] for rows in _NEW))
-    await outbox.append(tx, [record for _, out, _ in writes for record in out.records])
+    leaving = outbox.columns([record for _, out, _ in writes for record in out.records])
+    await tx.execute(SQL["write_changes"], *([row for w in writes for row in rows(*w)] for rows in _NEW), *leaving)
 
 
 async def _many(tx: Connection, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -262,7 +262,7 @@ def _notices(_: Step, out: Outgoing, __: Context) -> Iterator[Row]:
 
 
 _NEW = (_changes, _profiles, _history, _consents, _held_now, _deliveries, _disclosures, _notices)
-"""What the parameters of `write_changes` are, in order."""
+"""What the first parameters of `write_changes` are, in order; the rest are the outbox's."""
 
 
 def _ended_row(step: Step, context: Context) -> tuple[Any, ...]:

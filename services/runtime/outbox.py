@@ -40,10 +40,13 @@ def shard_of(key: str) -> int:
 
 async def append(tx: Connection, records: Sequence[Record]) -> None:
     """Insert records into the outbox of the caller's transaction, in the order given."""
-    if not records:
-        return
-    await tx.execute(
-        _APPEND,
+    if records:
+        await tx.execute(_APPEND, *columns(records))
+
+
+def columns(records: Sequence[Record]) -> tuple[list[object], ...]:
+    """Return records as the seven arrays that make rows of an outbox: id, topic, key, type, payload, headers, shard."""
+    return (
         [r.id for r in records],
         [r.topic for r in records],
         [r.key for r in records],

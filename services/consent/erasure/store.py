@@ -1,6 +1,5 @@
 """The rows of a destruction. Every write is in the caller's transaction, under the lock of the case."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -87,26 +86,12 @@ async def close_hold(tx: Connection, hold_id: str, at: datetime, by: str) -> boo
 
 async def wipe(tx: Connection, member_ref: str, at: datetime) -> None:
     """Take what is left of a member but pseudonymous evidence, free the e-mail, and keep the reference suppressed."""
-    for name in WIPES:
-        await tx.execute(SQL[name], member_ref)
-    await tx.execute(SQL["erasure_suppress"], member_ref, at)
+    await tx.execute(SQL["erasure_wipe"], member_ref, at)
 
 
 async def finish(tx: Connection, case: Case, gate: Gate, at: datetime) -> None:
     """Note that the key is destroyed, and who still owes an answer then."""
     await tx.execute(SQL["erasure_finish"], case.erasure_id, at, case.forced, list(gate.unanswered))
-
-
-WIPES: Final[Sequence[str]] = (
-    "erasure_wipe_member",
-    "erasure_wipe_profiles",
-    "erasure_wipe_guardian",
-    "erasure_wipe_evidence",
-    "erasure_wipe_rights",
-    "erasure_wipe_inquiries",
-    "erasure_wipe_refusals",
-    "erasure_wipe_account",
-)
 
 
 async def page(pool: asyncpg.Pool, name: str, *arguments: Any) -> list[asyncpg.Record]:

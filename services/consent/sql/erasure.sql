@@ -92,41 +92,34 @@ UPDATE erasure_hold SET lifted_at = $2, lifted_by = $3 WHERE erasure_id = $1 AND
 -- name: erasure_lock_member
 SELECT status FROM member WHERE member_ref = $1 FOR UPDATE
 
--- name: erasure_suppress
-INSERT INTO suppressed (member_ref, at) VALUES ($1, $2) ON CONFLICT DO NOTHING
-
 -- name: erasure_unsuppressed
 SELECT r.ref FROM unnest($1::uuid[]) AS r(ref) WHERE NOT EXISTS (SELECT FROM suppressed s WHERE s.member_ref = r.ref)
 
--- name: erasure_wipe_member
+-- name: erasure_wipe
+WITH profiles AS (
+    DELETE FROM profile WHERE member_ref = $1
+), guardians AS (
+    DELETE FROM guardian WHERE member_ref = $1
+), evidence AS (
+    DELETE FROM rights_evidence WHERE request_id IN (SELECT request_id FROM rights_request WHERE member_ref = $1)
+), rights AS (
+    UPDATE rights_request SET changes_sealed = NULL, agent_name_sealed = NULL WHERE member_ref = $1
+), inquiries AS (
+    UPDATE inquiry SET question = NULL, answer = NULL WHERE member_ref = $1
+), refusals AS (
+    DELETE FROM message_refusal WHERE member_ref = $1
+), accounts AS (
+    DELETE FROM account_member WHERE member_ref = $1 OR parent_ref = $1
+), mark AS (
+    INSERT INTO suppressed (member_ref, at) VALUES ($1, $2) ON CONFLICT DO NOTHING
+)
 UPDATE member SET status = 'erased', status_before = NULL, email = NULL, name = NULL, password_hash = NULL,
        birth_date = NULL, email_index = NULL, last_active_at = NULL, dormant_notified_at = NULL
 WHERE member_ref = $1
 
--- name: erasure_wipe_profiles
-DELETE FROM profile WHERE member_ref = $1
-
--- name: erasure_wipe_guardian
-DELETE FROM guardian WHERE member_ref = $1
-
--- name: erasure_wipe_evidence
-DELETE FROM rights_evidence WHERE request_id IN (SELECT request_id FROM rights_request WHERE member_ref = $1)
-
--- name: erasure_wipe_rights
-UPDATE rights_request SET changes_sealed = NULL, agent_name_sealed = NULL WHERE member_ref = $1
-
--- name: erasure_wipe_inquiries
-UPDATE inquiry SET question = NULL, answer = NULL WHERE member_ref = $1
-
 -- name: erasure_drop_messages
 UPDATE message SET state = 'dropped', reason = $2, closed_at = $3, sealed = NULL, leased_until = NULL, lease = NULL
 WHERE member_ref = $1 AND state = 'queued' RETURNING message_id, kind, sender, medium
-
--- name: erasure_wipe_refusals
-DELETE FROM message_refusal WHERE member_ref = $1
-
--- name: erasure_wipe_account
-DELETE FROM account_member WHERE member_ref = $1 OR parent_ref = $1
 
 -- name: erasure_census
 SELECT state, count(*) AS cases,
