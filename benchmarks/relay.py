@@ -7,7 +7,7 @@ sealed projections each, with their deliveries and disclosures, which the relay 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -19,9 +19,9 @@ from benchmarks import harness, members, servers
 from benchmarks.harness import Run
 from benchmarks.servers import Servers
 from services.consent import app
+from services.consent.store import SQL
 from services.runtime import kafka
-from services.runtime.postgres import Connection
-from services.runtime.relay import SHARDS_HELD, Relay
+from services.runtime.relay import PUBLISHED, SHARDS_HELD, Relay
 
 APPLICATION: Final = "benchmark-relay"
 TIMEOUT_S: Final = 120.0
@@ -30,6 +30,7 @@ FILL = (
     "UPDATE disclosure SET relayed_at = NULL WHERE relayed_at IS NOT NULL",
     "UPDATE outbox SET published_at = NULL WHERE published_at IS NOT NULL",
 )
+LOOK_S: Final = 0.002
 BYTES = "SELECT avg(octet_length(payload) + octet_length(headers::text)) FROM outbox"
 
 
@@ -77,7 +78,7 @@ class _Bench:
             await self._fill()
             started, cpu = time.perf_counter(), time.process_time()
             relay.nudge()
-            await asyncio.wait_for(done.wait(), TIMEOUT_S)
+            await done
             return Run(self.events, time.perf_counter() - started, time.process_time() - cpu)
 
     async def produced(self) -> Run:
@@ -96,7 +97,7 @@ class _Bench:
         await self._fill()
         statements, rows = await self._on.statements("consent"), await self._on.rows("consent")
         async with self._relay() as (_, done):
-            await asyncio.wait_for(done.wait(), TIMEOUT_S)
+            await done
         made = {
             "statements": await self._on.statements("consent") - statements,
             "rows": await self._on.rows("consent") - rows,
@@ -105,24 +106,23 @@ class _Bench:
         return {name: round(count / self.events, 5) for name, count in made.items()} | {"bytes": round(size, 1)}
 
     @asynccontextmanager
-    async def _relay(self) -> AsyncIterator[tuple[Relay, asyncio.Event]]:
-        """A relay as the consent process has it, and an event: every row was published and marked."""
-        stop, done, count = asyncio.Event(), asyncio.Event(), 0
+    async def _relay(self) -> AsyncIterator[tuple[Relay, Awaitable[None]]]:
+        """A relay as the consent process has it, and what ends when every row was published and marked."""
+        stop, wanted = asyncio.Event(), _published() + self.events
 
-        async def marked(tx: Connection, event_ids: Sequence[str]) -> None:
-            nonlocal count
-            await app.relayed(tx, event_ids)
-            count += len(event_ids)
-            if count >= self.events:
-                done.set()
-                stop.set()
+        async def done() -> None:
+            async with asyncio.timeout(TIMEOUT_S):
+                while _published() < wanted:
+                    await asyncio.sleep(LOOK_S)
+            stop.set()
 
         factory = partial(kafka.producer, self._settings)
         dsn = self._settings.secret("consent_dsn")
-        relay = Relay(dsn, factory, prefix="", on_published=marked, application=APPLICATION)
+        mark = SQL["mark_relayed"]
+        relay = Relay(dsn, factory, prefix="", mark=mark, pace_s=app.RELAY_PACE_S, application=APPLICATION)
         running = asyncio.create_task(relay.run(stop))
         try:
-            yield relay, done
+            yield relay, done()
         finally:
             stop.set()
             relay.nudge()
@@ -151,6 +151,10 @@ class _Bench:
             return await connection.fetchval(query)
         finally:
             await connection.close()
+
+
+def _published() -> float:
+    return float(PUBLISHED.labels(APPLICATION)._value.get())  # noqa: SLF001
 
 
 def _record(row: asyncpg.Record) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ PURGE_S = 3600.0
 POOL_SIZE = 16
 INDEX_KEY_BYTES_MIN = 32
 READY_TIMEOUT_S = 2.0
+RELAY_PACE_S = 0.01
+"""Every store waits for what this relay publishes."""
 log = structlog.get_logger("consent")
 
 
@@ -60,7 +62,8 @@ async def _opened(settings: Settings, kek: KekProvider) -> AsyncIterator[tuple[C
         settings.secret("consent_dsn"),
         partial(kafka.producer, settings),
         prefix=settings.topic_prefix,
-        on_published=relayed,
+        mark=SQL["mark_relayed"],
+        pace_s=RELAY_PACE_S,
         shards_max=settings.relay_shards,
         application="consent-relay",
     )
@@ -89,11 +92,6 @@ def _index_key(path: Path) -> bytes:
     if len(key) < INDEX_KEY_BYTES_MIN:
         raise ValueError(f"the e-mail index key needs at least {INDEX_KEY_BYTES_MIN} bytes")
     return key
-
-
-async def relayed(tx: Connection, event_ids: Sequence[str]) -> None:
-    """Stamp the deliveries and disclosures whose records the broker acknowledged."""
-    await tx.execute(SQL["mark_relayed"], event_ids)
 
 
 async def run(settings: Settings) -> None:

@@ -27,8 +27,11 @@ from services.runtime.settings import Settings
 
 BATCH_MAX = 500
 POLL_MS = 100
-PACE_S = 0.05
-"""Transactions of one follower are this far apart at least: what it does is on nobody's way to a store."""
+PACE_S = 0.1
+"""Transactions of one follower are this far apart at least: what it does is on nobody's way to a store.
+
+Full batches follow each other at once.
+"""
 BACKOFF_S_MIN = 0.1
 BACKOFF_S_MAX = 5.0
 STEADY_S = 10.0
@@ -277,10 +280,12 @@ async def _drain(follower: _Follower, consumer: AIOKafkaConsumer, positions: Nex
     _note_lag(follower, positions, goal)
     now, pace = asyncio.get_running_loop().time, Pace(follower.pace_s)
     began_at = looked_at = now()
+    records: list[ConsumerRecord[Any, Any]] = []
     while not follower.stop.is_set():
         follower.beat.turn()
         _note_progress(follower, positions, goal)
-        await pace.turn()
+        if len(records) < follower.batch_max:
+            await pace.turn()
         if now() - looked_at >= LOOK_S:
             _note_lag(follower, positions, await asyncio.wait_for(_ends(consumer), ASK_TIMEOUT_S))
             looked_at = now()

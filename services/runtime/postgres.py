@@ -116,7 +116,7 @@ async def open_pool(
         max_size=size,
         init=_prepare,
         reset=_keep,
-        server_settings=_server_settings(application) | planner,
+        server_settings=_server_settings(application, planner),
     )
 
 
@@ -127,7 +127,7 @@ async def connect(
 
     The server ends a lease's session after `LEASE_IDLE_S` seconds of silence: use it more often than that.
     """
-    settings = _server_settings(application) | planner
+    settings = _server_settings(application, planner)
     if is_lease:
         settings["idle_session_timeout"] = str(LEASE_IDLE_S * 1000)
     connection = await asyncpg.connect(dsn, server_settings=settings)
@@ -135,7 +135,7 @@ async def connect(
     return connection
 
 
-def _server_settings(application: str) -> dict[str, Any]:
+def _server_settings(application: str, planner: Mapping[str, str]) -> dict[str, Any]:
     """Return the session's settings. The server's half of `KEEPALIVE`: locks of a machine that is gone are let go."""
     return {
         "application_name": application,
@@ -145,4 +145,5 @@ def _server_settings(application: str) -> dict[str, Any]:
         "tcp_keepalives_interval": str(KEEPALIVE["TCP_KEEPINTVL"]),
         "tcp_keepalives_count": str(KEEPALIVE["TCP_KEEPCNT"]),
         "tcp_user_timeout": str(KEEPALIVE["TCP_USER_TIMEOUT"]),
+        **planner,
     }

@@ -25,14 +25,18 @@ from services.runtime.pulse import Pulse
 BATCH_MAX = 500
 SEND_TIMEOUT_S = 20.0
 BACKOFF_S_MAX = 5.0
-PACE_S = 0.01
-"""Publications are this far apart at least: a commit is not worth a round of its own when the next one is near."""
+PACE_S = 0.1
+"""Publications are this far apart at least: a commit is not worth a round of its own when the next one is near.
+
+What leaves by most outboxes are answers, and nobody's way to a store. Full batches follow each other at once.
+"""
 LEASE_SPACE = 7_318_403
 """First key of the two-key advisory lock; the second is the shard."""
 
 SELECT = """
 SELECT position, id, aggregatetype, aggregateid, payload, headers FROM outbox
-WHERE shard = ANY($1::int[]) AND published_at IS NULL AND position <> ALL($3::bigint[]) ORDER BY position LIMIT $2
+WHERE shard = ANY($1::int[]) AND published_at IS NULL AND position NOT IN (SELECT unnest($3::bigint[]))
+ORDER BY position LIMIT $2
 """
 MARK = "UPDATE outbox SET published_at = now() WHERE position = ANY($1::bigint[])"
 
@@ -42,14 +46,13 @@ SHARDS_HELD = Gauge("dongui_relay_shards_held", "Shards this relay leases now", 
 
 Rows = Sequence[asyncpg.Record]
 _T = TypeVar("_T")
-OnPublished = Callable[[asyncpg.Connection, Sequence[str]], Awaitable[None]]
 log = structlog.get_logger("relay")
 
 
 class Relay:
     """Publishes one database's outbox. Several may run on one database; each shard has one at a time.
 
-    `on_published(tx, event_ids)` runs in the transaction that marks the rows.
+    `mark` is the statement that marks rows by their positions ($1: bigint[]); what must become true with it is in it.
     """
 
     def __init__(
@@ -58,16 +61,18 @@ class Relay:
         producer_factory: Callable[[], Awaitable[AIOKafkaProducer]],
         *,
         prefix: str,
-        on_published: OnPublished | None = None,
+        mark: str = MARK,
         poll_s: float = 0.05,
+        pace_s: float = PACE_S,
         shards_max: int = SHARDS,
         application: str = "relay",
     ) -> None:
         self._dsn = dsn
         self._producer_factory = producer_factory
         self._prefix = prefix
-        self._on_published = on_published
+        self._mark_statement = mark
         self._poll_s = poll_s
+        self._pace_s = pace_s
         self._shards_max = shards_max
         self._application = application
         self._wake = asyncio.Event()
@@ -117,18 +122,19 @@ class Relay:
         """Publish batch after batch; while one is on its way the last one is marked and the next one is read."""
         held: set[int] = set()
         polls = 0
-        pace = Pace(PACE_S)
+        pace = Pace(self._pace_s)
         acknowledged: Rows = []
         following: Rows = []
         while not stop.is_set():
             beat.turn()
-            await pace.turn()
+            if not following:
+                await pace.turn()
             if polls % 20 == 0:
                 await self._lease(connection, held)
             polls += 1
             rows = following or await self._next(connection, held)
             following = await _both(
-                self._publish(producer, rows), self._mark_and_read(connection, held, acknowledged, rows)
+                self._mark_and_read(connection, held, acknowledged, rows), self._publish(producer, rows)
             )
             acknowledged = rows
             if not following:
@@ -170,10 +176,7 @@ class Relay:
     async def _mark(self, connection: asyncpg.Connection, rows: Rows) -> None:
         if not rows:
             return
-        async with connection.transaction():
-            await connection.execute(MARK, [row["position"] for row in rows])
-            if self._on_published is not None:
-                await self._on_published(connection, [row["id"] for row in rows])
+        await connection.execute(self._mark_statement, [row["position"] for row in rows])
         PUBLISHED.labels(self._application).inc(len(rows))
 
     def _message(self, row: asyncpg.Record) -> Message:
@@ -188,10 +191,13 @@ class Relay:
         self._wake.clear()
 
 
-async def _both(first: Awaitable[None], second: Awaitable[_T]) -> _T:
-    """Let both come to an end, whatever becomes of the other; raise what ended one, or return what the second does."""
+async def _both(first: Awaitable[_T], second: Awaitable[None]) -> _T:
+    """Let both come to an end, whatever becomes of the other; raise what ended one, or return what the first does.
+
+    The first is under way before the second begins: the database works while messages are made.
+    """
     results = await asyncio.gather(first, second, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    return cast("_T", results[1])
+    return cast("_T", results[0])

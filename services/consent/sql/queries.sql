@@ -137,12 +137,14 @@ FROM delivery d LEFT JOIN notice n ON n.change_id = d.change_id AND n.recipient 
 WHERE d.change_id = $1 ORDER BY d.kind, d.recipient
 
 -- name: mark_relayed
-WITH relayed AS (
-    UPDATE delivery SET relayed_at = now(),
-           stage = CASE stage WHEN 'accepted' THEN 'relayed' ELSE stage END,
-           at = CASE stage WHEN 'accepted' THEN now() ELSE at END
-    WHERE record_id = ANY($1::uuid[]) AND relayed_at IS NULL
-    RETURNING change_id, recipient
+WITH marked AS (
+    UPDATE outbox SET published_at = now() WHERE position = ANY($1::bigint[]) RETURNING id
+), relayed AS (
+    UPDATE delivery d SET relayed_at = now(),
+           stage = CASE d.stage WHEN 'accepted' THEN 'relayed' ELSE d.stage END,
+           at = CASE d.stage WHEN 'accepted' THEN now() ELSE d.at END
+    FROM marked m WHERE d.record_id = m.id AND d.relayed_at IS NULL
+    RETURNING d.change_id, d.recipient
 )
 UPDATE disclosure d SET relayed_at = now() FROM relayed r
 WHERE d.change_id = r.change_id AND d.recipient IS NOT DISTINCT FROM r.recipient AND d.relayed_at IS NULL

@@ -141,7 +141,7 @@ async def test_no_statement_reads_a_table_whole_that_need_not(database: str, dat
 
 
 EARLY = {
-    "mark_relayed": {"delivery_by_record", "disclosure_by_change"},
+    "mark_relayed": {"outbox_pkey", "delivery_by_record", "disclosure_by_change"},
     "record_answers": {"delivery_pkey", "disclosure_by_change", "notice_change_id_recipient_key"},
 }
 """What runs for every change, by which indexes: those of recipients, of whom there are few, would read nearly all."""
