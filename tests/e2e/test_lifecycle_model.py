@@ -533,12 +533,22 @@ async def test_lives_chosen_at_random_end_as_the_policy_says(client: Client) -> 
     assert sum(done.values()) >= 35
 
 
+ROUNDS_MAX = 4
+MUST = {
+    *("signed_up", "corrected", "consent_changed", "withdrawal_requested", "withdrawn", "released", "erased"),
+    *("suspended by right", "released by right", "corrected by right", "joined again", "notices owed", "access"),
+    *("retries", "refused version", "refused member_not_active", "refused marketing_use_required"),
+}
+"""What chance has to bring about: 25 lives may miss one of it, a hundred do not."""
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 async def test_many_lives_chosen_at_random_end_as_the_policy_says(client: Client, seed_long: int) -> None:
-    done = await lived(client, seed_long, lives=25, steps=60)
+    done: Counter[str] = Counter()
+    for number in range(ROUNDS_MAX):
+        done += await lived(client, ROUNDS_MAX * seed_long + number, lives=25, steps=60)
+        if done.keys() >= MUST:
+            break
     print(dict(done))
-    must = {"signed_up", "corrected", "consent_changed", "withdrawal_requested", "withdrawn", "released", "erased"}
-    must |= {"suspended by right", "released by right", "corrected by right", "joined again", "notices owed", "access"}
-    must |= {"retries", "refused version", "refused member_not_active", "refused marketing_use_required"}
-    assert must <= done.keys()
+    assert done.keys() >= MUST
