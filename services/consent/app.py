@@ -39,7 +39,7 @@ PURGE_S = 3600.0
 POOL_SIZE = 16
 INDEX_KEY_BYTES_MIN = 32
 READY_TIMEOUT_S = 2.0
-RELAY_PACE_S = 0.01
+RELAY_PACE_S, RELAY_POLL_S = 0.01, 0.05
 """Every store waits for what this relay publishes."""
 log = structlog.get_logger("consent")
 
@@ -64,6 +64,7 @@ async def _opened(settings: Settings, kek: KekProvider) -> AsyncIterator[tuple[C
         prefix=settings.topic_prefix,
         mark=SQL["mark_relayed"],
         pace_s=RELAY_PACE_S,
+        poll_s=RELAY_POLL_S,
         shards_max=settings.relay_shards,
         application="consent-relay",
     )

@@ -25,6 +25,8 @@ from services.runtime.pulse import Pulse
 BATCH_MAX = 500
 SEND_TIMEOUT_S = 20.0
 BACKOFF_S_MAX = 5.0
+POLL_S = 0.2
+"""Whoever writes nudges the relay of its own process; another's rows are found by looking."""
 PACE_S = 0.1
 """Publications are this far apart at least: a commit is not worth a round of its own when the next one is near.
 
@@ -38,6 +40,10 @@ SELECT position, id, aggregatetype, aggregateid, payload, headers FROM outbox
 WHERE shard = ANY($1::int[]) AND published_at IS NULL AND position NOT IN (SELECT unnest($3::bigint[]))
 ORDER BY position LIMIT $2
 """
+FORGET = "SELECT outbox_forget()"
+FORGOTTEN_MAX = 1000
+"""How many rows that were published long ago `outbox_forget` removes at once; after fewer there is time."""
+FORGET_S = 60.0
 MARK = "UPDATE outbox SET published_at = now() WHERE position = ANY($1::bigint[])"
 
 PUBLISHED = Counter("dongui_relay_published", "Outbox rows acknowledged by the broker", ["application"])
@@ -62,7 +68,7 @@ class Relay:
         *,
         prefix: str,
         mark: str = MARK,
-        poll_s: float = 0.05,
+        poll_s: float = POLL_S,
         pace_s: float = PACE_S,
         shards_max: int = SHARDS,
         application: str = "relay",
@@ -76,6 +82,7 @@ class Relay:
         self._shards_max = shards_max
         self._application = application
         self._wake = asyncio.Event()
+        self._forget_at = 0.0
 
     def nudge(self) -> None:
         """Look at the outbox now rather than at the next poll."""
@@ -131,6 +138,7 @@ class Relay:
                 await pace.turn()
             if polls % 20 == 0:
                 await self._lease(connection, held)
+                await self._forget(connection)
             polls += 1
             rows = following or await self._next(connection, held)
             following = await _both(
@@ -167,6 +175,13 @@ class Relay:
             ):
                 held.add(shard)
         SHARDS_HELD.labels(self._application).set(len(held))
+
+    async def _forget(self, connection: asyncpg.Connection) -> None:
+        """Remove some of what was published more than a day ago, so that the table does not grow with history."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._forget_at:
+            gone = await connection.fetchval(FORGET)
+            self._forget_at = now if gone == FORGOTTEN_MAX else now + FORGET_S
 
     async def _publish(self, producer: AIOKafkaProducer, rows: Rows) -> None:
         """Send rows in order; the broker has all of them when it returns."""

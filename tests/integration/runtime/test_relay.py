@@ -15,7 +15,7 @@ from aiokafka import ConsumerRecord
 
 from schemas.topics import FACTS
 from services.runtime import kafka, outbox
-from services.runtime.relay import MARK, SELECT, Relay
+from services.runtime.relay import FORGET, FORGOTTEN_MAX, MARK, SELECT, Relay
 from services.runtime.relay import PUBLISHED as MARKED
 from services.runtime.settings import Settings
 from tests.integration.consent.harness import read_all
@@ -148,7 +148,7 @@ PROGRAM = """
 import asyncio
 from functools import partial
 from services.runtime import kafka
-from services.runtime.relay import MARK, SELECT, Relay
+from services.runtime.relay import FORGET, FORGOTTEN_MAX, MARK, SELECT, Relay
 from services.runtime.relay import PUBLISHED as MARKED
 from services.runtime.settings import Settings
 s = Settings()
@@ -233,3 +233,46 @@ async def test_what_was_published_long_ago_is_not_read_again(databases: Any) -> 
             await connection.execute("ANALYZE outbox")
     finally:
         await connection.close()
+
+
+OLD = """
+INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, shard, published_at)
+SELECT gen_random_uuid(), 't', 'k', t.type, '\\x00', '{}', 1, t.at FROM (
+    SELECT 'old' AS type, now() - interval '25 hours' AS at FROM generate_series(1, 2500)
+    UNION ALL SELECT 'young', now() - interval '23 hours'
+    UNION ALL SELECT 'waits', NULL) t
+"""
+OUTBOXES = ("consent", "tmax-os", "notices", "retention", "console")
+
+
+@pytest.mark.parametrize("database", OUTBOXES)
+async def test_a_process_may_forget_what_was_published_a_day_ago_and_delete_nothing_else(
+    database: str, databases: Any
+) -> None:
+    owner = await asyncpg.connect(databases.owner_dsn(database))
+    process = await asyncpg.connect(databases.dsn(database))
+    try:
+        await owner.execute(OLD)
+        assert [await process.fetchval(FORGET) for _ in range(4)] == [FORGOTTEN_MAX, FORGOTTEN_MAX, 500, 0]
+        left = {row["type"] for row in await owner.fetch("SELECT type FROM outbox")}
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await process.execute("DELETE FROM outbox")
+    finally:
+        await asyncio.gather(owner.close(), process.close())
+    assert left == {"young", "waits"}
+
+
+async def test_a_relay_forgets_what_was_published_long_ago(
+    settings: Settings, pool: asyncpg.Pool, databases: Any
+) -> None:
+    owner = await asyncpg.connect(databases.owner_dsn("consent"))
+    await owner.execute(OLD)
+    await owner.execute("DELETE FROM outbox WHERE published_at IS NULL")  # it is no record of ours
+    await owner.close()
+    stop = asyncio.Event()
+    running = asyncio.create_task(a_relay(settings).run(stop))
+    async with asyncio.timeout(40):
+        while await pool.fetchval("SELECT count(*) FROM outbox") != 1:
+            await asyncio.sleep(0.05)
+    stop.set()
+    await running
