@@ -45,6 +45,15 @@ class Holders:
             return gift.when <= notice.when
         return answer == "corrected" and gift.when < notice.when
 
+    def was_given(self, who: str, item: str) -> bool:
+        """Whether it was given the item for a purpose since it last said that it does not have it: a notice is none."""
+        mine = [g for g in self.gifts if (g.who, g.item) == (who, item)]
+        denied = max((n.when for n in mine if self._denied(n)), default=0)
+        return any(g.notice is None and g.when > denied for g in mine)
+
+    def _denied(self, gift: Gift) -> bool:
+        return gift.notice is not None and self.answers.get(gift.notice) == "not_held"
+
     def owed(self, changed: dict[str, Value]) -> dict[str, set[str]]:
         """Return whom to tell of which items, given the items that now have another value."""
         everyone = {g.who for g in self.gifts}

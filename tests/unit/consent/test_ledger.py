@@ -64,7 +64,7 @@ class Lived:
         values = self.member.values()
         given = {item: values[item] for item in sorted(items) if item in values}
         if given:
-            commitments = {item: records.commitment(DATA_KEY, item, value) for item, value in given.items()}
+            commitments = records.commitments(DATA_KEY, given)
             self.rows.append(Given("third_party", who, "recipient", commitments, frozenset(given), None, "consent"))
             self.oracle.give(who, given)
 
@@ -102,7 +102,8 @@ class Lived:
         assert {n.recipient: set(n.items) for n in out.notices} == owed
         told = {row.recipient: row.items for row in out.ledger if row.kind == "third_party"}
         for notice in out.notices:
-            assert set(notice.withheld) == (set(notice.items) if steps.is_suspended(step.member) else set())
+            sent = {i for i in notice.items if self.oracle.was_given(notice.recipient, i)}
+            assert set(notice.items) - set(notice.withheld) == (set() if steps.is_suspended(step.member) else sent)
             told_now = {i: None if i in notice.withheld else after.get(i) for i in notice.items}
             self.oracle.give(notice.recipient, told_now, len(self.notices))
             self.notices.append(len(self.rows))
@@ -186,6 +187,20 @@ def test_back_to_an_earlier_value_tells_who_was_told_the_one_between_and_no_othe
     assert told_of(life, "correct", "email", "two") == {"printer", "courier"}
     life.run(("disclose", ("post-office", {"email"})))
     assert told_of(life, "correct", "email", "one") == {"printer", "courier", "post-office"}
+
+
+def test_who_said_that_it_has_nothing_while_a_later_notice_was_out_is_told_without_the_value() -> None:
+    """It may have what the later notice said, but no purpose for which to be sent more."""
+    life = a_life()
+    life.run(("disclose", ("printer", {"email"})))
+    assert told_of(life, "correct", "email", "two") == {"printer"}
+    assert told_of(life, "correct", "email", "one") == {"printer"}
+    life.run(("answer", (0, "not_held")))
+    assert told_of(life, "correct", "email", "three") == {"printer"}
+    assert life.rows[-1].items == {}
+    life.run(("disclose", ("printer", {"email"})))
+    assert told_of(life, "correct", "email", "two") == {"printer"}
+    assert set(life.rows[-1].items) == {"email"}
 
 
 def test_who_has_the_value_again_and_nothing_else_is_not_told() -> None:
