@@ -100,7 +100,7 @@ async def _ledger_row(consent: Consent, member: Member, body: DisclosureBody) ->
     items = {resolved(values, name, i): "" for i, name in enumerate(body.items)}
     _refuse_suspended(member, items, body.purpose)
     data_key = await consent.keyring.data_key(member.member_ref)
-    given = {item: records.commitment(data_key, item, values[item]) for item in items}
+    given = records.commitments(data_key, {item: values[item] for item in items})
     return records.LedgerRow(body.recipient, "third_party", "recipient", given, body.purpose, body.basis)
 
 

@@ -307,7 +307,7 @@ def situation_of(
 ) -> policy.Situation:
     """Return what the policy looks at: the state after the change, and who holds which value (stale or not)."""
     values = member.values()
-    now = {i: records.commitment(data_key, i, values[i]) for i in items if i in values}
+    now = records.commitments(data_key, {i: values[i] for i in items if i in values})
     ledger = tuple(
         policy.LedgerEntry(
             recipient,

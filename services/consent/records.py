@@ -84,15 +84,18 @@ class Outgoing:
     notices: list[Notice] = field(default_factory=list)
 
 
-def commitment(data_key: bytes, item: str, value: Any) -> str:
-    """Return the keyed commitment of an item value; lists are committed as compact JSON."""
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return derive.commitment(data_key, item, text)
+def commitments(data_key: bytes, values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keyed commitment of each item's value; lists are committed as compact JSON."""
+    return derive.commitments(data_key, _texts(values))
 
 
 def texts(member: Member) -> dict[str, str]:
     """Return every item value as a third party is told it; lists are compact JSON."""
-    return {i: v if isinstance(v, str) else orjson.dumps(v).decode() for i, v in member.values().items()}
+    return _texts(member.values())
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {i: v if isinstance(v, str) else orjson.dumps(v).decode() for i, v in values.items()}
 
 
 def build(step: Step, decision: Decision, data_key: bytes, context: Context) -> Outgoing:
@@ -112,7 +115,6 @@ def build(step: Step, decision: Decision, data_key: bytes, context: Context) -> 
 
 def _fact(step: Step, decision: Decision, data_key: bytes, context: Context) -> Fact:
     values = step.member.values()
-    commitments = {i: commitment(data_key, i, values[i]) for i in sorted(step.items) if i in values}
     return Fact(
         change=step.change,
         change_id=context.change_id,
@@ -122,7 +124,7 @@ def _fact(step: Step, decision: Decision, data_key: bytes, context: Context) -> 
         actor=context.actor,
         channel=context.channel,
         items=tuple(sorted(step.items)),
-        commitments=commitments,
+        commitments=commitments(data_key, {i: values[i] for i in sorted(step.items) if i in values}),
         consents=tuple(_consent_items(step, context.notice_version)),
         addressees=tuple(_addressees(decision)),
         suspended=tuple(sorted(step.member.suspended)),
@@ -222,10 +224,8 @@ def _notice(out: Outgoing, wanted: NoticeFor, step: Step, data_key: bytes, conte
     record = _sealed_record(notice, NOTICES, kid, data_key, step, context, member.seq - 1)
     _hand_over(out, wanted.recipient, "third_party", record)
     out.notices.append(notice)
-    commitments = {i: commitment(data_key, i, v) for i, v in told.items()}
-    out.ledger.append(
-        LedgerRow(wanted.recipient, "third_party", "recipient", commitments, "correction", wanted.rules[0])
-    )
+    given = commitments(data_key, told)
+    out.ledger.append(LedgerRow(wanted.recipient, "third_party", "recipient", given, "correction", wanted.rules[0]))
 
 
 def _hand_over(out: Outgoing, recipient: str, kind: str, record: Record) -> None:
@@ -297,9 +297,8 @@ def _affiliate_ledger(
     for role, given in _given(projection).items():
         items = given if role not in already else {i: v for i, v in given.items() if _touched(i, changed, projection)}
         if items:
-            commitments = {i: commitment(data_key, i, v) for i, v in items.items()}
             purpose, rule = action.basis_of(role)
-            yield LedgerRow(action.recipient, "affiliate", role, commitments, purpose, rule)
+            yield LedgerRow(action.recipient, "affiliate", role, commitments(data_key, items), purpose, rule)
 
 
 def _given(projection: Projection) -> dict[str, dict[str, Any]]:

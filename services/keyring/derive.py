@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import unicodedata
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -50,13 +51,13 @@ def content_key(data_key: bytes, kid: str) -> bytes:
     return _expand(data_key, _CONTENT_INFO + kid.encode())
 
 
-def commitment(data_key: bytes, item: str, value: str) -> str:
-    """Return base64url(HMAC-SHA256) of an item's value: equal values of one member look equal.
+def commitments(data_key: bytes, values: Mapping[str, str]) -> dict[str, str]:
+    """Return, by item, base64url(HMAC-SHA256) of its value: equal values of one member look equal.
 
     Keyed, because an e-mail address or a name could be guessed from a plain hash.
     """
     key = _expand(data_key, _COMMITMENT_INFO)
-    return _b64url(hmac.digest(key, f"{item}\x00{value}".encode(), hashlib.sha256))
+    return {i: _b64url(hmac.digest(key, f"{i}\x00{v}".encode(), hashlib.sha256)) for i, v in values.items()}
 
 
 def jwk(key: bytes, kid: str) -> dict[str, str]:

@@ -71,7 +71,7 @@ async def _note(consent: Consent, tx: Connection, row: asyncpg.Record, values: d
     at, ref = consent.clock(), row["member_ref"]
     if values:
         data_key = await consent.keyring.data_key(ref)
-        given = {item: records.commitment(data_key, item, value) for item, value in values.items()}
+        given = records.commitments(data_key, values)
         told = LedgerRow(row["recipient"], "third_party", "recipient", given, "correction", ids.NOTIFY)
         await disclosures.write(tx, ref, told, at)
     codes = {"by": row["recipient"], "values": str(len(values))}

@@ -28,10 +28,10 @@ def test_a_content_key_is_hkdf_of_the_data_key_and_the_kid() -> None:
 def test_a_commitment_is_an_hmac_under_a_key_of_its_own() -> None:
     key = hkdf(DATA_KEY, b"dongui/commitment/v1")
     wanted = hmac.digest(key, b"email\x00hong@example.com", hashlib.sha256)
-    found = derive.commitment(DATA_KEY, "email", "hong@example.com")
-    assert base64.urlsafe_b64decode(found + "=") == wanted
-    assert found != derive.commitment(bytes(32), "email", "hong@example.com")
-    assert found != derive.commitment(DATA_KEY, "name", "hong@example.com")
+    found = derive.commitments(DATA_KEY, {"email": "hong@example.com", "name": "hong@example.com"})
+    assert base64.urlsafe_b64decode(found["email"] + "=") == wanted
+    assert found["email"] != derive.commitments(bytes(32), {"email": "hong@example.com"})["email"]
+    assert found["email"] != found["name"]
 
 
 def test_recipients_members_and_epochs_have_different_keys() -> None:
