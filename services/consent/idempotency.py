@@ -47,21 +47,25 @@ async def recall(tx: Connection, key: Key | None) -> Answer | None:
     """
     if key is None:
         return None
-    if not await tx.fetchval(SQL["idempotent_lock"], key.caller, key.value):
+    row = await tx.fetchrow(SQL["idempotent_recall"], key.caller, key.value)
+    assert row is not None  # a function that returns one row
+    if row["in_flight"]:
         raise Problem(
             409,
             "request_in_flight",
             "같은 Idempotency-Key의 요청을 처리하고 있습니다. 잠시 후 다시 보내 주세요.",
             "A request with this Idempotency-Key is in progress. Send it again in a moment.",
         )
-    return await stored(tx, key)
+    return _answer(row, key) if row["status"] is not None else None
 
 
-async def stored(connection: Connection | asyncpg.Pool, key: Key) -> Answer | None:
+async def stored(pool: asyncpg.Pool, key: Key) -> Answer | None:
     """Return the stored answer without waiting for a request in flight. Raises Problem 422 for another request."""
-    row = await connection.fetchrow(SQL["idempotent_read"], key.caller, key.value)
-    if row is None:
-        return None
+    row = await pool.fetchrow(SQL["idempotent_read"], key.caller, key.value)
+    return _answer(row, key) if row else None
+
+
+def _answer(row: asyncpg.Record, key: Key) -> Answer:
     if not hmac.compare_digest(row["request_mac"], key.request_mac):
         raise Problem(
             422,

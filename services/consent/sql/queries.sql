@@ -164,8 +164,8 @@ WHERE stage IN ('accepted', 'relayed', 'manual')
   AND NOT EXISTS (SELECT FROM canary k WHERE k.member_ref = change.member_ref)
 GROUP BY recipient, kind ORDER BY kind, recipient
 
--- name: idempotent_lock
-SELECT pg_try_advisory_xact_lock(hashtextextended($1 || chr(10) || $2, 7318404))
+-- name: idempotent_recall
+SELECT * FROM idempotent_recall($1, $2)
 
 -- name: idempotent_read
 SELECT request_mac, status, etag, body FROM idempotency
