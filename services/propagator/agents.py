@@ -6,7 +6,7 @@ process without acknowledging. How Faust loses events otherwise, measured: docs/
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 import faust
@@ -172,6 +172,19 @@ async def _until_applied(app: faust.App, apply: Apply, records: Sequence[Any]) -
             transport.leave(EXIT_GIVEN_UP, "stopped" if app.should_stop else "retry_budget_spent")
         await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
         pause_s = min(pause_s * 2, BACKOFF_S_MAX)
+
+
+async def ended(tasks: Collection["asyncio.Task[None]"], timeout_s: float) -> None:
+    """Wait for a process's tasks as long as a stop may take; when one is left, or failed, leave, acknowledging nothing.
+
+    One fails when the broker goes away in the second in which Faust starts: the next start waits for it.
+    """
+    done, pending = await asyncio.wait(tasks, timeout=timeout_s)
+    if pending:
+        transport.leave(EXIT_GIVEN_UP, "stop_took_too_long")
+    failed = [type(error).__name__ for error in (task.exception() for task in done) if error is not None]
+    if failed:
+        transport.leave(EXIT_GIVEN_UP, "task_failed", errors=failed)
 
 
 def _code(error: Exception) -> str | None:

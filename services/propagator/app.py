@@ -117,17 +117,7 @@ async def _work(parts: Parts, pool: asyncpg.Pool | None, session: aiohttp.Client
     stopping = asyncio.create_task(parts.stop.wait())
     await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
     parts.stop.set()
-    await _ended(tasks)
-
-
-async def _ended(tasks: list[asyncio.Task[None]]) -> None:
-    """Wait for the tasks as long as a stop may take; then leave, acknowledging nothing more."""
-    done, pending = await asyncio.wait(tasks, timeout=FAUST_STOP_S + TASKS_STOP_S)
-    if pending:
-        leave(agents.EXIT_GIVEN_UP, "stop_took_too_long")
-    failed = [type(error).__name__ for error in (task.exception() for task in done) if error is not None]
-    if failed:
-        leave(agents.EXIT_GIVEN_UP, "task_failed", errors=failed)
+    await agents.ended(tasks, FAUST_STOP_S + TASKS_STOP_S)
 
 
 async def _propagate(parts: Parts, pool: asyncpg.Pool, session: aiohttp.ClientSession, relay: Relay) -> None:

@@ -150,10 +150,7 @@ async def work(parts: Parts) -> None:
     stopping = asyncio.create_task(parts.stop.wait())
     await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
     parts.stop.set()
-    _, pending = await asyncio.wait(tasks, timeout=STOP_S)
-    if pending:
-        leave(agents.EXIT_GIVEN_UP, "stop_took_too_long")
-    await asyncio.gather(stopping, *tasks)
+    await agents.ended(tasks, STOP_S)
 
 
 async def _follow_receipts(parts: Parts) -> None:
