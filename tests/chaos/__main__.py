@@ -4,7 +4,7 @@ python -m tests.chaos --seed 7 --minutes 2              one seed, on a fresh sys
 python -m tests.chaos --seeds 1-20 --minutes 1          each on a fresh system
 python -m tests.chaos --soak --minutes 30               twice the rated load, processes live throughout
 python -m tests.chaos --seed 7 --minutes 2 --schedule   print the faults only
-python -m tests.chaos --report                          docs/reliability.md from what was kept below --results
+python -m tests.chaos --report                          docs/reliability.md, with what is below --results
 """
 
 import argparse

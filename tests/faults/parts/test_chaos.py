@@ -8,6 +8,7 @@ import pytest
 from tests.support.servers import REPOSITORY
 
 SEEDS = range(1, 21)
+MINUTES = "0.75"
 pytestmark = pytest.mark.long
 
 
@@ -22,7 +23,7 @@ def chaos(*arguments: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_seed_of_chaos_loses_nothing(seed: int) -> None:
-    chaos("--seed", str(seed), "--minutes", "1")
+    chaos("--seed", str(seed), "--minutes", MINUTES)
 
 
 @pytest.mark.f(35)

@@ -31,7 +31,7 @@ SEED: dict[str, Any] = {
 
 
 def test_figures_of_all_seeds_are_added_up() -> None:
-    page = report.page([SEED, SEED], [])
+    page = report.page([SEED, SEED])
     for row in (
         "| seeds | 2 |",
         "| changes accepted | 800 |",
@@ -50,7 +50,7 @@ def test_figures_of_all_seeds_are_added_up() -> None:
 def test_what_was_found_is_not_hidden() -> None:
     bad = deepcopy(SEED)
     bad["differences"] = ["tmax-os member x: missing", "tmax-os member y: email differ", "audit: unexplained fact z"]
-    page = report.page([bad], [])
+    page = report.page([bad])
     assert "| **missing** | 1 |" in page
     assert "| **stale** | 1 |" in page
     assert "| **unexplained** | 1 |" in page
@@ -58,7 +58,18 @@ def test_what_was_found_is_not_hidden() -> None:
 
 def test_without_results_nothing_is_written() -> None:
     with pytest.raises(FileNotFoundError):
-        report.page([], [])
+        report.page([])
+
+
+def test_of_one_command_the_last_run_counts() -> None:
+    again = SEED | {"changes": 500}
+    soak = SEED | {"plan": SEED["plan"] | {"seed": 1, "soak": True}, "command": "python -m tests.chaos --soak"}
+    assert report.joined([SEED], [soak, again]) == [soak, again]
+
+
+def test_the_page_is_made_of_the_results_kept() -> None:
+    written = report.PAGE.read_text(encoding="utf-8")
+    assert written == report.page(report.kept()), "run python -m tests.chaos --report"
 
 
 def test_propagation_and_recovery_are_reckoned_from_what_was_seen() -> None:
