@@ -54,8 +54,10 @@ def content_key(data_key: bytes, kid: str) -> bytes:
 def commitments(data_key: bytes, values: Mapping[str, str]) -> dict[str, str]:
     """Return, by item, base64url(HMAC-SHA256) of its value: equal values of one member look equal.
 
-    Keyed, because an e-mail address or a name could be guessed from a plain hash.
+    Keyed, because an e-mail address or a name could be guessed from a plain hash. Of no values no key is asked for.
     """
+    if not values:
+        return {}
     key = _expand(data_key, _COMMITMENT_INFO)
     return {i: _b64url(hmac.digest(key, f"{i}\x00{v}".encode(), hashlib.sha256)) for i, v in values.items()}
 

@@ -15,6 +15,7 @@ import httpx
 from services.devstack.system import System
 from services.runtime import postgres
 from tests.support.expected import AFFILIATES
+from tests.support.kept import KEPT
 from tests.support.mail import MailServer
 from tests.support.oracle import received_from
 
@@ -32,7 +33,7 @@ class Client:
     def __init__(self, system: System, mail: MailServer) -> None:
         self.system, self.mail = system, mail
         self.described = system.described()
-        self._http = httpx.AsyncClient(timeout=30)
+        self._http = httpx.AsyncClient(limits=KEPT, timeout=30)
         self._pools: dict[str, asyncpg.Pool] = {}
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ from services.runtime.settings import Settings
 from tests.integration.consent.harness import Service, a_token, running, settings_in
 from tests.integration.retention.harness import Pair, beside, settings_beside
 from tests.support.databases import Databases
+from tests.support.kept import KEPT
 
 ROLES = ("service", "compliance", "cpo", "sre", "auditor", "affiliate", "third_party", "notices", "rights_reader")
 
@@ -97,5 +98,5 @@ async def all_running(folder: Path, stack: Any, databases: Databases, prefix: st
     async with running(settings, databases) as service, auditing(service, audit_port) as (parts, audit_url):
         async for pair in beside(service, settings_beside(service, port)):
             urls = {"consent": service.url, "audit": audit_url, "retention": settings.retention_url or ""}
-            async with httpx.AsyncClient(timeout=30) as http:
+            async with httpx.AsyncClient(limits=KEPT, timeout=30) as http:
                 yield Apis(pair, parts, urls, http)

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from services.devstack.system import System
+from tests.support.kept import KEPT
 
 PATIENCE_S = 90.0
 
@@ -50,7 +51,7 @@ class World:
     def __init__(self, system: System) -> None:
         self.system = system
         self.described = system.described()
-        self._client = httpx.AsyncClient(base_url=self.described["consent_url"], timeout=30)
+        self._client = httpx.AsyncClient(base_url=self.described["consent_url"], limits=KEPT, timeout=30)
 
     async def close(self) -> None:
         await self._client.aclose()

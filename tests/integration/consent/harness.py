@@ -29,6 +29,7 @@ from services.devstack.provision import AFFILIATES
 from services.keyring import derive, kek
 from services.runtime.settings import Settings
 from tests.support.databases import Databases
+from tests.support.kept import KEPT
 
 TOPICS = (FACTS, NOTICES, RECEIPTS, *map(affiliate_topic, AFFILIATES))
 ISSUER_KEY = OKPKey.generate_key("Ed25519", {"kid": "test"})
@@ -193,7 +194,8 @@ async def running(settings: Settings, databases: Databases, *, relay: bool = Tru
             await asyncio.sleep(0.01)
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         token = a_token("shop", "service")
-        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=url, headers=headers, limits=KEPT, timeout=30) as client:
             try:
                 yield Service(settings, databases, consent, client, relayer, url)
             finally:

@@ -21,6 +21,7 @@ from services.retention.app import Parts
 from services.runtime.settings import Settings
 from tests.integration.consent.harness import Service, a_token, bearer
 from tests.support.databases import Databases
+from tests.support.kept import KEPT
 
 OCCURRED = "2026-10-01T10:00:00+09:00"
 
@@ -124,7 +125,7 @@ async def beside(service: Service, settings: Settings) -> AsyncIterator[Pair]:
         while not server.started:
             await asyncio.sleep(0.01)
         url = f"http://127.0.0.1:{settings.retention_port}"
-        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=url, limits=KEPT, timeout=30) as http:
             yield Pair(service, parts, http, service.databases)
         stop.set()
         server.should_exit = True

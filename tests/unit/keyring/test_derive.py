@@ -32,6 +32,7 @@ def test_a_commitment_is_an_hmac_under_a_key_of_its_own() -> None:
     assert base64.urlsafe_b64decode(found["email"] + "=") == wanted
     assert found["email"] != derive.commitments(bytes(32), {"email": "hong@example.com"})["email"]
     assert found["email"] != found["name"]
+    assert derive.commitments(b"", {}) == {}
 
 
 def test_recipients_members_and_epochs_have_different_keys() -> None:
