@@ -1,7 +1,7 @@
 """`python -m benchmarks.report`: write the plots and the tables of docs/performance.md from the results kept beside it.
 
-A kept result is the JSON line of a command, in docs/performance/COMMAND.json; a table stands between two comments
-that name it. Nothing here measures.
+A kept result is the JSON line of a command, in docs/performance/COMMAND.json; `bounds.jsonl` and `latency.jsonl` have
+the lines of several. A table stands between two comments that name it. Nothing here measures.
 """
 
 import re
@@ -27,6 +27,11 @@ def kept(name: str) -> Any:
     return orjson.loads((KEPT / f"{name}.json").read_bytes())
 
 
+def kept_lines(name: str) -> list[Any]:
+    """Return the kept results of several runs."""
+    return [orjson.loads(line) for line in (KEPT / f"{name}.jsonl").read_bytes().splitlines()]
+
+
 def plots() -> dict[str, str]:
     """Return every plot: file name to SVG."""
     found, growth = kept("peers"), kept("growth")
@@ -42,7 +47,14 @@ def plots() -> dict[str, str]:
 def tables() -> dict[str, str]:
     """Return every table: the name in the page to Markdown."""
     found, growth = kept("peers"), kept("growth")
-    return {"peers": _peers(found), "growth": _growth(growth), "plans": _plans(growth), "history": _history(growth)}
+    return {
+        "peers": _peers(found),
+        "growth": _growth(growth),
+        "plans": _plans(growth),
+        "history": _history(growth),
+        "bounds": _bounds(kept_lines("bounds")),
+        "latency": _latency(kept_lines("latency")),
+    }
 
 
 def filled(page: str, made: Mapping[str, str]) -> str:
@@ -104,6 +116,44 @@ def _peers(found: Result) -> str:
     told = f" {work['changes']:,} changes of {work['members']:,} members, {found['runs']} runs, median."
     missing = "".join(f" Left out: {name} ({why})." for name, why in found["missing"].items())
     return _table(head, rows) + _under(found) + told + missing
+
+
+def _bounds(found: list[Result]) -> str:
+    rows = []
+    for one in (part for result in found for part in result.get("parts", [result])):
+        ours, bound, ratio = one["ours"], one["bound"], one["ratio"]
+        rates = [f"{side['per_s']['median']:,.0f}" for side in (ours, bound)]
+        cpu = [
+            f"{side['cpu_us_per_event']['median']:,.0f}" if "cpu_us_per_event" in side else "" for side in (ours, bound)
+        ]
+        spread = f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
+        rows.append([f"{one['name']}, {one['event']}", one["bound_is"], *rates, spread, *cpu, str(one["runs"])])
+    head = "what | the bound | ours/s | bound/s | ratio | processor µs, ours | the bound's | runs"
+    return _table(head, rows) + _between([load for one in found for load in _load_averages(one)])
+
+
+def _load_averages(result: Result) -> list[float]:
+    return [load for one in result.get("parts", [result]) for load in one["load_average"]]
+
+
+def _between(loads: list[float]) -> str:
+    return f"\n\nMedian, and the ratios of all pairs of runs. Load average {min(loads)} to {max(loads)} on 2 cores."
+
+
+def _latency(found: list[Result]) -> str:
+    rows = []
+    for one in found:
+        asked = f"{one['rate']:g}" + (f", {one['sign_ups']} sign-ups" if one["sign_ups"] else "")
+        took = [one[name] for name in ("correction_http_ms", "to_last_commit_ms", "bare_ms")]
+        shown = [f"{q['p50']:,.0f} / {q['p99']:,.0f}" for q in took]
+        ratio = f"{one['ratio']['p50']:.1f} / {one['ratio']['p99']:.1f}"
+        spent = f"{sum(one['cpu_ms_a_change'].values()):.0f}"
+        rows.append([asked, f"{one['accepted_per_s']:g}", f"{one['refused']:,}", *shown, ratio, spent])
+    return _table(
+        "changes/s asked for | accepted/s | refused | HTTP p50 / p99 ms | 2xx to last COMMIT | bare path | ratio "
+        "| processor ms a change",
+        rows,
+    )
 
 
 def _growth(growth: Result) -> str:
