@@ -101,7 +101,7 @@ class _Bench:
     async def signed_up(self) -> Run:
         """Sign new members up."""
         emails = [f"{uuid.uuid4().hex}@example.kr" for _ in range(self._requests)]
-        made = [_sign_up(email, self._token | {"Idempotency-Key": str(uuid.uuid4())}) for email in emails]
+        made = [sign_up(email, self._token | {"Idempotency-Key": str(uuid.uuid4())}) for email in emails]
         before = await self._counts()
         run = await load.run(self._ours, made)
         refs = await self._rows(same_rows.OF_A_SIGN_UP, before, emails)
@@ -111,20 +111,20 @@ class _Bench:
     async def bare_signed_up(self) -> Run:
         emails = [found["of"] for found in map(orjson.loads, self._file().read_bytes().splitlines()[1:])]
         await load.ask(self._bare, load.request("POST", "/load", {}, {}))
-        return await load.run(self._bare, [_sign_up(email, {}) for email in emails])
+        return await load.run(self._bare, [sign_up(email, {}) for email in emails])
 
     async def corrected(self) -> Run:
         """Give members of one earlier run new names."""
         refs = self._waiting.pop(0)
         told = self._token | {"If-Match": '"1"'}
-        run = await load.run(self._ours, [_correct(ref, told) for ref in refs])
+        run = await load.run(self._ours, [correct(ref, told) for ref in refs])
         await self._rows(same_rows.OF_A_CORRECTION, None, None, refs)
         return run
 
     async def bare_corrected(self) -> Run:
         refs = [found["of"] for found in map(orjson.loads, self._file().read_bytes().splitlines()[1:])]
         await load.ask(self._bare, load.request("POST", "/load", {}, {}))
-        return await load.run(self._bare, [_correct(ref, {}) for ref in refs])
+        return await load.run(self._bare, [correct(ref, {}) for ref in refs])
 
     def _file(self) -> Any:
         return _folder(self._on, "bare") / ROWS_FILE
@@ -160,11 +160,13 @@ class _Bench:
         return list(named)
 
 
-def _sign_up(email: str, headers: dict[str, str]) -> bytes:
+def sign_up(email: str, headers: dict[str, str]) -> bytes:
+    """Return the request of a new member."""
     return load.request("POST", "/v1/members", body(email), headers)
 
 
-def _correct(ref: str, headers: dict[str, str]) -> bytes:
+def correct(ref: str, headers: dict[str, str]) -> bytes:
+    """Return the request of a new name."""
     return load.request("PATCH", f"/v1/members/{ref}", {"name": "개명 시험"}, headers)
 
 

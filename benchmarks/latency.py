@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from benchmarks import bare, load, members, servers, stages
+from benchmarks import bare, http, members, servers, stages
 from benchmarks.load import Connections
 from benchmarks.servers import Servers
 from services.devstack.environment import ALL
@@ -138,22 +138,10 @@ def _requests(count: int, sign_up_every: int, refs: list[str], token: str) -> li
     def one(number: int) -> Request:
         headers = known | {"Idempotency-Key": str(uuid.uuid4())}
         if sign_up_every and number % sign_up_every == 0:
-            return "", load.request("POST", "/v1/members", _new_member(), headers)
-        path, told = f"/v1/members/{refs[number]}", headers | {"If-Match": "*"}
-        return refs[number], load.request("PATCH", path, {"name": f"개명 {number}"}, told)
+            return "", http.sign_up(f"{uuid.uuid4().hex}@example.kr", headers)
+        return refs[number], http.correct(refs[number], headers | {"If-Match": "*"})
 
     return [one(number) for number in range(count)]
-
-
-def _new_member() -> dict[str, Any]:
-    return {
-        "email": f"{uuid.uuid4().hex}@example.kr",
-        "password": uuid.uuid4().hex,
-        "name": "성능 시험",
-        "profiles": [{"service": "wapl", "role": "member"}],
-        "consents": {"collection": True, "sharing": True, "marketing": {"use": False}},
-        "notice_version": "2021-02-22",
-    }
 
 
 async def _sent(port: int, made: list[Request], rate: float) -> Answers:

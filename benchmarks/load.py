@@ -69,6 +69,9 @@ async def _sends(port: int, queue: Iterator[bytes]) -> None:
         writer.close()
 
 
+_Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 class Connections:
     """Kept connections, as many as there are requests at once."""
 
@@ -92,9 +95,6 @@ class Connections:
         """Close what is idle."""
         for _, writer in self._idle:
             writer.close()
-
-
-_Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def _answer(reader: asyncio.StreamReader) -> bytes:

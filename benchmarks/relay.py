@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -19,7 +18,6 @@ from benchmarks import harness, members, servers
 from benchmarks.harness import Run
 from benchmarks.servers import Servers
 from services.consent import app
-from services.consent.store import SQL
 from services.runtime import kafka
 from services.runtime.relay import PUBLISHED, SHARDS_HELD, Relay
 
@@ -116,10 +114,7 @@ class _Bench:
                     await asyncio.sleep(LOOK_S)
             stop.set()
 
-        factory = partial(kafka.producer, self._settings)
-        dsn = self._settings.secret("consent_dsn")
-        mark = SQL["mark_relayed"]
-        relay = Relay(dsn, factory, prefix="", mark=mark, pace_s=app.RELAY_PACE_S, application=APPLICATION)
+        relay = app.relay_of(self._settings, APPLICATION)
         running = asyncio.create_task(relay.run(stop))
         try:
             yield relay, done()

@@ -119,25 +119,18 @@ def _peers(found: Result) -> str:
 
 
 def _bounds(found: list[Result]) -> str:
+    parts = [part for result in found for part in result.get("parts", [result])]
     rows = []
-    for one in (part for result in found for part in result.get("parts", [result])):
-        ours, bound, ratio = one["ours"], one["bound"], one["ratio"]
-        rates = [f"{side['per_s']['median']:,.0f}" for side in (ours, bound)]
-        cpu = [
-            f"{side['cpu_us_per_event']['median']:,.0f}" if "cpu_us_per_event" in side else "" for side in (ours, bound)
-        ]
+    for one in parts:
+        sides, ratio = (one["ours"], one["bound"]), one["ratio"]
+        rates = [f"{side['per_s']['median']:,.0f}" for side in sides]
+        cpu = [f"{side['cpu_us_per_event']['median']:,.0f}" if "cpu_us_per_event" in side else "" for side in sides]
         spread = f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
         rows.append([f"{one['name']}, {one['event']}", one["bound_is"], *rates, spread, *cpu, str(one["runs"])])
     head = "what | the bound | ours/s | bound/s | ratio | processor µs, ours | the bound's | runs"
-    return _table(head, rows) + _between([load for one in found for load in _load_averages(one)])
-
-
-def _load_averages(result: Result) -> list[float]:
-    return [load for one in result.get("parts", [result]) for load in one["load_average"]]
-
-
-def _between(loads: list[float]) -> str:
-    return f"\n\nMedian, and the ratios of all pairs of runs. Load average {min(loads)} to {max(loads)} on 2 cores."
+    loads = [load for one in parts for load in one["load_average"]]
+    busy = f"Load average {min(loads)} to {max(loads)} on {parts[0]['cores']} cores."
+    return f"{_table(head, rows)}\n\nMedian, and the ratios of all pairs of runs. {busy}"
 
 
 def _latency(found: list[Result]) -> str:

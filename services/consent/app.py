@@ -58,7 +58,16 @@ async def _opened(settings: Settings, kek: KekProvider) -> AsyncIterator[tuple[C
         settings.secret("consent_dsn"), size=POOL_SIZE, application="dongui-consent", planner=postgres.BY_INDEX
     )
     key_pool = await postgres.wait_for_pool(settings.secret("keyring_dsn"), size=4, application="dongui-keyring")
-    relay = Relay(
+    relay = relay_of(settings)
+    try:
+        yield _consent(settings, pool, Keyring(key_pool, kek), relay), relay
+    finally:
+        await asyncio.gather(pool.close(), key_pool.close())
+
+
+def relay_of(settings: Settings, application: str = "consent-relay") -> Relay:
+    """Return the relay of the consent database."""
+    return Relay(
         settings.secret("consent_dsn"),
         partial(kafka.producer, settings),
         prefix=settings.topic_prefix,
@@ -66,12 +75,8 @@ async def _opened(settings: Settings, kek: KekProvider) -> AsyncIterator[tuple[C
         pace_s=RELAY_PACE_S,
         poll_s=RELAY_POLL_S,
         shards_max=settings.relay_shards,
-        application="consent-relay",
+        application=application,
     )
-    try:
-        yield _consent(settings, pool, Keyring(key_pool, kek), relay), relay
-    finally:
-        await asyncio.gather(pool.close(), key_pool.close())
 
 
 def _consent(settings: Settings, pool: asyncpg.Pool, keyring: Keyring, relay: Relay) -> Consent:

@@ -174,11 +174,15 @@ async def _until_applied(app: faust.App, apply: Apply, records: Sequence[Any]) -
         pause_s = min(pause_s * 2, BACKOFF_S_MAX)
 
 
-async def ended(tasks: Collection["asyncio.Task[None]"], timeout_s: float) -> None:
-    """Wait for a process's tasks as long as a stop may take; when one is left, or failed, leave, acknowledging nothing.
+async def ended(tasks: Collection["asyncio.Task[None]"], stop: asyncio.Event, timeout_s: float) -> None:
+    """Wait for `stop`, which the end of one task is too, then for all tasks as long as a stop may take.
 
+    When one is left, or failed, leave the process, acknowledging nothing.
     One fails when the broker goes away in the second in which Faust starts: the next start waits for it.
     """
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
     done, pending = await asyncio.wait(tasks, timeout=timeout_s)
     if pending:
         transport.leave(EXIT_GIVEN_UP, "stop_took_too_long")

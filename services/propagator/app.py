@@ -114,10 +114,7 @@ async def _work(parts: Parts, pool: asyncpg.Pool | None, session: aiohttp.Client
         asyncio.create_task(pulse.guard(parts.stop)),
         asyncio.create_task(backlog.watch(pool, f"{parts.affiliate}-relay", parts.stop)),
     ]
-    stopping = asyncio.create_task(parts.stop.wait())
-    await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    parts.stop.set()
-    await agents.ended(tasks, FAUST_STOP_S + TASKS_STOP_S)
+    await agents.ended(tasks, parts.stop, FAUST_STOP_S + TASKS_STOP_S)
 
 
 async def _propagate(parts: Parts, pool: asyncpg.Pool, session: aiohttp.ClientSession, relay: Relay) -> None:

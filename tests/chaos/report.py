@@ -5,7 +5,7 @@ The results stand beside the page, so that a later run can be added to them: of 
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +96,10 @@ def joined(before: Iterable[Result], new: Iterable[Result]) -> list[Result]:
     return sorted(by_command.values(), key=lambda one: (one["plan"]["seed"], one["plan"]["seconds"]))
 
 
-def page(results: Iterable[Result]) -> str:
+def page(results: Sequence[Result]) -> str:
     """Return the page for these results."""
-    seeds, soaks = [], []
-    for one in results:
-        (soaks if one["plan"]["soak"] else seeds).append(one)
+    seeds = [one for one in results if not one["plan"]["soak"]]
+    soaks = [one for one in results if one["plan"]["soak"]]
     if not seeds:
         raise FileNotFoundError("no results of seeds; run: python -m tests.chaos --seeds 1-20 --minutes 1")
     parts = [HEAD, _together(seeds), _kinds(seeds), _each(seeds)]

@@ -147,10 +147,7 @@ async def work(parts: Parts) -> None:
         asyncio.create_task(pulse.guard(parts.stop)),
         asyncio.create_task(backlog.watch(parts.pool, "notices-relay", parts.stop)),
     ]
-    stopping = asyncio.create_task(parts.stop.wait())
-    await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    parts.stop.set()
-    await agents.ended(tasks, STOP_S)
+    await agents.ended(tasks, parts.stop, STOP_S)
 
 
 async def _follow_receipts(parts: Parts) -> None:

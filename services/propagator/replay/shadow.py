@@ -16,6 +16,8 @@ TABLES: Final[tuple[str, ...]] = ("member", "processed_member", "watermark", "ga
 VISIBLE: Final[tuple[str, ...]] = ("member", "processed_member")
 """What a store made from the ledger has in common with one that was fed: told less, it ends in the same rows."""
 SHOWN_MAX: Final = 100
+BEFORE_ALL: Final = "00000000-0000-0000-0000-000000000000"
+"""A reference that comes before every member's."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ async def _pages(
     if only is not None:
         yield await _rows(live, table, [only]), await _rows(shadow, table, [only])
         return
-    after: str | None = None
+    after = BEFORE_ALL
     while True:
         refs = sorted({ref for pool in (live, shadow) for ref in await _refs(pool, table, after)})[:PAGE]
         if not refs:
@@ -100,7 +102,7 @@ async def _pages(
         after = refs[-1]
 
 
-async def _refs(pool: asyncpg.Pool, table: str, after: str | None) -> list[str]:
+async def _refs(pool: asyncpg.Pool, table: str, after: str) -> list[str]:
     rows = await pool.fetch(SQL[f"shadow_refs_{table}"], after, PAGE)
     return [row["member_ref"] for row in rows]
 

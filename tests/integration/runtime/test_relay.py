@@ -148,8 +148,7 @@ PROGRAM = """
 import asyncio
 from functools import partial
 from services.runtime import kafka
-from services.runtime.relay import FORGET, FORGOTTEN_MAX, MARK, SELECT, Relay
-from services.runtime.relay import PUBLISHED as MARKED
+from services.runtime.relay import Relay
 from services.runtime.settings import Settings
 s = Settings()
 relay = Relay(s.secret("consent_dsn"), partial(kafka.producer, s), prefix=s.topic_prefix, shards_max=16)
