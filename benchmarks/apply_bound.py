@@ -10,6 +10,7 @@ import contextlib
 import signal
 import sys
 import uuid
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas.topics import affiliate_topic
+from services.propagator.model import ProcessedRow
 from services.propagator.store import SQL, SUPPRESSIONS_LOCK
 from services.runtime import postgres
 from services.runtime.clock import utc_now
@@ -27,7 +29,15 @@ from services.runtime.relay import MARK, SELECT
 
 BATCH_MAX = 1000
 IDLE_S = 0.01
-RECEIPT_HEADERS = {"ce_type": "kr.dongui.receipt.v1", "ce_specversion": "1.0", "content-type": "application/json"}
+NOT_TOLD = dict.fromkeys(("outcome", "reason", "leaf_index", "record_id", "superseded_by"))
+NO_PROCESSED: list[list[Any]] = [[]] * len(fields(ProcessedRow))
+RECEIPT_HEADERS = {
+    "ce_specversion": "1.0",
+    "ce_type": "kr.dongui.receipt.v1",
+    "ce_source": "/dongui/propagator/bound",
+    "ce_dataschema": "urn:dongui:receipt:v1",
+    "content-type": "application/json",
+}
 
 
 async def run(bootstrap: str, topic: str, dsn: str, affiliate: str) -> None:
@@ -89,12 +99,10 @@ async def _apply(connection: Any, affiliate: str, records: list[Any]) -> None:
     last = {v["member_ref"]: v for v in values}
     refs, now = sorted(last), utc_now()
     async with connection.transaction():
-        await connection.execute(SQL["touch_watermarks"], refs, SUPPRESSIONS_LOCK)
-        await connection.execute(SQL["lock_watermarks"], refs)
-        await connection.fetch(SQL["read_states"], refs)
-        await connection.execute(SQL["write_watermarks"], *_columns([_watermark(last[r]) for r in refs]))
-        await connection.execute(SQL["write_members"], *_columns([_member(last[r]) for r in refs]), now)
-        await connection.execute(SQL["append_outbox"], *_columns([_receipt(affiliate, v) for v in values]))
+        await connection.fetch(SQL["lock_states"], refs, SUPPRESSIONS_LOCK)
+        watermarks, members = _columns([_watermark(last[r]) for r in refs]), _columns([_member(last[r]) for r in refs])
+        receipts = _columns([_receipt(affiliate, v) for v in values])
+        await connection.execute(SQL["write_states"], now, *watermarks, *members, *NO_PROCESSED, *receipts)
 
 
 def _columns(rows: list[tuple[Any, ...]]) -> list[list[Any]]:
@@ -115,10 +123,19 @@ def _member(v: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _receipt(affiliate: str, v: dict[str, Any]) -> tuple[Any, ...]:
-    body = orjson.dumps({"change_id": v["change_id"], "member_ref": v["member_ref"], "seq": v["seq"], "to": affiliate})
-    ref = v["member_ref"]
-    kind = "kr.dongui.receipt.v1"
-    return (str(uuid.uuid4()), "dongui.receipts.v1", ref, kind, body, RECEIPT_HEADERS, shard_of(ref))
+    """Return a receipt's row, with as much in it as ours has."""
+    told = {name: v[name] for name in ("change_id", "member_ref", "seq", "at")}
+    body = told | {"recipient": affiliate, "kind": "affiliate", "stage": "applied", **NOT_TOLD}
+    id_, ref = str(uuid.uuid4()), v["member_ref"]
+    headers = RECEIPT_HEADERS | {
+        "ce_id": id_,
+        "ce_subject": ref,
+        "ce_sequence": str(v["seq"]),
+        "ce_previous": str(v["prev"]),
+        "ce_time": v["at"],
+        "ce_changeid": v["change_id"],
+    }
+    return (id_, "dongui.receipts.v1", ref, headers["ce_type"], orjson.dumps(body), headers, shard_of(ref))
 
 
 if __name__ == "__main__":

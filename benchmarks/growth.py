@@ -10,7 +10,7 @@ import os
 import random
 import sys
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ from benchmarks.watch import Backlog, Process
 from schemas.topics import affiliate_topic, all_topics
 from services.devstack import topics
 from services.devstack.provision import AFFILIATES
-from services.propagator.store import SQL
+from services.propagator.store import SQL, SUPPRESSIONS_LOCK
 from services.runtime.clock import utc_now
 
 AFFILIATE: Final = AFFILIATES[0]
@@ -42,7 +42,12 @@ WORKERS: Final = (1, 2, 3, 4)
 ROUNDS: Final = 6
 ASKED: Final = 100
 """Members per statement whose plan is looked at."""
-STATEMENTS: Final = ("read_seen", "lock_watermarks", "read_states")
+STATEMENTS: Final[Mapping[str, tuple[int, ...]]] = {
+    "read_seen": (),
+    "read_states": (),
+    "lock_states": (SUPPRESSIONS_LOCK,),
+}
+"""Name -> parameters after the members."""
 GROW: Final = """
 INSERT INTO {table} SELECT (jsonb_populate_record(NULL::{table},
   to_jsonb(t) || jsonb_build_object('member_ref', md5(n::text)::uuid))).*
@@ -186,9 +191,9 @@ class _Bench:
         """Return how many blocks each statement of the apply path touches for one member of a batch."""
         found = {}
         async with servers.connected(self._on.admin_dsn(store.database)) as connection:
-            for name in STATEMENTS:
+            for name, more in STATEMENTS.items():
                 asked = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {SQL[name]}"
-                plan = orjson.loads(await connection.fetchval(asked, list(refs)))[0]["Plan"]
+                plan = orjson.loads(await connection.fetchval(asked, list(refs), *more))[0]["Plan"]
                 found[name] = blocks(plan) / len(refs)
         return found
 

@@ -4,8 +4,10 @@ Returns when committed. What is wrong with a record for ever goes to the dead-le
 (database, key service) raises, and the caller tries the batch again: it is idempotent from end to end.
 """
 
+import collections
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -119,8 +121,9 @@ class Propagator:
         read = await self._read(records, known, park=False)
         states = await store.read(self.pool, [a.member_ref for a in read.arrivals]) if read.arrivals else {}
         outcome = Outcome(states | {ref: known[ref] for ref in states.keys() & known.keys()}, refused=read.refused)
+        now = self.clock()
         for arrival in read.arrivals:
-            self._fold(outcome, arrival)
+            self._fold(outcome, arrival, now)
         outcome.duplicates += read.duplicates
         return outcome
 
@@ -165,15 +168,14 @@ class Propagator:
             if read.arrivals:
                 outcome.states = await store.lock(tx, [a.member_ref for a in read.arrivals])
                 for arrival in read.arrivals:
-                    self._fold(outcome, arrival)
-                await store.write(tx, outcome.changes(), now)
+                    self._fold(outcome, arrival, now)
             await parking.park(tx, [(r.envelope.subject, r.envelope.sequence, r.raw) for r in read.parked], now)
-            await store.append(tx, self._outgoing(outcome))
+            await store.write(tx, outcome.changes(), self._outgoing(outcome, now), now)
         return outcome
 
-    def _fold(self, outcome: Outcome, arrival: Arrival) -> None:
+    def _fold(self, outcome: Outcome, arrival: Arrival, now: datetime) -> None:
         before = outcome.states[arrival.member_ref]
-        after, stage = model.receive(before, arrival, self.clock())
+        after, stage = model.receive(before, arrival, now)
         if stage is None:
             outcome.duplicates += 1
             return
@@ -181,8 +183,7 @@ class Propagator:
         outcome.states[arrival.member_ref] = after
         outcome.answers.append((arrival, stage))
 
-    def _outgoing(self, outcome: Outcome) -> list[Record]:
-        now = self.clock()
+    def _outgoing(self, outcome: Outcome, now: datetime) -> list[Record]:
         receipts = [
             receipt(self.affiliate, a.change_id, a.member_ref, a.seq, stage, now) for a, stage in outcome.answers
         ]
@@ -192,12 +193,12 @@ class Propagator:
         return [record for record in told if self.leaves(record)]
 
     def _count(self, outcome: Outcome, read: Read) -> None:
-        RECORDS.labels(self.affiliate, "duplicate").inc(read.duplicates + outcome.duplicates)
-        RECORDS.labels(self.affiliate, "parked").inc(len(read.parked))
-        for _, stage in outcome.answers:
-            RECORDS.labels(self.affiliate, stage).inc()
+        results = collections.Counter[str](stage for _, stage in outcome.answers)
+        results["duplicate"] = read.duplicates + outcome.duplicates
+        results["parked"], results["refused"] = len(read.parked), len(read.refused)
+        for result, count in (+results).items():
+            RECORDS.labels(self.affiliate, result).inc(count)
         for r in read.refused:
-            RECORDS.labels(self.affiliate, "refused").inc()
             log.warning("record_refused", code=r.code, partition=r.raw.partition, offset=r.raw.offset)
         for before, after in outcome.changes():
             if after.gaps and after.gaps[-1].after >= before.seq:

@@ -14,8 +14,9 @@ from uuid_utils import uuid7
 
 from schemas.receipts import CODED_VALUE, RegisterEntry
 from schemas.topics import affiliate_topic
-from services.propagator import store
 from services.propagator.store import SQL, Database
+from services.runtime import outbox
+from services.runtime.postgres import Connection
 from services.runtime.register_record import carrier
 
 KIND: Final = "affiliate"
@@ -32,7 +33,7 @@ class Waiting:
     by: str | None
 
 
-async def pause(tx: Database, affiliate: str, by: str, at: datetime) -> bool:
+async def pause(tx: Connection, affiliate: str, by: str, at: datetime) -> bool:
     """Pause in the caller's transaction, with its entry for the audit log; False when it was paused already."""
     new = await tx.fetchrow(SQL["parked_pause"], at, by) is not None
     if new:
@@ -40,7 +41,7 @@ async def pause(tx: Database, affiliate: str, by: str, at: datetime) -> bool:
     return new
 
 
-async def resume(tx: Database, affiliate: str, by: str, at: datetime) -> bool:
+async def resume(tx: Connection, affiliate: str, by: str, at: datetime) -> bool:
     """End the pause likewise; the propagator then takes out what is parked. False when it was not paused."""
     ended = await tx.fetchrow(SQL["parked_resume"]) is not None
     if ended:
@@ -90,9 +91,9 @@ def _record(affiliate: str, row: Any) -> "ConsumerRecord[Any, Any]":
     return ConsumerRecord(*place, 0, 0, key, row["value"], None, len(key), len(row["value"]), headers)
 
 
-async def _entry(tx: Database, affiliate: str, state: str, by: str, at: datetime) -> None:
+async def _entry(tx: Connection, affiliate: str, state: str, by: str, at: datetime) -> None:
     codes = {"affiliate": affiliate} | ({"by": by} if CODED_VALUE.fullmatch(by) else {})
     entry = RegisterEntry(
         entry_id=str(uuid7()), kind=KIND, subject=str(uuid7()), state=state, at=at, actor="staff", codes=codes
     )
-    await store.append(tx, [carrier(entry, f"/dongui/propagator/{affiliate}")])
+    await outbox.append(tx, [carrier(entry, f"/dongui/propagator/{affiliate}")])

@@ -6,7 +6,8 @@ Nothing here commits: the caller's transaction is the first argument.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -23,7 +24,7 @@ from services.propagator.model import (
     member_row,
     processed_row,
 )
-from services.runtime.outbox import Record, shard_of
+from services.runtime.outbox import Record, columns
 from services.runtime.queries import Queries
 
 SQL: Final = Queries("services.propagator")
@@ -33,6 +34,10 @@ SUPPRESSIONS_LOCK: Final = 7_318_406
 Database = asyncpg.Pool | asyncpg.Connection | PoolConnectionProxy
 Change = tuple[State, State]
 """Before and after."""
+Row = TypeVar("Row", MemberRow, ProcessedRow)
+WATERMARK_COLUMNS: Final = 13
+_member_columns = attrgetter(*(column.name for column in fields(MemberRow)))
+_processed_columns = attrgetter(*(column.name for column in fields(ProcessedRow)))
 
 
 async def read(tx: Database, refs: Iterable[str]) -> dict[str, State]:
@@ -58,14 +63,9 @@ async def seen(tx: Database, refs: Iterable[str]) -> Seen:
 
 
 async def lock(tx: Database, refs: Iterable[str]) -> dict[str, State]:
-    """Lock these members until the transaction ends and return what is known of them.
-
-    Locked by one statement and read by the next: a statement that waits for a lock has an old view of what it joins.
-    """
-    asked = sorted(set(refs))
-    await tx.execute(SQL["touch_watermarks"], asked, SUPPRESSIONS_LOCK)
-    await tx.execute(SQL["lock_watermarks"], asked)
-    return await read(tx, asked)
+    """Lock these members until the transaction ends and return what is known of them."""
+    rows = await tx.fetch(SQL["lock_states"], sorted(set(refs)), SUPPRESSIONS_LOCK)
+    return {row["member_ref"]: _state(row) for row in rows}
 
 
 def _gaps(found: Sequence[Sequence[Any]] | None) -> tuple[Gap, ...]:
@@ -95,18 +95,26 @@ def _state(row: asyncpg.Record) -> State:
     )
 
 
-async def write(tx: Database, changes: Sequence[Change], now: datetime) -> None:
-    """Write what changed: watermarks, gaps, both kinds of rows, suppressions. The members are locked."""
-    await _write_watermarks(tx, [after for _, after in changes])
+async def write(tx: Database, changes: Sequence[Change], records: Sequence[Record], now: datetime) -> None:
+    """Write what changed: watermarks, gaps, both kinds of rows, suppressions. The members are locked.
+
+    Records go to the outbox; one that is there already stays as it is (the same record read again).
+    """
+    members = [(member_row(before), member_row(after)) for before, after in changes]
+    processed = [(processed_row(before), processed_row(after)) for before, after in changes]
     await _write_gaps(tx, changes)
-    await _write_members(tx, changes, now)
-    await _write_processed(tx, changes, now)
+    await _delete(tx, "delete_members", members)
+    await _delete(tx, "delete_processed", processed)
     suppressed = [after.member_ref for before, after in changes if after.suppressed and not before.suppressed]
     if suppressed:
         await tx.execute(SQL["suppress"], suppressed, [now] * len(suppressed))
+    if changes or records:
+        await _write(tx, [after for _, after in changes], _new(members), _new(processed), records, now)
 
 
-async def rewrite(tx: Database, states: Sequence[State], gone: Sequence[str], now: datetime) -> None:
+async def rewrite(
+    tx: Database, states: Sequence[State], gone: Sequence[str], records: Sequence[Record], now: datetime
+) -> None:
     """Make these members' rows what their states say, whatever stands there; take away those of `gone`.
 
     The members of `states` are locked; `gone` are unknown to the ledger and get no watermark by it.
@@ -114,10 +122,9 @@ async def rewrite(tx: Database, states: Sequence[State], gone: Sequence[str], no
     refs = [state.member_ref for state in states]
     for name in ("delete_members", "delete_processed", "reconcile_forget_gaps"):
         await tx.execute(SQL[name], [*refs, *gone])
-    await _write_watermarks(tx, states)
-    members, processed = map(member_row, states), map(processed_row, states)
-    await _execute(tx, "write_members", [_columns_of(r) for r in members if r is not None], now)
-    await _execute(tx, "write_processed", [_columns_of(r) for r in processed if r is not None], now)
+    members = [row for row in map(member_row, states) if row is not None]
+    processed = [row for row in map(processed_row, states) if row is not None]
+    await _write(tx, states, members, processed, records, now)
 
 
 async def suppress(tx: Database, members: Mapping[str, datetime]) -> None:
@@ -129,75 +136,63 @@ async def suppress(tx: Database, members: Mapping[str, datetime]) -> None:
         await tx.execute(SQL[name], refs)
 
 
-async def append(tx: Database, records: Sequence[Record]) -> None:
-    """Append records to the outbox; one that is there already stays as it is (the same record read again)."""
-    if not records:
-        return
+async def _write(
+    tx: Database,
+    states: Sequence[State],
+    members: Sequence[MemberRow],
+    processed: Sequence[ProcessedRow],
+    records: Sequence[Record],
+    now: datetime,
+) -> None:
+    """Write all rows in one statement: a round trip costs more than most of what it carries."""
     await tx.execute(
-        SQL["append_outbox"],
-        [r.id for r in records],
-        [r.topic for r in records],
-        [r.key for r in records],
-        [r.type for r in records],
-        [r.payload for r in records],
-        [r.headers for r in records],
-        [shard_of(r.key) for r in records],
+        SQL["write_states"],
+        now,
+        *_columns(map(_watermark, states), WATERMARK_COLUMNS),
+        *_columns(map(_member_columns, members), len(fields(MemberRow))),
+        *_columns(map(_processed_columns, processed), len(fields(ProcessedRow))),
+        *columns(records),
     )
 
 
-async def _write_watermarks(tx: Database, states: Sequence[State]) -> None:
-    rows = [
-        (
-            s.member_ref,
-            s.seq,
-            s.values.seq,
-            "present" if isinstance(s.values.value, Values) else s.values.value,
-            s.processed.seq,
-            "present" if isinstance(s.processed.value, Processed) else s.processed.value,
-            s.marketing.seq,
-            s.marketing.value,
-            s.status.seq,
-            s.status.value.name,
-            s.status.value.at,
-            s.parts.seq,
-            s.parts.value or None,  # a tuple: asyncpg would flatten a list among jsonb[]
-        )
-        for s in states
-    ]
-    await _execute(tx, "write_watermarks", rows)
+def _watermark(s: State) -> tuple[Any, ...]:
+    return (
+        s.member_ref,
+        s.seq,
+        s.values.seq,
+        "present" if isinstance(s.values.value, Values) else s.values.value,
+        s.processed.seq,
+        "present" if isinstance(s.processed.value, Processed) else s.processed.value,
+        s.marketing.seq,
+        s.marketing.value,
+        s.status.seq,
+        s.status.value.name,
+        s.status.value.at,
+        s.parts.seq,
+        s.parts.value or None,  # a tuple: asyncpg would flatten a list among jsonb[]
+    )
+
+
+def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Return rows as one array for each of so many columns."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[]] * width
 
 
 async def _write_gaps(tx: Database, changes: Sequence[Change]) -> None:
     pairs = [(a.member_ref, set(b.gaps), set(a.gaps)) for b, a in changes if b.gaps != a.gaps]
     closed = [(ref, g.after) for ref, before, after in pairs for g in before - after]
     opened = [(ref, g.after, g.upto, g.noticed_at) for ref, before, after in pairs for g in after - before]
-    await _execute(tx, "delete_gaps", closed)
-    await _execute(tx, "insert_gaps", opened)
+    if closed:
+        await tx.execute(SQL["delete_gaps"], *_columns(closed, 2))
+    if opened:
+        await tx.execute(SQL["insert_gaps"], *_columns(opened, 4))
 
 
-async def _write_members(tx: Database, changes: Sequence[Change], now: datetime) -> None:
-    pairs = [(member_row(before), member_row(after)) for before, after in changes]
-    gone = [b.member_ref for b, a in pairs if b is not None and a is None]
-    rows: list[MemberRow] = [a for b, a in pairs if a is not None and a != b]
+async def _delete(tx: Database, name: str, rows: Sequence[tuple[Row | None, Row | None]]) -> None:
+    gone = [before.member_ref for before, after in rows if before is not None and after is None]
     if gone:
-        await tx.execute(SQL["delete_members"], gone)
-    await _execute(tx, "write_members", [_columns_of(r) for r in rows], now)
+        await tx.execute(SQL[name], gone)
 
 
-async def _write_processed(tx: Database, changes: Sequence[Change], now: datetime) -> None:
-    pairs = [(processed_row(before), processed_row(after)) for before, after in changes]
-    gone = [b.member_ref for b, a in pairs if b is not None and a is None]
-    rows: list[ProcessedRow] = [a for b, a in pairs if a is not None and a != b]
-    if gone:
-        await tx.execute(SQL["delete_processed"], gone)
-    await _execute(tx, "write_processed", [_columns_of(r) for r in rows], now)
-
-
-def _columns_of(row: MemberRow | ProcessedRow) -> tuple[Any, ...]:
-    return tuple(getattr(row, column.name) for column in fields(row))
-
-
-async def _execute(tx: Database, name: str, rows: Sequence[tuple[Any, ...]], *more: Any) -> None:
-    """Run a statement whose parameters are the columns of `rows`, then `more`; nothing without rows."""
-    if rows:
-        await tx.execute(SQL[name], *map(list, zip(*rows, strict=True)), *more)
+def _new(rows: Sequence[tuple[Row | None, Row | None]]) -> list[Row]:
+    return [after for before, after in rows if after is not None and after != before]

@@ -51,9 +51,8 @@ async def rebuild(propagator: Propagator, holdings: Sequence[Holding], states: M
         behind = [ref for ref, state in found.items() if state.seq <= known[ref].seq]
         written = [_after(found[ref], states[ref], known[ref].seq) for ref in behind]
         unknown = [h.member_ref for h in holdings if not h.seq]
-        await store.rewrite(tx, written, unknown, now)
         answers = [a for ref in behind for a in _answers(propagator.affiliate, known[ref], found[ref], now)]
-        await store.append(tx, [a for a in answers if propagator.leaves(a)])
+        await store.rewrite(tx, written, unknown, [a for a in answers if propagator.leaves(a)], now)
     propagator.nudge()
     return behind + unknown
 

@@ -19,6 +19,7 @@ from services.propagator.reconcile import drift, rebuild
 from services.propagator.reconcile.drift import Drift
 from services.propagator.reconcile.ledger import MEMBERS_MAX, Holding, Ledger, Span
 from services.propagator.store import SQL
+from services.runtime import outbox
 from services.runtime.register_record import carrier
 
 RANGE: Final = 1000
@@ -200,7 +201,7 @@ class Reconciler:
             codes={"affiliate": affiliate, **codes},
         )
         async with self.propagator.pool.acquire() as tx, tx.transaction():
-            await store.append(tx, [carrier(entry, f"/dongui/propagator/{affiliate}")])
+            await outbox.append(tx, [carrier(entry, f"/dongui/propagator/{affiliate}")])
         self.propagator.nudge()
 
     def _tell(self, found: Cycle) -> None:

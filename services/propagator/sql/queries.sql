@@ -1,28 +1,11 @@
 -- name: own_suppressions
 SELECT pg_advisory_xact_lock($1)
 
--- name: touch_watermarks
-INSERT INTO watermark (member_ref)
-SELECT t.member_ref FROM (SELECT pg_advisory_xact_lock_shared($2)) AS suppressions_shared, unnest($1::uuid[]) AS t(member_ref)
-ORDER BY 1 ON CONFLICT (member_ref) DO NOTHING
-
--- name: lock_watermarks
-SELECT 1 FROM watermark WHERE member_ref = ANY($1::uuid[]) ORDER BY member_ref FOR UPDATE
+-- name: lock_states
+SELECT * FROM lock_states($1::uuid[], $2::bigint)
 
 -- name: read_states
-SELECT t.member_ref, s.member_ref IS NOT NULL AS suppressed,
-       w.seq, w.values_seq, w.values_state, w.processed_seq, w.processed_state,
-       w.marketing_seq, w.marketing, w.status_seq, w.status, w.status_at, w.parts_seq, w.parts,
-       m.email, m.name, m.password_hash, m.signed_up_at, p.service, p.role, p.items, gaps.gaps
-FROM unnest($1::uuid[]) AS t(member_ref)
-LEFT JOIN watermark w USING (member_ref)
-LEFT JOIN member m USING (member_ref)
-LEFT JOIN processed_member p USING (member_ref)
-LEFT JOIN suppressed s USING (member_ref)
-LEFT JOIN LATERAL (
-  SELECT jsonb_agg(jsonb_build_array(g.after_seq, g.upto_seq, g.noticed_at) ORDER BY g.after_seq) AS gaps
-  FROM gap g WHERE g.member_ref = t.member_ref
-) gaps ON true
+SELECT * FROM states_of($1::uuid[])
 
 -- name: read_seen
 SELECT t.member_ref, coalesce(w.seq, 0) AS seq, s.member_ref IS NOT NULL AS suppressed,
@@ -35,41 +18,44 @@ LEFT JOIN LATERAL (
   FROM gap g WHERE g.member_ref = t.member_ref
 ) gaps ON true
 
--- name: write_watermarks
-UPDATE watermark w
-SET seq = t.seq, values_seq = t.values_seq, values_state = t.values_state,
-    processed_seq = t.processed_seq, processed_state = t.processed_state,
-    marketing_seq = t.marketing_seq, marketing = t.marketing,
-    status_seq = t.status_seq, status = t.status, status_at = t.status_at,
-    parts_seq = t.parts_seq, parts = t.parts
-FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[],
-            $7::bigint[], $8::jsonb[], $9::bigint[], $10::text[], $11::timestamptz[], $12::bigint[], $13::jsonb[])
-  AS t(member_ref, seq, values_seq, values_state, processed_seq, processed_state,
-       marketing_seq, marketing, status_seq, status, status_at, parts_seq, parts)
-WHERE w.member_ref = t.member_ref AND t.seq >= w.seq
-
--- name: write_members
-INSERT INTO member (member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing,
-                    suspended, applied_at)
-SELECT t.*, $11::timestamptz
-FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
-            $7::timestamptz[], $8::timestamptz[], $9::jsonb[], $10::jsonb[])
-  AS t(member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing, suspended)
-ON CONFLICT (member_ref) DO UPDATE
-SET seq = excluded.seq, email = excluded.email, name = excluded.name, password_hash = excluded.password_hash,
-    status = excluded.status, signed_up_at = excluded.signed_up_at, withdrawn_at = excluded.withdrawn_at,
-    marketing = excluded.marketing, suspended = excluded.suspended, applied_at = excluded.applied_at
-WHERE excluded.seq >= member.seq
-
--- name: write_processed
-INSERT INTO processed_member (member_ref, seq, service, role, items, suspended, applied_at)
-SELECT t.*, $7::timestamptz
-FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[])
-  AS t(member_ref, seq, service, role, items, suspended)
-ON CONFLICT (member_ref) DO UPDATE
-SET seq = excluded.seq, service = excluded.service, role = excluded.role, items = excluded.items,
-    suspended = excluded.suspended, applied_at = excluded.applied_at
-WHERE excluded.seq >= processed_member.seq
+-- name: write_states
+WITH watermarks AS (
+    UPDATE watermark w
+    SET seq = t.seq, values_seq = t.values_seq, values_state = t.values_state,
+        processed_seq = t.processed_seq, processed_state = t.processed_state,
+        marketing_seq = t.marketing_seq, marketing = t.marketing,
+        status_seq = t.status_seq, status = t.status, status_at = t.status_at,
+        parts_seq = t.parts_seq, parts = t.parts
+    FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::text[],
+                $8::bigint[], $9::jsonb[], $10::bigint[], $11::text[], $12::timestamptz[], $13::bigint[], $14::jsonb[])
+      AS t(member_ref, seq, values_seq, values_state, processed_seq, processed_state,
+           marketing_seq, marketing, status_seq, status, status_at, parts_seq, parts)
+    WHERE w.member_ref = t.member_ref AND t.seq >= w.seq
+), members AS (
+    INSERT INTO member (member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing,
+                        suspended, applied_at)
+    SELECT t.*, $1::timestamptz
+    FROM unnest($15::uuid[], $16::bigint[], $17::text[], $18::text[], $19::text[], $20::text[],
+                $21::timestamptz[], $22::timestamptz[], $23::jsonb[], $24::jsonb[])
+      AS t(member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing, suspended)
+    ON CONFLICT (member_ref) DO UPDATE
+    SET seq = excluded.seq, email = excluded.email, name = excluded.name, password_hash = excluded.password_hash,
+        status = excluded.status, signed_up_at = excluded.signed_up_at, withdrawn_at = excluded.withdrawn_at,
+        marketing = excluded.marketing, suspended = excluded.suspended, applied_at = excluded.applied_at
+    WHERE excluded.seq >= member.seq
+), processed AS (
+    INSERT INTO processed_member (member_ref, seq, service, role, items, suspended, applied_at)
+    SELECT t.*, $1::timestamptz
+    FROM unnest($25::uuid[], $26::bigint[], $27::text[], $28::text[], $29::jsonb[], $30::jsonb[])
+      AS t(member_ref, seq, service, role, items, suspended)
+    ON CONFLICT (member_ref) DO UPDATE
+    SET seq = excluded.seq, service = excluded.service, role = excluded.role, items = excluded.items,
+        suspended = excluded.suspended, applied_at = excluded.applied_at
+    WHERE excluded.seq >= processed_member.seq
+)
+INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, shard)
+SELECT * FROM unnest($31::uuid[], $32::text[], $33::text[], $34::text[], $35::bytea[], $36::jsonb[], $37::int[])
+ON CONFLICT (id) DO NOTHING
 
 -- name: delete_members
 DELETE FROM member WHERE member_ref = ANY($1::uuid[])
