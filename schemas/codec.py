@@ -6,7 +6,6 @@ against its envelope: no consumer ever meets a record whose headers and content 
 
 from typing import Any, Final, TypeVar, cast
 
-import orjson
 from pydantic import ValidationError
 
 from schemas import jwe
@@ -140,7 +139,7 @@ def _check_kid(kid: str, shape: SealedShape) -> None:
 
 
 def _to_json(shape: Shape) -> bytes:
-    return _storable(_bounded(orjson.dumps(shape.model_dump(mode="json"))))
+    return _storable(_bounded(shape.model_dump_json().encode()))
 
 
 def _from_json(shape_type: type[S], value: bytes) -> S:

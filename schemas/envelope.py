@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary, to_binary
@@ -47,8 +48,10 @@ TRACE: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _FORMAT: Final = JSONFormat()
 _OWN_TIME: Final = re.compile(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}(\.[0-9]{6})?Z")
 _OF_THE_KIND: Final = ("ce_specversion", "ce_type", "ce_source", "ce_dataschema", CONTENT_TYPE)
+_of_the_kind: Final = itemgetter(*_OF_THE_KIND)
 _KINDS_MAX: Final = 256
-_REQUIRED: Final = frozenset(REQUIRED_HEADERS)
+_KNOWN: Final = frozenset({*REQUIRED_HEADERS, CHANGE_ID, TRACEPARENT})
+_OF_THE_RECORD: Final = ("ce_id", "ce_subject", "ce_sequence", "ce_previous", "ce_time", CHANGE_ID)
 _T = TypeVar("_T")
 
 
@@ -111,9 +114,9 @@ def _kind_headers(event_type: str, source: str, dataschema: str, content_type: s
 
 def from_headers(headers: Iterable[tuple[str, bytes]]) -> Envelope:
     """Return the envelope of a record's headers, time in UTC; raise CodecError(bad_headers)."""
-    ours, traceparent = _ours(headers)
-    kind = _kind(tuple(ours[name] for name in _OF_THE_KIND))
-    text = _guarded(lambda: {name: ours[name].decode() for name in ours.keys() - _OF_THE_KIND})
+    ours = _ours(headers)
+    kind = _kind(_of_the_kind(ours))
+    text = _guarded(lambda: {name: ours[name].decode() for name in _OF_THE_RECORD if name in ours})
     return Envelope(
         id=text["ce_id"],
         type=kind["type"],
@@ -124,7 +127,7 @@ def from_headers(headers: Iterable[tuple[str, bytes]]) -> Envelope:
         time=_time(text["ce_time"]),
         dataschema=kind["dataschema"],
         content_type=kind["datacontenttype"],
-        traceparent=traceparent,
+        traceparent=_trace(ours.get(TRACEPARENT)),
         change_id=_uuid_or_none(text.get(CHANGE_ID)),
     )
 
@@ -147,27 +150,32 @@ def _time(text: str) -> datetime:
     return read
 
 
-def _ours(headers: Iterable[tuple[str, bytes]]) -> tuple[dict[str, bytes], str | None]:
+def _ours(headers: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
     """Pick our headers, each exactly once; an unknown `ce_` header is refused, others may pass."""
-    ours: dict[str, bytes] = {}
-    traceparent = None
-    for name, value in headers:
-        if name in _REQUIRED and name not in ours and isinstance(value, bytes) and value:
-            ours[name] = value
-        elif name == TRACEPARENT:
-            traceparent = _trace(value)
-        elif name == CHANGE_ID and name not in ours and value:
-            ours[name] = value
-        elif name.lower().startswith("ce_") or name.lower() == CONTENT_TYPE:
-            raise CodecError("bad_headers")
-    if not ours.keys() >= _REQUIRED:
+    pairs = list(headers)
+    found = dict(pairs)
+    if not all(map(found.get, REQUIRED_HEADERS)) or not found.get(CHANGE_ID, b"any"):
         raise CodecError("bad_headers")
-    return ours, traceparent
+    if any(map(_is_reserved, found.keys() - _KNOWN)) or (len(found) < len(pairs) and _is_one_twice(pairs)):
+        raise CodecError("bad_headers")
+    return found
+
+
+def _is_reserved(name: str) -> bool:
+    """Say whether a name is CloudEvents', in any letters."""
+    return name.lower().startswith("ce_") or name.lower() == CONTENT_TYPE
+
+
+def _is_one_twice(pairs: Iterable[tuple[str, bytes]]) -> bool:
+    names = [name for name, _ in pairs if _is_reserved(name)]
+    return len(set(names)) < len(names)
 
 
 def _trace(value: bytes | None) -> str | None:
     """An ill-formed traceparent is dropped, as W3C Trace Context asks; it never costs a record."""
-    text = (value or b"").decode("ascii", errors="replace")
+    if not value:
+        return None
+    text = value.decode("ascii", errors="replace")
     return text if TRACE.fullmatch(text) else None
 
 
@@ -179,9 +187,9 @@ def _uuid_or_none(text: str | None) -> str | None:
 
 def _decimal(text: str) -> int:
     """One spelling per number, and no number the database's bigint would refuse."""
-    if not DECIMAL.fullmatch(text) or int(text) > SEQUENCE_MAX:
+    if not DECIMAL.fullmatch(text) or (number := int(text)) > SEQUENCE_MAX:
         raise CodecError("bad_headers")
-    return int(text)
+    return number
 
 
 def _guarded(step: Callable[[], _T]) -> _T:

@@ -7,6 +7,7 @@ import orjson
 import rfc8785
 
 INTEGER_MAX: Final = 2**53 - 1
+_ALIKE: Final = frozenset({str, bool, type(None)})
 
 
 def dumps(value: Any) -> bytes:
@@ -21,14 +22,22 @@ def dumps(value: Any) -> bytes:
 
 
 def _agreed(value: Any) -> bool:
-    """Whether both write it alike. Exact types: a subclass may be written as something else."""
-    kind = type(value)
-    if kind is str or value is None or kind is bool:
-        return True
-    if kind is dict:
-        return all(type(key) is str and key.isascii() and _agreed(inner) for key, inner in value.items())
-    if kind is list:
-        return all(map(_agreed, value))
-    if kind is int:
-        return bool(-INTEGER_MAX <= value <= INTEGER_MAX)
-    return False
+    """Whether both write it alike. Exact types: a subclass may be written as something else.
+
+    Values whose type says it are not looked at one by one: most are text.
+    """
+    found = [value]
+    while found:
+        value = found.pop()
+        kind = type(value)
+        if kind is dict and _agreed_keys(value):
+            found += [inner for inner in value.values() if type(inner) not in _ALIKE]
+        elif kind is list:
+            found += [inner for inner in value if type(inner) not in _ALIKE]
+        elif kind not in _ALIKE and not (kind is int and -INTEGER_MAX <= value <= INTEGER_MAX):
+            return False
+    return True
+
+
+def _agreed_keys(value: dict[Any, Any]) -> bool:
+    return {*map(type, value)} <= {str} and "".join(value).isascii()
