@@ -16,6 +16,7 @@ from services.runtime import postgres, serving
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
 from services.runtime.postgres import DATABASE_ERRORS
+from services.runtime.rates import Rates
 from services.runtime.seeds import seed_of
 from services.runtime.settings import Settings
 
@@ -45,10 +46,11 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     async with build(settings) as parts:
-        await serving.serve(_server_config(parts), lambda stop: [agents.write(parts, stop)])
+        await serving.serve(server_config(parts), lambda stop: [agents.write(parts, stop)])
 
 
-def _server_config(parts: Parts) -> uvicorn.Config:
+def server_config(parts: Parts) -> uvicorn.Config:
+    """Return the HTTP server's configuration; no access log (URLs name members)."""
     settings = parts.settings
     app = api.create(
         parts.pool,
@@ -58,6 +60,7 @@ def _server_config(parts: Parts) -> uvicorn.Config:
         ready=partial(ready, parts),
         reason_required=_reason_required(settings),
     )
+    app.state.rates = Rates.from_settings(settings)
     return serving.config(app, settings.audit_host, settings.audit_port, concurrency=256)
 
 

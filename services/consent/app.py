@@ -31,6 +31,7 @@ from services.runtime.clock import utc_now
 from services.runtime.consumer import Batch, PostgresOffsets, follow
 from services.runtime.passwords import password_hasher
 from services.runtime.postgres import DATABASE_ERRORS, Connection
+from services.runtime.rates import Rates
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings
 
@@ -128,6 +129,7 @@ def server_config(settings: Settings, consent: Consent) -> uvicorn.Config:
     issuer = Issuer.from_settings(settings)
     issuer.publish(settings.data_dir / KEYS_FILE)
     app = api.create(consent, Authenticator.from_settings(settings), ready, issuer)
+    app.state.rates = Rates.from_settings(settings)
     if settings.retention_url and settings.rights_reader_token:
         app.state.read_retained = retained.reader(settings.retention_url, settings.secret("rights_reader_token"))
     return serving.config(app, settings.consent_host, settings.consent_port, concurrency=512)

@@ -72,8 +72,20 @@ Storable = Annotated[dict[str, Any], AfterValidator(_storable)]
 Text = Annotated[str, StringConstraints(max_length=TEXT_MAX), AfterValidator(_printable)]
 Item = Annotated[Text | list[Text], one_error("item_invalid", "text or a list of texts")]
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_printable)
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"\S"),
+    AfterValidator(_printable),
 ]
+Reason = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$",
+    ),
+]
+"""Why, in words that name no person."""
 Password = Annotated[str, StringConstraints(min_length=8, max_length=256)]
 PasswordHash = Annotated[str, StringConstraints(pattern=ARGON2ID, max_length=400)]
 Email = Annotated[

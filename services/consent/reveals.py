@@ -34,7 +34,7 @@ class RevealBody(Body):
 class SearchBody(RevealBody):
     """POST /v1/members/searches: a body, for an e-mail belongs in no URL."""
 
-    email: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=254)]
+    email: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=254, pattern=r"\S.*\S.*\S")]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
 from services.runtime.consumer import PostgresOffsets, follow
 from services.runtime.postgres import DATABASE_ERRORS
+from services.runtime.rates import Rates
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings
 
@@ -120,6 +121,7 @@ def server_config(parts: Parts) -> uvicorn.Config:
     settings, consent_url = parts.settings, parts.settings.consent_url or ""
     ready = partial(_ready, parts.vault.pool)
     app = api.create(parts.vault, Authenticator.from_settings(settings), ready, parts.relay.nudge, consent_url)
+    app.state.rates = Rates.from_settings(settings)
     return serving.config(app, settings.retention_host, settings.retention_port, concurrency=128)
 
 

@@ -8,7 +8,7 @@ import re
 from datetime import date, datetime
 from typing import Annotated, Final, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StrictInt
 from pydantic_core import PydanticCustomError
 
 FIRST_YEAR, LAST_YEAR = 1900, 9998
@@ -33,6 +33,11 @@ def _instant(value: object) -> object:
     raise PydanticCustomError("instant_type", "an instant with its offset, as 2026-11-23T10:00:00+09:00")
 
 
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 33.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _near(value: Dated) -> Dated:
     if not FIRST_YEAR <= value.year <= LAST_YEAR:
         raise PydanticCustomError("year_out_of_range", "a year between 1900 and 9998")
@@ -51,6 +56,8 @@ Day = Annotated[date, BeforeValidator(_day), AfterValidator(_near)]
 """A day in Korea, as YYYY-MM-DD."""
 Instant = Annotated[AwareDatetime, BeforeValidator(_instant), AfterValidator(_near)]
 """An instant with its offset."""
+Count = Annotated[StrictInt, BeforeValidator(_whole), Field(ge=0, le=COUNT_MAX)]
+"""How many of something."""
 Cursor = Annotated[int, Field(ge=0, le=BIGINT_MAX)]
 """`next` of the page before; 0 is the beginning."""
 Id = Annotated[str, Field(max_length=80)]

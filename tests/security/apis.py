@@ -20,6 +20,8 @@ from tests.integration.retention.harness import Pair, beside, settings_beside
 from tests.support.databases import Databases
 from tests.support.kept import KEPT
 
+PER_S = 5000.0
+"""Requests a second of one stranger: at the default he would soon meet nothing but 429."""
 ROLES = ("service", "compliance", "cpo", "sre", "auditor", "affiliate", "third_party", "notices", "rights_reader")
 
 
@@ -66,13 +68,14 @@ def audit_settings(service: Service, port: int) -> Settings:
         jwks_file=service.settings.jwks_file,
         data_dir=folder / "audit",
         checkpoint_interval_s=0.1,
+        rate_per_s=service.settings.rate_per_s,
     )
 
 
 @contextlib.asynccontextmanager
 async def auditing(service: Service, port: int) -> AsyncIterator[tuple[audit.Parts, str]]:
     """An audit process with its writer."""
-    async with audit.build(audit_settings(service, port)) as parts, serving(audit._server_config(parts)) as url:
+    async with audit.build(audit_settings(service, port)) as parts, serving(audit.server_config(parts)) as url:
         stop = asyncio.Event()
         writing = asyncio.create_task(agents.write(parts, stop))
         try:
@@ -93,6 +96,7 @@ async def all_running(folder: Path, stack: Any, databases: Databases, prefix: st
         "audit_url": f"http://127.0.0.1:{audit_port}",
         "audit_token": SecretStr(a_token("consent", "service")),
         "certificate_signing_key_file": folder / "certificate.key",
+        "rate_per_s": PER_S,
     }
     settings = settings_in(folder, stack, databases, prefix).model_copy(update=reader)
     async with running(settings, databases) as service, auditing(service, audit_port) as (parts, audit_url):

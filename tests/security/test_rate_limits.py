@@ -1,5 +1,6 @@
 """Rate limits over HTTP (F32): who asks too often waits, nobody else does, and the probes never do."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import httpx
@@ -7,11 +8,15 @@ import pytest
 from fastapi import Depends
 from joserfc.jwk import KeySet
 
+from services.audit import app as audit
+from services.consent import app as consent
+from services.retention import app as retention
 from services.runtime.auth import Authenticator, Principal
 from services.runtime.bearer import principal_of
 from services.runtime.rates import Rates
 from services.runtime.web import Api
 from tests.integration.consent.harness import ISSUER_KEY, a_token, bearer
+from tests.security.apis import Apis
 from tests.security.test_slow_and_large import _ready
 
 pytestmark = pytest.mark.f(32)
@@ -72,3 +77,21 @@ async def test_the_refusal_says_when_to_come_back(http: httpx.AsyncClient) -> No
 async def test_probes_are_never_refused(http: httpx.AsyncClient) -> None:
     for path in ("/livez", "/readyz", "/metrics"):
         assert await statuses(http, {}, 20, path) == [200] * 20
+
+
+@pytest.mark.parametrize("name", ["consent", "audit", "retention"])
+async def test_an_api_goes_by_its_setting(apis: Apis, name: str) -> None:
+    """At one request in a hundred seconds, ten seconds' worth is none."""
+    slow = {"rate_per_s": 0.01}
+    pair, log = apis.pair, apis.audit
+    config = {
+        "consent": lambda: consent.server_config(pair.service.settings.model_copy(update=slow), pair.service.consent),
+        "audit": lambda: audit.server_config(replace(log, settings=log.settings.model_copy(update=slow))),
+        "retention": lambda: retention.server_config(
+            replace(pair.parts, settings=pair.parts.settings.model_copy(update=slow))
+        ),
+    }[name]()
+    transport = httpx.ASGITransport(app=config.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.example") as http:
+        assert (await http.get("/openapi.json")).status_code == 429
+    assert (await apis.http.get(f"{apis.urls[name]}/openapi.json")).status_code == 200

@@ -1,14 +1,14 @@
 """Routes of destruction (clause 7). Approval is the privacy officer's alone; the rest is for officers and services."""
 
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from services.consent.access import OFFICERS, READERS, Ask, Write, send
-from services.consent.bodies import Body
+from services.consent.bodies import Body, Reason
 from services.consent.erasure import certificate, handlers, issue
 from services.consent.erasure.handlers import Command
 from services.consent.erasure.issue import Issuer
@@ -24,9 +24,7 @@ UNSTORED = {"Cache-Control": "no-store"}
 class ApprovalBody(Body):
     """POST /v1/erasures/{id}/approve. The reason is the officer's; it names no person."""
 
-    reason: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
-    ]
+    reason: Reason
 
 
 class HoldBody(Body):

@@ -7,16 +7,13 @@ from fastapi import APIRouter
 from pydantic import StringConstraints
 
 from services.consent.access import STAFF, Ask
-from services.consent.bodies import Body
+from services.consent.bodies import Body, Reason
 from services.consent.letters import handlers
 from services.runtime.problem import Problem
 
 router = APIRouter(tags=["dead letters"])
 Topic = Annotated[str, StringConstraints(pattern=r"^dongui\.[a-z0-9.-]{1,80}$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Reason = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
-]
 
 
 class RedrivenBody(Body):

@@ -4,17 +4,16 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import Field, StrictInt, StringConstraints
+from pydantic import Field, StringConstraints
 
 from schemas.base import Uuid
 from services.consent.access import STAFF, Ask
-from services.consent.bodies import Body, Storable
+from services.consent.bodies import Body, Reason, Storable
 from services.consent.replays import handlers
-from services.runtime.fields import COUNT_MAX
+from services.runtime.fields import Count
 
 router = APIRouter(tags=["replays"])
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[StrictInt, Field(ge=0, le=COUNT_MAX)]
 Place = Annotated[str, StringConstraints(max_length=100)]
 SUMMARY_KEYS_MAX = 64
 
@@ -24,9 +23,7 @@ class PlanBody(Body):
 
     replay_id: Uuid
     sha256: Sha256
-    reason: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
-    ]
+    reason: Reason
     summary: Storable = Field(max_length=SUMMARY_KEYS_MAX)
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.servers import REPOSITORY
 
 SEEDS = range(1, 21)
-MINUTES = "0.75"
+MINUTES = "0.5"
 pytestmark = pytest.mark.long
 
 

@@ -113,6 +113,7 @@ def settings_beside(service: Service, port: int) -> Settings:
         consent_url=service.url,
         jwks_file=service.settings.jwks_file,
         data_dir=folder,
+        rate_per_s=service.settings.rate_per_s,
     )
 
 
