@@ -56,7 +56,7 @@ Day = Annotated[date, BeforeValidator(_day), AfterValidator(_near)]
 """A day in Korea, as YYYY-MM-DD."""
 Instant = Annotated[AwareDatetime, BeforeValidator(_instant), AfterValidator(_near)]
 """An instant with its offset."""
-Count = Annotated[StrictInt, BeforeValidator(_whole), Field(ge=0, le=COUNT_MAX)]
+Count = Annotated[StrictInt, Field(ge=0, le=COUNT_MAX), BeforeValidator(_whole)]
 """How many of something."""
 Cursor = Annotated[int, Field(ge=0, le=BIGINT_MAX)]
 """`next` of the page before; 0 is the beginning."""

@@ -23,6 +23,10 @@ def test_nothing_else_is_a_count(given: Any) -> None:
         TypeAdapter(Count).validate_python(given)
 
 
+def test_the_document_says_from_where_to_where_a_count_goes() -> None:
+    assert TypeAdapter(Count).json_schema() == {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
+
+
 def test_where_to_go_on_is_a_count_or_a_place() -> None:
     told = {"sha256": "0" * 64, "state": "running", "done": 1.0, "total": 2, "positions": {"a/0": 33.0, "b/1": "33"}}
     assert ProgressBody.model_validate(told).positions == {"a/0": 33, "b/1": "33"}
