@@ -81,8 +81,3 @@ SET values_seq = 0, values_state = 'absent', processed_seq = 0, processed_state 
     marketing_seq = 0, marketing = NULL, status_seq = 0, status = NULL, status_at = NULL,
     parts_seq = 0, parts = NULL
 WHERE member_ref = ANY($1::uuid[])
-
--- name: append_outbox
-INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, shard)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::jsonb[], $7::int[])
-ON CONFLICT (id) DO NOTHING
