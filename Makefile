@@ -12,9 +12,9 @@ SEEDS ?= 1-20
 MINUTES ?= 1
 # Test workers; each has a Kafka and a PostgreSQL of its own (about 1 GB and half a core). 0 = all in one process.
 WORKERS ?= 2
-# The long tests, and which of them need no server: they keep one core busy beside the others, two pytests at a time.
+# The long tests, and which of them run beside the faults, in a pytest of their own: in one row they take an hour and a half.
 LONG = $(BIN)/python -m pytest -m long --override-ini addopts="--import-mode=importlib -ra" --seed-long $(SEED)
-ALONE := tests/unit $(addprefix tests/security/test_,fuzzing.py nonces.py sealed_values.py)
+BESIDE := tests/unit tests/integration tests/security
 
 .DEFAULT_GOAL := help
 .PHONY: help demo browser test test-long chaos check fmt bench schemas chart lock sbom licences compose-secrets clean
@@ -43,7 +43,7 @@ test: $(STAMP) ## Run the whole test suite on a real Kafka and a real PostgreSQL
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --max-worker-restart 0
 
 test-long: $(STAMP) ## Run the long tests (SEED=n): 100,000 members, more kills, more histories
-	@$(LONG) $(ALONE) & pure=$$!; $(LONG) $(addprefix --ignore=,$(ALONE)); found=$$?; wait $$pure && exit $$found
+	@$(LONG) $(BESIDE) & beside=$$!; $(LONG) $(addprefix --ignore=,$(BESIDE)); found=$$?; wait $$beside && exit $$found
 
 chaos: $(STAMP) ## Seeded faults under load (SEEDS=1-20 MINUTES=1), then docs/reliability.md from the results
 	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) --minutes $(MINUTES) && $(BIN)/python -m tests.chaos --report
