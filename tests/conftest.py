@@ -110,8 +110,12 @@ def _a_process_that_gives_up_fails_its_test(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(transport, "os", SimpleNamespace(_exit=end))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything on the whole system runs in one worker: there is one system, and some tests take it down."""
+    """Everything on the whole system runs in one worker: there is one system, and some tests take it down.
+
+    First of all: xdist, which was there before this file, would look for groups before they are made.
+    """
     for item in items:
         if "system" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group("system"))

@@ -26,6 +26,7 @@ async def apis(stack: Any, templates: Any, tmp_path_factory: pytest.TempPathFact
     await topics.delete(stack.bootstrap, prefix)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All that attacks these APIs runs in one worker: starting them costs more than the tests."""
     for item in items:

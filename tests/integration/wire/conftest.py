@@ -50,6 +50,7 @@ async def closed() -> AsyncIterator[Closed]:
             await stack.kafka.stop()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker, so that there is one broker."""
     for item in items:
