@@ -8,15 +8,8 @@ SELECT * FROM lock_states($1::uuid[], $2::bigint)
 SELECT * FROM states_of($1::uuid[])
 
 -- name: read_seen
-SELECT t.member_ref, coalesce(w.seq, 0) AS seq, s.member_ref IS NOT NULL AS suppressed,
-       EXISTS (SELECT FROM paused) AS paused, gaps.gaps
-FROM unnest($1::uuid[]) AS t(member_ref)
-LEFT JOIN watermark w USING (member_ref)
-LEFT JOIN suppressed s USING (member_ref)
-LEFT JOIN LATERAL (
-  SELECT jsonb_agg(jsonb_build_array(g.after_seq, g.upto_seq, g.noticed_at) ORDER BY g.after_seq) AS gaps
-  FROM gap g WHERE g.member_ref = t.member_ref
-) gaps ON true
+SELECT member_ref, coalesce(seq, 0) AS seq, suppressed, EXISTS (SELECT FROM paused) AS paused, gaps
+FROM states_of($1::uuid[])
 
 -- name: write_states
 WITH watermarks AS (
