@@ -25,6 +25,7 @@ from services.runtime.settings import Settings
 from tests.faults.parts.conftest import WRITERS
 from tests.integration.consent.harness import read_all
 from tests.integration.propagator.harness import AFFILIATE, TOPIC, Member, Process, Sent, Store, Topic, until
+from tests.support.freezing import freeze
 
 RELAYS = 4
 MEMBERS = 20
@@ -223,7 +224,7 @@ async def test_a_frozen_relay_loses_its_shards_to_another_and_comes_back_without
     try:
         await write(outbox_pool, "m", range(1, 6))
         await drained(outbox_pool)
-        frozen.send_signal(signal.SIGSTOP)
+        freeze(frozen.pid)
         await write(outbox_pool, "m", range(6, 11))
         async with relays(a_relay(relaying)):
             await drained(outbox_pool, 20)
@@ -307,7 +308,7 @@ async def test_a_producer_whose_broker_hangs_is_given_up_soon_and_for_good(relay
     producer = await kafka.producer(relaying)
     topic, (broker,) = relaying.topic_prefix + FACTS, stack.kafka._children.values()
     await producer.send_and_wait(topic, value=b"1", key=b"m")
-    os.kill(broker.pid, signal.SIGSTOP)
+    freeze(broker.pid)
     try:
         sent = await producer.send(topic, value=b"2", key=b"m")
         begun = time.monotonic()

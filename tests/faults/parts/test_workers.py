@@ -90,7 +90,7 @@ async def test_a_worker_frozen_beyond_its_session_comes_back_and_overwrites_noth
     await topic.send(m.projection(1) for m in members)
     await frozen.start()
     await until(_taken(keys), True)
-    frozen.signal(signal.SIGSTOP)
+    frozen.freeze()
     with pytest.raises(httpx.TimeoutException):
         await frozen.health("/livez")
     await other.start()

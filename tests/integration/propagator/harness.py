@@ -26,6 +26,7 @@ from schemas.topics import SUPPRESSIONS, affiliate_topic
 from services.keyring import derive
 from services.runtime import kafka
 from services.runtime.settings import Settings
+from tests.support.freezing import freeze
 
 AFFILIATE = "tmax-os"
 TOPIC = affiliate_topic(AFFILIATE)
@@ -332,6 +333,10 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         assert self._child is not None
         self._child.send_signal(number)
+
+    def freeze(self) -> None:
+        assert self._child is not None
+        freeze(self._child.pid)
 
     async def ended(self, timeout_s: float = 15) -> int:
         assert self._child is not None

@@ -82,7 +82,7 @@ async def test_a_kill_between_commit_and_acknowledgement_doubles_nothing(
     holding = await _hold_commits(store)
     await process.start()
     await until(lambda: _blocked_sessions(store), 1)
-    process.signal(signal.SIGSTOP)
+    process.freeze()
     await holding.execute("SELECT pg_advisory_unlock($1)", HOLD)
     await _rows(store, 30)
     process.signal(signal.SIGKILL)
