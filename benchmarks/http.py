@@ -32,6 +32,7 @@ from services.devstack.tokens import Issuer
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
 from services.runtime.passwords import password_hasher
+from services.runtime.rates import Rates
 
 COUNTED: Final = 100
 READY_S: Final = 30.0
@@ -230,7 +231,7 @@ async def _counted(on: Servers) -> dict[str, float]:
     settings, token = members.settings(on), _token(on)
     rows = await on.rows(*members.DATABASES)
     async with members.consent(on, hasher=CHEAP) as verbs:
-        application = api.create(verbs, Authenticator.from_settings(settings), _always)
+        application = api.create(verbs, Authenticator.from_settings(settings), Rates.from_settings(settings), _always)
         transport = httpx.ASGITransport(application)
         headers = {"Authorization": f"Bearer {token}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://consent", headers=headers) as client:

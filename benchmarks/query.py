@@ -37,6 +37,7 @@ from services.devstack.stack import prepare
 from services.runtime import postgres
 from services.runtime.auth import Principal
 from services.runtime.clock import utc_now
+from services.runtime.rates import Rates
 
 BASE = datetime(2026, 1, 1, tzinfo=UTC)
 STEP_S = 3
@@ -185,7 +186,8 @@ async def _ask(pool: asyncpg.Pool, entries: int, repeats: int) -> dict[str, dict
     async def ready() -> dict[str, bool]:
         return {}
 
-    app = api.create(pool, Everyone(), vkey="", clock=utc_now, ready=ready)  # type: ignore[arg-type]
+    who: Any = Everyone()
+    app = api.create(pool, who, Rates(50, 5000), vkey="", clock=utc_now, ready=ready)
     found = {}
     staff = {"Authorization": "Bearer staff"}  # who shows no token is held to the rate of a stranger's address
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://audit", headers=staff) as client:

@@ -18,6 +18,7 @@ from services.runtime.auth import Authenticator
 from services.runtime.clock import Clock
 from services.runtime.probes import Ready
 from services.runtime.problem import Problem
+from services.runtime.rates import Rates
 from services.runtime.web import Api, other_forms
 
 router = APIRouter(tags=["audit"])
@@ -85,6 +86,7 @@ async def _latest(pool: asyncpg.Pool) -> StoredCheckpoint:
 def create(
     pool: asyncpg.Pool,
     authenticator: Authenticator,
+    rates: Rates,
     *,
     vkey: str,
     clock: Clock,
@@ -96,6 +98,7 @@ def create(
         title="Dongui audit service",
         summary="An append-only log of what happened and what was done about it, with proofs.",
         authenticator=authenticator,
+        rates=rates,
         ready=ready,
     )
     app.state.pool = pool

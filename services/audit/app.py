@@ -55,12 +55,12 @@ def server_config(parts: Parts) -> uvicorn.Config:
     app = api.create(
         parts.pool,
         Authenticator.from_settings(settings),
+        Rates.from_settings(settings),
         vkey=parts.notary.verifier.vkey(),
         clock=parts.clock,
         ready=partial(ready, parts),
         reason_required=_reason_required(settings),
     )
-    app.state.rates = Rates.from_settings(settings)
     return serving.config(app, settings.audit_host, settings.audit_port, concurrency=256)
 
 

@@ -25,6 +25,7 @@ from services.keyring.keyring import KeyDestroyedError
 from services.runtime import problems
 from services.runtime.auth import Authenticator
 from services.runtime.probes import Ready
+from services.runtime.rates import Rates
 from services.runtime.web import Api
 
 NO_CERTIFICATES: Final = Issuer()
@@ -51,12 +52,15 @@ ROUTERS: Final = (
 )
 
 
-def create(consent: Consent, authenticator: Authenticator, ready: Ready, certificates: Issuer = NO_CERTIFICATES) -> Api:
+def create(
+    consent: Consent, authenticator: Authenticator, rates: Rates, ready: Ready, certificates: Issuer = NO_CERTIFICATES
+) -> Api:
     """Return the application. `ready` says which dependency answers, `certificates` issues those of destructions."""
     app = Api(
         title="Dongui consent service",
         summary="One member changes one thing once; every affiliate and third party provably follows.",
         authenticator=authenticator,
+        rates=rates,
         ready=ready,
         links=LINKS,
     )

@@ -128,8 +128,7 @@ def server_config(settings: Settings, consent: Consent) -> uvicorn.Config:
     ready = partial(_ready, consent.pool, consent.keyring)
     issuer = Issuer.from_settings(settings)
     issuer.publish(settings.data_dir / KEYS_FILE)
-    app = api.create(consent, Authenticator.from_settings(settings), ready, issuer)
-    app.state.rates = Rates.from_settings(settings)
+    app = api.create(consent, Authenticator.from_settings(settings), Rates.from_settings(settings), ready, issuer)
     if settings.retention_url and settings.rights_reader_token:
         app.state.read_retained = retained.reader(settings.retention_url, settings.secret("rights_reader_token"))
     return serving.config(app, settings.consent_host, settings.consent_port, concurrency=512)

@@ -23,6 +23,7 @@ from services.runtime.bearer import principal_of
 from services.runtime.fields import Day, DayCursor
 from services.runtime.probes import Ready
 from services.runtime.problem import Problem
+from services.runtime.rates import Rates
 from services.runtime.web import Api
 
 OFFICERS: Final = ("compliance", "cpo")
@@ -128,13 +129,19 @@ async def lift(who: Asker, vault: Kept, request: Request, member_ref: uuid.UUID)
 
 
 def create(
-    vault: Vault, authenticator: Authenticator, ready: Ready, nudge: Callable[[], None], consent_url: str
+    vault: Vault,
+    authenticator: Authenticator,
+    rates: Rates,
+    ready: Ready,
+    nudge: Callable[[], None],
+    consent_url: str,
 ) -> Api:
     """Return the application. `ready` says which dependency answers, `nudge` wakes the relay."""
     app = Api(
         title="Dongui retention service",
         summary="What another law makes the company keep, apart from everything else.",
         authenticator=authenticator,
+        rates=rates,
         ready=ready,
     )
     app.state.vault, app.state.nudge, app.state.consent_url = vault, nudge, consent_url

@@ -120,8 +120,8 @@ def server_config(parts: Parts) -> uvicorn.Config:
     """Return the HTTP server's configuration; no access log (URLs name members)."""
     settings, consent_url = parts.settings, parts.settings.consent_url or ""
     ready = partial(_ready, parts.vault.pool)
-    app = api.create(parts.vault, Authenticator.from_settings(settings), ready, parts.relay.nudge, consent_url)
-    app.state.rates = Rates.from_settings(settings)
+    who, rates = Authenticator.from_settings(settings), Rates.from_settings(settings)
+    app = api.create(parts.vault, who, rates, ready, parts.relay.nudge, consent_url)
     return serving.config(app, settings.retention_host, settings.retention_port, concurrency=128)
 
 

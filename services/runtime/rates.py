@@ -33,9 +33,7 @@ class Bucket:
 class Rates:
     """Takes one token per request. `per_s` is for people, third parties and addresses, `trusted_per_s` for the rest."""
 
-    def __init__(
-        self, per_s: float = 50.0, trusted_per_s: float = 5000.0, now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, per_s: float, trusted_per_s: float, now: Callable[[], float] = time.monotonic) -> None:
         self._per_s = per_s
         self._trusted_per_s = trusted_per_s
         self._now = now

@@ -53,7 +53,14 @@ class Api(FastAPI):
     """An application whose every refusal is a problem and is documented."""
 
     def __init__(
-        self, *, title: str, summary: str, authenticator: Authenticator, ready: Ready, links: Links | None = None
+        self,
+        *,
+        title: str,
+        summary: str,
+        authenticator: Authenticator,
+        rates: Rates,
+        ready: Ready,
+        links: Links | None = None,
     ) -> None:
         super().__init__(
             telemetry=NO_TELEMETRY,
@@ -67,7 +74,7 @@ class Api(FastAPI):
         )
         self._links = links or {}
         self.state.authenticator = authenticator
-        self.state.rates = Rates()
+        self.state.rates = rates
         problems.install(self)
         probes.install(self, ready)
         self.add_middleware(Bounded)

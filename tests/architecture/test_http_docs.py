@@ -7,6 +7,7 @@ from typing import Any
 from services.audit import api as audit
 from services.consent import api as consent
 from services.retention import api as retention
+from services.runtime.web import Api
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "http.md"
 ROW = re.compile(r"^\| `([A-Z]+) (/[^`]*)` ?◦? \| ([^|]+) \|")
@@ -18,16 +19,20 @@ async def _ready() -> dict[str, bool]:
     return {}
 
 
+def applications() -> dict[str, Api]:
+    """Return the three applications: they are asked for their documents, not called."""
+    return {
+        "consent": consent.create(ANYTHING, ANYTHING, ANYTHING, _ready),
+        "audit": audit.create(ANYTHING, ANYTHING, ANYTHING, vkey="", clock=ANYTHING, ready=_ready),
+        "retention": retention.create(ANYTHING, ANYTHING, ANYTHING, _ready, ANYTHING, ""),
+    }
+
+
 def offered() -> set[tuple[str, str]]:
     """Return (method, path) of every operation of every API."""
-    apps = (
-        consent.create(ANYTHING, ANYTHING, _ready),
-        audit.create(ANYTHING, ANYTHING, vkey="", clock=ANYTHING, ready=_ready),
-        retention.create(ANYTHING, ANYTHING, _ready, ANYTHING, ""),
-    )
     return {
         (method.upper(), path)
-        for app in apps
+        for app in applications().values()
         for path, operations in app.openapi()["paths"].items()
         for method in operations
     }

@@ -7,12 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.audit import api as audit
-from services.consent import api as consent
-from services.retention import api as retention
 from services.runtime import bounds
-from services.runtime.web import Api
-from tests.architecture.test_http_docs import ANYTHING, _ready
+from tests.architecture.test_http_docs import applications
 from tests.security.test_slow_and_large import an_api
 
 pytestmark = pytest.mark.f(32)
@@ -78,19 +74,10 @@ def test_brackets_inside_of_texts_are_no_depth(levels: int) -> None:
     assert bounds.depth(json.dumps([['\\"[' * 40]]).encode()) == 2
 
 
-def documents() -> dict[str, Api]:
-    """Return the three applications: they are asked for their documents, not called."""
-    return {
-        "consent": consent.create(ANYTHING, ANYTHING, _ready),
-        "audit": audit.create(ANYTHING, ANYTHING, vkey="", clock=ANYTHING, ready=_ready),
-        "retention": retention.create(ANYTHING, ANYTHING, _ready, ANYTHING, ""),
-    }
-
-
 def test_every_list_and_text_of_a_request_has_an_end() -> None:
     """Read from the documents: no body's list, map or text is without a bound that the service itself checks."""
     endless = []
-    for name, api in documents().items():
+    for name, api in applications().items():
         document = api.openapi()
         for path, operations in document["paths"].items():
             for method, operation in operations.items():

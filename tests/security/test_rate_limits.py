@@ -27,8 +27,7 @@ STANDING = 1000.0
 def http() -> httpx.AsyncClient:
     """An API where people may ask five times in ten seconds, services fifty, and no time passes."""
     keys = Authenticator("https://issuer.dongui.localhost", "dongui", keys=KeySet([ISSUER_KEY]), url=None)
-    app = Api(title="x", summary="x", authenticator=keys, ready=_ready)
-    app.state.rates = Rates(0.5, 5, lambda: STANDING)
+    app = Api(title="x", summary="x", authenticator=keys, rates=Rates(0.5, 5, lambda: STANDING), ready=_ready)
 
     @app.get("/v1/mine")
     async def mine(who: Annotated[Principal, Depends(principal_of)]) -> str:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from services.runtime import connection, serving
 from services.runtime.auth import Authenticator
 from services.runtime.bounds import BODY_BYTES_MAX
+from services.runtime.rates import Rates
 from services.runtime.web import Api
 from tests.integration.consent.harness import ISSUER_KEY
 from tests.security.apis import serving as served
@@ -39,7 +40,7 @@ async def _ready() -> dict[str, bool]:
 def an_api() -> Api:
     """An application like ours, without what lies behind it."""
     keys = Authenticator("https://issuer.example", "dongui", keys=KeySet([ISSUER_KEY]), url=None)
-    app = Api(title="echo", summary="echo", authenticator=keys, ready=_ready)
+    app = Api(title="echo", summary="echo", authenticator=keys, rates=Rates(50, 5000), ready=_ready)
 
     @app.post("/v1/echo")
     async def echo(body: Echo) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -18,6 +19,7 @@ from services.audit.patrol import Patrol
 from services.audit.places import Folder
 from services.runtime.auth import Principal
 from services.runtime.clock import utc_now
+from services.runtime.rates import Rates
 from tests.integration.audit import records
 
 SEED = bytes(range(32))
@@ -76,7 +78,8 @@ class Log:
         async def ready() -> dict[str, bool]:
             return {}
 
-        app = api.create(self.pool, Compliance(), vkey="", clock=utc_now, ready=ready)  # type: ignore[arg-type]
+        who: Any = Compliance()
+        app = api.create(self.pool, who, Rates(50, 5000), vkey="", clock=utc_now, ready=ready)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://audit") as client:
             answer = await client.get("/v1/audit/export", params={"until": until})
         assert answer.status_code == 200

@@ -19,6 +19,7 @@ from services.audit.checkpoint import open_checkpoint
 from services.runtime import postgres
 from services.runtime.auth import Authenticator
 from services.runtime.clock import utc_now
+from services.runtime.rates import Rates
 from tests.integration.audit import records
 from tests.integration.audit.logs import Log, leaf_of
 
@@ -58,7 +59,8 @@ async def asking(log: Log, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
 
     authenticator = Authenticator("i", "a", keys=KEYS, url=None)
     vkey = log.notary.verifier.vkey()
-    app = api.create(log.pool, authenticator, vkey=vkey, clock=utc_now, ready=ready, **options)
+    rates = Rates(50, 5000)
+    app = api.create(log.pool, authenticator, rates, vkey=vkey, clock=utc_now, ready=ready, **options)
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://audit", headers=token("compliance")) as made:
         yield made

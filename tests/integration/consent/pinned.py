@@ -14,6 +14,7 @@ import orjson
 from services.consent import api
 from services.consent.handlers import Consent
 from services.runtime.auth import Authenticator
+from services.runtime.rates import Rates
 from tests.integration.consent.harness import Service, a_sign_up, a_token, bearer
 
 
@@ -46,7 +47,8 @@ async def as_of(service: Service, at: datetime, *roles: str, sub: str = "shop") 
     async def ready() -> dict[str, bool]:
         return {}
 
-    app = api.create(consent, Authenticator.from_settings(service.settings), ready)
+    settings = service.settings
+    app = api.create(consent, Authenticator.from_settings(settings), Rates.from_settings(settings), ready)
     token = a_token(sub, *(roles or ("service",)))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://consent", headers=bearer(token)) as http:

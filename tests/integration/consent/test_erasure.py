@@ -33,6 +33,7 @@ from services.keyring.keyring import KeyDestroyedError, Keyring
 from services.policy.contacts import subjects
 from services.runtime.auth import Authenticator
 from services.runtime.clock import KST
+from services.runtime.rates import Rates
 from tests.integration.consent.harness import Service, a_sign_up, a_token, bearer
 from tests.integration.consent.pinned import Pinned, as_of, emptied, outbox
 from tests.integration.consent.test_dormancy import DAY_AFTER, NOTICE_DAY, ON, joined
@@ -529,8 +530,9 @@ async def certifying(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     async def ready() -> dict[str, bool]:
         return {}
 
-    issuer = Issuer(Signer(bytes(32)))
-    app = api.create(service.consent, Authenticator.from_settings(service.settings), ready, issuer)
+    issuer, settings = Issuer(Signer(bytes(32))), service.settings
+    who, rates = Authenticator.from_settings(settings), Rates.from_settings(settings)
+    app = api.create(service.consent, who, rates, ready, issuer)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://consent", headers=COMPLIANCE) as http:
         yield http

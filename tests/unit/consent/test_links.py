@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 
-from services.consent import api
 from services.consent.links import LINKS
-from tests.architecture.test_http_docs import ANYTHING, _ready
+from tests.architecture.test_http_docs import applications
 
 
 @pytest.fixture(scope="module")
 def paths() -> dict[str, Any]:
-    found: dict[str, Any] = api.create(ANYTHING, ANYTHING, _ready).openapi()["paths"]
+    found: dict[str, Any] = applications()["consent"].openapi()["paths"]
     return found
 
 
