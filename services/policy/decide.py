@@ -77,11 +77,12 @@ def _for_affiliate(rules: Rules, recipient: str, situation: Situation, change: C
         ever = stop == "erased" and change.name == "erased" and recipient in situation.held
         return _stop(recipient, stop, BOTH if ever else held_roles(held))
     allowed = _allowed(rules, recipient, situation, held)
+    state = _state(rules, recipient, held, allowed, change, situation.suspended)
     return (
         (_in_part(rules, recipient, held, allowed, situation) if in_part else None)
-        or _lost_role(recipient, held, allowed, situation.status)
-        or _lost_marketing(recipient, held, allowed)
-        or _state(rules, recipient, held, allowed, change, situation.suspended)
+        or _lost_role(recipient, held, allowed, situation.status, state)
+        or _lost_marketing(recipient, held, allowed, state)
+        or state
         or Nothing(recipient, _why_nothing(allowed, situation.status))
     )
 
@@ -176,21 +177,28 @@ def entitled(rules: Rules, recipient: str, situation: Situation) -> Allowed:
     )
 
 
-def _lost_role(recipient: str, held: Held, allowed: Allowed, status: MemberStatus) -> Action | None:
+def _lost_role(
+    recipient: str, held: Held, allowed: Allowed, status: MemberStatus, state: Project | None
+) -> Action | None:
+    """A role that ended is a stop, before anything new; where the one that stays has news, the full state says both."""
     lost = held_roles(held) - allowed.roles
     if not lost:
         return None
     because = [rule for role, rule in (("recipient", ids.REVOKE), ("processor", ids.PROCESS_END)) if role in lost]
     because += [ids.CONTRACT] if "processor" in lost and allowed.uncontracted else []
     because += [ids.GUARDIAN] if status == "pending_guardian" else []
+    if state is not None and not allowed.roles - held.roles:
+        return replace(state, rules=tuple(dict.fromkeys((*state.rules, *because))))
     return StopFor(recipient, "sharing_revoked", lost, None, tuple(because))
 
 
-def _lost_marketing(recipient: str, held: Held, allowed: Allowed) -> Action | None:
-    """Marketing that shrank is a stop; one that also grew goes as full state, which carries both."""
+def _lost_marketing(recipient: str, held: Held, allowed: Allowed, state: Project | None) -> Action | None:
+    """Marketing that shrank is a stop; where it also grew, or the row has other news, the full state carries both."""
     before, now = channels(held.marketing), channels(allowed.marketing)
     if not before - now or now - before or allowed.roles - held.roles:
         return None
+    if state is not None:
+        return replace(state, rules=(*state.rules, ids.MARKETING_STOP))
     return StopFor(recipient, "marketing_revoked", frozenset({"recipient"}), allowed.marketing, (ids.MARKETING_STOP,))
 
 

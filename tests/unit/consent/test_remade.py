@@ -50,12 +50,14 @@ def check_remade(drawn: Drawn) -> None:
         assert held.prev == sent.seq
 
 
+MARKETED = frozenset({("tmax-cloud", "use")})
 HOSTED = ("use", ("hypermeeting", "host"))
 
 
 @given(histories)
 @example((frozenset(), frozenset(), False, [HOSTED, ("suspend", None), ("suspend_part", "email")]))
 @example((frozenset({"tmax-os"}), frozenset(), False, [HOSTED, ("suspend_part", "name"), ("unshare", "tmax-os")]))
+@example((frozenset(), MARKETED, False, [("suspend", None), ("suspend_part", "P1.5"), ("rename", "김하나")]))
 @settings(max_examples=80, deadline=None)
 def test_what_is_made_again_is_what_was_sent(drawn: Drawn) -> None:
     check_remade(drawn)
