@@ -1,5 +1,6 @@
 """What every shape of the contract has in common: frozen, closed to unknown fields, strict types."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal, NewType
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -14,7 +15,9 @@ PurposeId = Annotated[str, StringConstraints(pattern=r"^P[1-9]\.[1-9]$")]
 SuspendedName = Annotated[str, StringConstraints(pattern=r"^(P[1-9]\.[1-9]|[a-z][a-z0-9_.]{0,62})$")]
 """What a suspension may be of in part (PIPA 37(1)): a purpose of clause 1, or an item of clause 6.2."""
 
-Instant = AwareDatetime
+Instant = Annotated[AwareDatetime, Field(ge=datetime(1900, 1, 1, tzinfo=UTC), le=datetime(9998, 12, 31, tzinfo=UTC))]
+"""An instant that every calendar has in every zone: at the ends of year 1 and 9999 a change of zone overflows, and no
+database would take it. A record that says so is refused, and stops no consumer."""
 
 MemberStatus = Literal[
     "pending_guardian",

@@ -4,6 +4,7 @@ Clear records are JSON; sealed ones are a compact JWE of that JSON. Both ways th
 against its envelope: no consumer ever meets a record whose headers and content disagree.
 """
 
+import re
 from typing import Any, Final, TypeVar, cast
 
 from pydantic import ValidationError
@@ -32,6 +33,8 @@ RETENTION_PARTY: Final = "retention"
 SIZE_MAX: Final = 1024 * 1024
 """Bytes of one record's value: far above any member, and the most we are ready to parse."""
 _NUL: Final = b"\\u0000"
+_NUL_ESCAPED: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""Behind an even number of backslashes it is the escape; behind an odd one a text that speaks of it."""
 _SEQUENCED: Final = frozenset({Fact, Stop, Projection, Notice, Receipt, StatutoryRecord})
 
 
@@ -173,7 +176,7 @@ def _bounded(value: bytes | None) -> bytes:
 
 def _storable(value: bytes) -> bytes:
     """PostgreSQL text cannot hold NUL: such a record would stop its consumer for ever."""
-    if _NUL in value:
+    if _NUL in value and _NUL_ESCAPED.search(value):
         raise CodecError("invalid_field")
     return value
 

@@ -18,7 +18,7 @@ from aiokafka import ConsumerRecord
 
 from schemas import codec
 from schemas.codec import CodecError
-from schemas.envelope import Envelope, from_headers
+from schemas.envelope import UUID, Envelope, from_headers
 from schemas.events import Fact
 from schemas.receipts import ANSWERED, DISCLOSURE_TYPE, DisclosureRecord, Receipt, RegisterEntry
 from services.audit import canonical
@@ -63,14 +63,15 @@ def of_record(record: "ConsumerRecord[Any, Any]") -> Leaf | None:
     try:
         envelope = from_headers(record.headers)
         shape = codec.decode_clear(envelope, record.value)
-        uuid.UUID(envelope.id)
+        if not UUID.fullmatch(envelope.id):  # another spelling is another text, and the same to the database
+            return undecodable(record, "invalid_field")
         return _of_shape(record, envelope, shape)
     except CodecError as error:
         return undecodable(record, error.code)
     except rfc8785.CanonicalizationError:
         return undecodable(record, "not_canonical")
     except (ValueError, OverflowError):
-        # An event id that is no UUID, or an instant no calendar has: the database would refuse it for ever.
+        # An instant no calendar has: the database would refuse it for ever.
         return undecodable(record, "invalid_field")
 
 

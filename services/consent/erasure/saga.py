@@ -6,27 +6,24 @@ happens in another database before the transaction that says so, and is as destr
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from prometheus_client import Counter, Gauge
 
+from schemas.receipts import CODED_VALUE
 from services.consent import duties, register, retained
 from services.consent.erasure import model, selection, store, suppressions, unsent
 from services.consent.erasure.model import Case, Gate, Move
 from services.consent.handlers import Caller, Consent, change_within
 from services.consent.messages.queue import unsent_for
-from services.consent.sealing import SealError
 from services.consent.store import SQL
-from services.keyring.kek import KekError
-from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
 from services.policy.erasure import DUTY
 from services.runtime import outbox
 from services.runtime.clock import KST
 from services.runtime.postgres import DATABASE_ERRORS, Connection
-from services.runtime.problem import Problem
 
 SYSTEM: Final = Caller("erasure", "system")
 CONFIRM_DUTY: Final = "destruction_confirm"
@@ -43,15 +40,8 @@ FORCED = Counter("dongui_erasure_forced", "Keys shredded at the legal limit with
 OPEN = Gauge("dongui_erasure_open", "Cases by state", ["state"])
 OWED = Gauge("dongui_erasure_records_owed", "Cases whose statutory records are not all retained yet")
 LATE = Gauge("dongui_erasure_late", "Cases past the legal limit that are neither erased nor held")
-_PASSING: Final = (
-    *DATABASE_ERRORS,
-    KekError,
-    KeyDestroyedError,
-    KeyUnknownError,
-    SealError,
-    Problem,
-)
 log = structlog.get_logger("erasure")
+T = TypeVar("T")
 
 
 async def run(consent: Consent, every_s: float, stop: asyncio.Event) -> None:
@@ -73,8 +63,8 @@ async def look(consent: Consent) -> int:
     moved = 0
     async for page in _due(consent):
         for start in range(0, len(page), AT_ONCE):
-            found = await asyncio.gather(*(_safely(consent, ref) for ref in page[start : start + AT_ONCE]))
-            moved += sum(move != "wait" for move in found)
+            found = await asyncio.gather(*(_safely(advance, consent, ref) for ref in page[start : start + AT_ONCE]))
+            moved += sum(move not in {"wait", None} for move in found)
     moved += await _settle_answers(consent) + await _settle_records(consent)
     await _tell_overdue(consent)
     await measure(consent)
@@ -88,13 +78,13 @@ async def _due(consent: Consent) -> AsyncIterator[list[str]]:
         after = rows[-1]["position"]
 
 
-async def _safely(consent: Consent, erasure_id: str) -> Move:
-    """One case that cannot be moved now stops no other; it is tried again at the next look."""
+async def _safely(step: Callable[[Consent, str], Awaitable[T]], consent: Consent, erasure_id: str) -> T | None:
+    """Take a step of one case; None when it fails, whatever the reason: it stops no other, and is tried again."""
     try:
-        return await advance(consent, erasure_id)
-    except _PASSING as error:
+        return await step(consent, erasure_id)
+    except Exception as error:  # noqa: BLE001 - a case nobody foresaw must not end the process, which has them all
         log.warning("erasure_not_moved", erasure_id=erasure_id, error=type(error).__name__)
-        return "wait"
+        return None
 
 
 async def advance(consent: Consent, erasure_id: str) -> Move:
@@ -158,7 +148,7 @@ async def _close(tx: Connection, case: Case, gate: Gate, at: datetime) -> None:
         await duties.open_duty(tx, CONFIRM_DUTY, case.erasure_id, at, member_ref=case.member_ref)
     codes = {"outcome": outcome, "retained": "yes" if gate.retained else "no"}
     if gate.unanswered:
-        codes["unanswered"] = "+".join(gate.unanswered)
+        codes["unanswered"] = _named(gate.unanswered)
         await duties.open_duty(tx, ANSWER_DUTY, case.erasure_id, at, member_ref=case.member_ref)
     if case.forced:
         FORCED.inc()
@@ -167,17 +157,22 @@ async def _close(tx: Connection, case: Case, gate: Gate, at: datetime) -> None:
     await _entry(tx, case, "erased", at, codes)
 
 
+def _named(recipients: Sequence[str]) -> str:
+    """Return the names as one code; how many they are when they are too many for that."""
+    names = "+".join(recipients)
+    return names if CODED_VALUE.fullmatch(names) else str(len(recipients))
+
+
 async def _settle_answers(consent: Consent) -> int:
     """Note that who owed an answer when the key was shredded has answered since: the stop record needs no key."""
     settled = after = 0
     while rows := await consent.pool.fetch(SQL["erasure_owing"], after, PAGE):
-        for row in rows:
-            await _answered(consent, row["erasure_id"])
-        settled, after = settled + len(rows), rows[-1]["position"]
+        settled += sum([bool(await _safely(_answered, consent, row["erasure_id"])) for row in rows])
+        after = rows[-1]["position"]
     return settled
 
 
-async def _answered(consent: Consent, erasure_id: str) -> None:
+async def _answered(consent: Consent, erasure_id: str) -> bool:
     at = consent.clock()
     async with consent.pool.acquire() as tx, tx.transaction():
         case = await store.lock(tx, erasure_id)
@@ -186,19 +181,19 @@ async def _answered(consent: Consent, erasure_id: str) -> None:
         await duties.close_duty(tx, ANSWER_DUTY, erasure_id, at, "answered")
         await _entry(tx, case, "answered", at, {})
     consent.nudge()
+    return True
 
 
 async def _settle_records(consent: Consent) -> int:
     """Destroy the hand-over key of who is erased and whose statutory records have all arrived: at once, or late."""
     settled = after = 0
     while rows := await consent.pool.fetch(SQL["erasure_records_done"], after, PAGE):
-        for row in rows:
-            await _arrived(consent, row["erasure_id"])
-        settled, after = settled + len(rows), rows[-1]["position"]
+        settled += sum([bool(await _safely(_arrived, consent, row["erasure_id"])) for row in rows])
+        after = rows[-1]["position"]
     return settled
 
 
-async def _arrived(consent: Consent, erasure_id: str) -> None:
+async def _arrived(consent: Consent, erasure_id: str) -> bool:
     at = consent.clock()
     async with consent.pool.acquire() as tx, tx.transaction():
         case = await store.lock(tx, erasure_id)
@@ -208,6 +203,7 @@ async def _arrived(consent: Consent, erasure_id: str) -> None:
         await duties.close_duty(tx, RECORDS_DUTY, erasure_id, at, "retained")
         await _entry(tx, case, "records_retained", at, {})
     consent.nudge()
+    return True
 
 
 async def _tell_overdue(consent: Consent) -> None:

@@ -17,9 +17,9 @@ AT = datetime(2026, 11, 24, 3, tzinfo=UTC)
 MEMBER, SUBJECT, ENTRY = (str(uuid.UUID(int=n)) for n in (1, 2, 3))
 
 
-def a_record(entry: RegisterEntry) -> "ConsumerRecord[bytes, bytes]":
+def a_record(entry: RegisterEntry, event_id: str | None = None) -> "ConsumerRecord[bytes, bytes]":
     envelope = Envelope(
-        id=entry.entry_id,
+        id=event_id or entry.entry_id,
         type=REGISTER_TYPE,
         source="/dongui/consent",
         subject=entry.key,
@@ -53,3 +53,20 @@ def test_a_register_entry_is_a_leaf(kind: str, member: str | None) -> None:
     body = orjson.loads(found.body)
     assert body["data"]["codes"] == {"outcome": "granted"}
     assert body["envelope"]["subject"] == (member or SUBJECT)
+
+
+@pytest.mark.parametrize(
+    "event_id",
+    [
+        "urn:uuid:0b7d9a52-54a3-4c7e-9d2f-7a1f0c7b3e11",
+        "{0b7d9a52-54a3-4c7e-9d2f-7a1f0c7b3e11}",
+        "0B7D9A52-54A3-4C7E-9D2F-7A1F0C7B3E11",
+        "0b7d9a5254a34c7e9d2f7a1f0c7b3e11",
+    ],
+)
+def test_an_event_id_in_another_spelling_is_undecodable(event_id: str) -> None:
+    """Found in review: the database reads it as the same id, or not at all; either would stop the log for ever."""
+    entry = RegisterEntry(entry_id=ENTRY, kind="restricted", subject=SUBJECT, state="decided", at=AT, actor="staff")
+    found = leaf.of_record(a_record(entry, event_id))
+    assert found is not None
+    assert (found.type, orjson.loads(found.body)["data"]["reason"]) == (leaf.UNDECODABLE_TYPE, "invalid_field")

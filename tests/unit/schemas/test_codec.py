@@ -272,3 +272,24 @@ def test_headers_come_back_the_same(seq: int, prev: int) -> None:
 def test_nonsense_is_longer_than_it_looks() -> None:
     """A random value of the right length is refused as a JWE, not as JSON."""
     assert unsealed(os.urandom(500)) == "bad_jwe"
+
+
+@pytest.mark.parametrize("text", [r"\u0000", r"C:\u0000", r"\\\u0000"])
+def test_a_text_that_only_speaks_of_nul_is_a_text(text: str) -> None:
+    """Found in review: a statutory record with such a text could not be sealed, and its erasure ended the process."""
+    shape = PROJECTION.model_copy(update={"member": PROJECTION.member.model_copy(update={"name": text})})
+    found = codec.unseal(an_envelope("projection"), sealed(shape), key=KEY, topic=TOPIC)
+    assert found.member.name == text
+
+
+@pytest.mark.parametrize("text", ["\0", "\\\0", "\\\\\0"])
+def test_a_nul_is_refused_behind_any_number_of_backslashes(text: str) -> None:
+    shape = PROJECTION.model_copy(update={"member": PROJECTION.member.model_copy(update={"name": text})})
+    with pytest.raises(CodecError, match="invalid_field"):
+        sealed(shape)
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+09:00", "9999-12-31T23:59:59-09:00", "1899-12-31T00:00:00Z"])
+def test_an_instant_that_no_database_would_take_is_refused(at: str) -> None:
+    """Found in review: it overflows when it is stored, and its batch would be tried again for ever."""
+    assert refused(an_envelope("receipt"), body_of(RECEIPT, at=at)) == "invalid_field"
