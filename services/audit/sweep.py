@@ -1,20 +1,24 @@
 """The net under Kafka: the log has both the facts and the receipts, so it can say which answer is missing."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import asyncpg
+import structlog
 from prometheus_client import Gauge
 
 from services.audit.store import SQL
 from services.runtime.clock import Clock
+from services.runtime.postgres import DATABASE_ERRORS
 
 # How long a recipient may take before staff are told. The legal deadlines are longer and run elsewhere.
 DEADLINES = {"affiliate": timedelta(minutes=15), "third_party": timedelta(days=1)}
 SWEEP_INTERVAL_S = 30.0
 LIST_MAX = 1000
 OVERDUE = Gauge("dongui_audit_overdue", "Answers owed past their deadline", ["kind"])
+log = structlog.get_logger("audit")
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,17 @@ async def overdue(pool: asyncpg.Pool, now: datetime, limit: int = LIST_MAX) -> l
 
 
 async def watch(pool: asyncpg.Pool, clock: Clock, stop: asyncio.Event) -> None:
-    """Keep the metric current until `stop`."""
+    """Keep the metric current until `stop`, and forget offsets of long ago; a database that is away can wait."""
     while not stop.is_set():
-        for kind, deadline in DEADLINES.items():
-            count = await pool.fetchval(SQL["count_overdue"], kind, clock() - deadline)
-            OVERDUE.labels(kind).set(count)
         try:
+            await _look(pool, clock())
+        except DATABASE_ERRORS as error:
+            log.warning("sweep_put_off", error=type(error).__name__)
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), SWEEP_INTERVAL_S)
-        except TimeoutError:
-            continue
+
+
+async def _look(pool: asyncpg.Pool, now: datetime) -> None:
+    for kind, deadline in DEADLINES.items():
+        OVERDUE.labels(kind).set(await pool.fetchval(SQL["count_overdue"], kind, now - deadline))
+    await pool.fetchval(SQL["offsets_forget"])

@@ -105,9 +105,18 @@ class PostgresOffsets:
 class AppendedOffsets:
     """Rows are only appended (the role may not UPDATE); the newest row of a partition counts."""
 
+    # From one partition to the next by the index: DISTINCT ON would read every row there ever was.
     _LOAD = """
-    SELECT DISTINCT ON (topic, partition) topic, partition, next_offset FROM consumer_offset
-    WHERE topic = ANY($1::text[]) ORDER BY topic, partition, position DESC
+    WITH RECURSIVE newest AS (
+        SELECT c.* FROM unnest($1::text[]) AS t(topic) CROSS JOIN LATERAL (
+            SELECT topic, partition, next_offset FROM consumer_offset o
+            WHERE o.topic = t.topic ORDER BY partition, position DESC LIMIT 1) AS c
+        UNION ALL
+        SELECT c.* FROM newest n CROSS JOIN LATERAL (
+            SELECT topic, partition, next_offset FROM consumer_offset o
+            WHERE o.topic = n.topic AND o.partition > n.partition ORDER BY partition, position DESC LIMIT 1) AS c
+    )
+    SELECT topic, partition, next_offset FROM newest
     """
     _STORE = """
     INSERT INTO consumer_offset (topic, partition, next_offset)

@@ -66,6 +66,20 @@ INSERT INTO answered (change_id, recipient, index)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[])
 ON CONFLICT DO NOTHING
 
+-- name: insert_waiting
+INSERT INTO waiting (change_id, recipient, kind, index, at)
+SELECT o.change_id, o.recipient, o.kind, o.index, o.at
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[])
+  AS o(change_id, recipient, kind, index, at)
+WHERE NOT EXISTS (SELECT FROM answered a WHERE a.change_id = o.change_id AND a.recipient = o.recipient)
+ON CONFLICT DO NOTHING
+
+-- name: settle
+SELECT settle($1::uuid[], $2::text[])
+
+-- name: offsets_forget
+SELECT offsets_forget()
+
 -- name: read_nodes
 SELECT level, index, hash FROM node
 WHERE (level, index) IN (SELECT * FROM unnest($1::smallint[], $2::bigint[]))
@@ -120,15 +134,10 @@ SELECT e.index FROM unnest({2}::int[]) AS wanted (facet),
 SELECT index, leaf_hash, body FROM entry WHERE index > $1 AND index < $2 ORDER BY index LIMIT $3
 
 -- name: list_overdue
-SELECT o.change_id, o.recipient, o.kind, o.index, o.at FROM owed o
-WHERE o.kind = $1 AND o.at < $2
-  AND NOT EXISTS (SELECT FROM answered a WHERE a.change_id = o.change_id AND a.recipient = o.recipient)
-ORDER BY o.at LIMIT $3
+SELECT change_id, recipient, kind, index, at FROM waiting WHERE kind = $1 AND at < $2 ORDER BY at LIMIT $3
 
 -- name: count_overdue
-SELECT count(*) FROM owed o
-WHERE o.kind = $1 AND o.at < $2
-  AND NOT EXISTS (SELECT FROM answered a WHERE a.change_id = o.change_id AND a.recipient = o.recipient)
+SELECT count(*) FROM waiting WHERE kind = $1 AND at < $2
 
 -- name: insert_anchored
 INSERT INTO anchored (size, place, cosignatures, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING

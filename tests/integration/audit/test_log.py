@@ -179,6 +179,8 @@ FORBIDDEN = [
     "DELETE FROM checkpoint",
     "UPDATE consumer_offset SET next_offset = 0",
     "DELETE FROM answered",
+    "DELETE FROM waiting",
+    "DELETE FROM consumer_offset",
     "DELETE FROM access",
     "UPDATE access SET reason = NULL",
     "UPDATE facet SET type = 'x'",
