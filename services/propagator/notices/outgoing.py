@@ -65,7 +65,7 @@ def dead_letter(job: Job, code: str) -> Record:
 
 
 async def append_new(tx: Connection, records: Sequence[Record]) -> None:
-    """Append those records whose id the outbox has not seen, in the caller's transaction."""
+    """Append those records that were never said before, in the caller's transaction."""
     wanted = {r.id: r for r in records}
-    seen = {row["id"] for row in await tx.fetch(SQL["already_in_outbox"], list(wanted))} if wanted else set()
-    await outbox.append(tx, [record for record_id, record in wanted.items() if record_id not in seen])
+    new = {row["id"] for row in await tx.fetch(SQL["say"], sorted(wanted))} if wanted else set()
+    await outbox.append(tx, [record for record_id, record in wanted.items() if record_id in new])

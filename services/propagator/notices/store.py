@@ -111,15 +111,19 @@ async def insert(tx: Connection, found: Sequence[Incoming], at: datetime) -> int
     columns = [[getattr(n, name) for n in rows] for name in Incoming.__slots__]
     added = await tx.fetch(SQL["insert_notices"], *columns, at)
     if added:
-        await tx.execute(SQL["close_answered"], [row["change_id"] for row in added])
+        changes, recipients = ([row[name] for row in added] for name in ("change_id", "recipient"))
+        await tx.execute(SQL["close_answered"], changes, recipients)
     return len(added)
 
 
 async def answered(tx: Connection, answers: Sequence[Answer]) -> list[tuple[int, End]]:
-    """Keep the answers and close the notices they are about; return (position, end) of each that was closed."""
+    """Keep the answers and close the notices they are about; return (position, end) of each that was closed.
+
+    Of several answers the newest counts: a notice that was sent again may be answered otherwise than the first time.
+    """
     columns: list[list[Any]] = [[getattr(a, name) for a in answers] for name in Answer.__slots__]
     await tx.execute(SQL["insert_answers"], *columns)
-    rows = await tx.fetch(SQL["close_answered"], columns[0])
+    rows = await tx.fetch(SQL["close_answered"], columns[0], columns[1])
     return [(r["position"], End(r["state"], r["closed_at"], r["outcome"], r["reason"])) for r in rows]
 
 

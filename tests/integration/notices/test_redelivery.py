@@ -2,13 +2,18 @@
 
 import asyncio
 import json
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from typer.testing import CliRunner, Result
 
 from services import cli
+from services.propagator.notices import store
 from services.propagator.notices.app import Parts
+from services.propagator.notices.store import Answer
 from services.runtime.settings import Settings
 from tests.integration.notices.conftest import (
     PARTNER,
@@ -156,3 +161,44 @@ async def test_what_cannot_be_is_a_usage_error_that_names_the_option(
     words = ["notice", *arguments]
     done = await asyncio.to_thread(CliRunner().invoke, cli.build(words), words)
     assert (done.exit_code, named in done.output) == (2, True), done.output
+
+
+async def test_a_redelivered_notice_waits_for_its_own_answer_and_an_old_statement_is_no_news(
+    settings: Settings, partner: ThirdParty, key_service: KeyService, dongui: CommandLine
+) -> None:
+    """Found in review: another's answer to the same change closed it by the old one, and it was never sent."""
+    notice = sealed_notice(key_service)
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(notice))
+        await until(parts.pool, "SELECT count(*) FROM notice WHERE closed_at IS NOT NULL", 1)
+        told = await parts.pool.fetchrow("SELECT change_id, recipient, closed_at FROM notice")
+        first = Answer(told["change_id"], told["recipient"], "applied", "corrected", None, told["closed_at"])
+        async with parts.pool.acquire() as tx:
+            await store.answered(tx, [first])
+        await partner.behave({"status": 500, "answer": None, "times": 1})
+        await dongui.json("redeliver", *WORD, "--id", notice.notice.notice_id)
+        async with parts.pool.acquire() as tx:
+            assert await store.answered(tx, [replace(first, recipient="somebody-else")]) == []
+        assert await parts.pool.fetchval("SELECT state FROM notice") == "pending"
+        later = replace(first, outcome="not_held", at=told["closed_at"] + timedelta(minutes=1))
+        async with parts.pool.acquire() as tx:
+            ((_, end),) = await store.answered(tx, [later])
+        assert (end.state, end.outcome) == ("acknowledged", "not_held")
+
+
+async def test_the_same_answer_is_no_news_after_the_outbox_has_forgotten_it(
+    settings: Settings, partner: ThirdParty, key_service: KeyService, dongui: CommandLine, databases: Any
+) -> None:
+    notice = sealed_notice(key_service)
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(notice))
+        await until(parts.pool, ANSWERED, 1)
+        owner = await asyncpg.connect(databases.owner_dsn("notices"))
+        try:
+            await owner.execute("DELETE FROM outbox")
+        finally:
+            await owner.close()
+        await dongui.json("redeliver", *WORD, "--id", notice.notice.notice_id)
+        await partner.until(2)
+        await until(parts.pool, ANSWERED, 1)
+        assert await parts.pool.fetchval(RECEIPTS) == 0

@@ -11,10 +11,10 @@ ON CONFLICT (change_id, recipient) DO UPDATE
 SET record_id = excluded.record_id, kid = excluded.kid, headers = excluded.headers, sealed = excluded.sealed,
     origin = excluded.origin, due_at = excluded.due_at, state = 'pending', closed_at = NULL, reason = NULL
 WHERE notice.state = 'refused'
-RETURNING change_id
+RETURNING change_id, recipient
 
--- name: already_in_outbox
-SELECT id FROM outbox WHERE id = ANY($1::uuid[])
+-- name: say
+INSERT INTO said SELECT * FROM unnest($1::uuid[]) ON CONFLICT DO NOTHING RETURNING id
 
 -- name: insert_answers
 INSERT INTO answer (change_id, recipient, stage, outcome, reason, at)
@@ -22,11 +22,16 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[],
 ON CONFLICT DO NOTHING
 
 -- name: close_answered
+WITH newest AS (
+    SELECT DISTINCT ON (change_id, recipient) a.* FROM answer a
+    WHERE (change_id, recipient) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
+    ORDER BY change_id, recipient, at DESC
+)
 UPDATE notice n SET state = CASE a.stage WHEN 'skipped_destroyed' THEN a.stage WHEN 'superseded' THEN a.stage
                                          ELSE 'acknowledged' END,
        outcome = a.outcome, reason = a.reason, closed_at = a.at, lease = NULL, leased_until = NULL
-FROM answer a
-WHERE n.change_id = a.change_id AND n.recipient = a.recipient AND n.change_id = ANY($1::uuid[])
+FROM newest a
+WHERE n.change_id = a.change_id AND n.recipient = a.recipient
   AND n.state IN ('pending', 'no_endpoint', 'disabled', 'manual', 'delivered', 'overtaken')
 RETURNING n.position, n.state, n.outcome, n.reason, n.closed_at
 
