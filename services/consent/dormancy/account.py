@@ -52,8 +52,12 @@ class Account:
 
 
 async def lock(tx: Connection, ref: str) -> Account:
-    """Lock a member with the members under it, in the order of their references."""
-    rows = await tx.fetch(SQL["dormancy_lock_account"], ref)
+    """Lock a member with the members under it, in the order of their references; then see how each was last used.
+
+    In a statement of its own, which sees what was committed while the first one waited for a lock.
+    """
+    locked = [row["member_ref"] for row in await tx.fetch(SQL["dormancy_lock_account"], ref)]
+    rows = await tx.fetch(SQL["dormancy_seats"], locked)
     seats = (Seat(r["member_ref"], r["status"], r["used_at"], r["dormant_notified_at"]) for r in rows)
     return Account(ref, tuple(seats))
 

@@ -1,6 +1,7 @@
 """What proves how a request was handled: its register entries in the audit log, and the documents that came with it."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -47,19 +48,27 @@ async def attach(
         who.check(row)
         if request.state not in OPEN:
             raise refusals.wrong_state(request.state)
-        if await connection.fetchval(SQL["rights_count_evidence"], request.id) >= FILES_MAX:
-            raise too_many()
-        data_key = await store.data_key(consent.keyring, request.member_ref)
-        sealed = sealing.seal(data_key, request.member_ref, f"{request.id}/{digest}", content)
-        evidence_id = str(uuid7())
-        values = (evidence_id, request.id, kind, media_type, len(content), digest, sealed, who.sub, at)
-        await connection.execute(SQL["rights_insert_evidence"], *values)
-        await record(connection, request, "evidence_added", who, at, document=kind, sha256=digest)
-        told = {"id": evidence_id, "sha256": digest, "kind": kind, "media_type": media_type, "size": len(content)}
+        known = await connection.fetchrow(SQL["rights_find_evidence"], request.id, digest)
+        told = dict(known) if known else None
+        if told is None:
+            told = {"id": str(uuid7()), "sha256": digest, "kind": kind, "media_type": media_type, "size": len(content)}
+            await _keep(consent, connection, request, told, content, who, at)
         answer = Answer(201, told)
         await idempotency.remember(connection, key, answer)
     consent.nudge()
     return answer
+
+
+async def _keep(
+    consent: Consent, tx: Connection, request: Request, told: Mapping[str, Any], content: bytes, who: Who, at: datetime
+) -> None:
+    if await tx.fetchval(SQL["rights_count_evidence"], request.id) >= FILES_MAX:
+        raise too_many()
+    data_key = await store.data_key(consent.keyring, request.member_ref)
+    sealed = sealing.seal(data_key, request.member_ref, f"{request.id}/{told['sha256']}", content)
+    named = (told["id"], request.id, told["kind"], told["media_type"], told["size"], told["sha256"])
+    await tx.execute(SQL["rights_insert_evidence"], *named, sealed, who.sub, at)
+    await record(tx, request, "evidence_added", who, at, document=told["kind"], sha256=told["sha256"])
 
 
 async def listed(consent: Consent, request_id: str, who: Who) -> dict[str, Any]:

@@ -8,14 +8,17 @@ WHERE m.status = 'active' AND ($2::uuid IS NULL OR m.member_ref > $2)
 ORDER BY m.member_ref LIMIT $3
 
 -- name: dormancy_lock_account
+SELECT m.member_ref FROM member m
+WHERE m.member_ref IN (SELECT $1 UNION ALL SELECT a.member_ref FROM account_member a WHERE a.parent_ref = $1)
+  AND m.status NOT IN ('withdrawn', 'erased')
+ORDER BY m.member_ref FOR UPDATE OF m
+
+-- name: dormancy_seats
 SELECT m.member_ref, m.status, m.dormant_notified_at,
        greatest(m.last_active_at, m.signed_up_at,
                 (SELECT max(c.accepted_at) FROM change c
                  WHERE c.member_ref = m.member_ref AND c.fact ->> 'actor' NOT IN ('system', 'staff'))) AS used_at
-FROM member m
-WHERE m.member_ref IN (SELECT $1 UNION ALL SELECT a.member_ref FROM account_member a WHERE a.parent_ref = $1)
-  AND m.status NOT IN ('withdrawn', 'erased')
-ORDER BY m.member_ref FOR UPDATE OF m
+FROM member m WHERE m.member_ref = ANY($1::uuid[]) ORDER BY m.member_ref
 
 -- name: dormancy_notify
 UPDATE member SET dormant_notified_at = $2 WHERE member_ref = ANY($1::uuid[])

@@ -47,7 +47,10 @@ FROM consent WHERE member_ref = $1 ORDER BY consent_id
 
 -- name: rights_insert_evidence
 INSERT INTO rights_evidence (evidence_id, request_id, kind, media_type, size, sha256, sealed, added_by, added_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (request_id, sha256) DO NOTHING
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+
+-- name: rights_find_evidence
+SELECT evidence_id AS id, sha256, kind, media_type, size FROM rights_evidence WHERE request_id = $1 AND sha256 = $2
 
 -- name: rights_count_evidence
 SELECT count(*) FROM rights_evidence WHERE request_id = $1

@@ -1,5 +1,6 @@
 """Clause 2.2 on real rows: the notice, what cancels it, and leaving with the members under the account."""
 
+import asyncio
 import uuid
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest_asyncio
 
 from schemas.topics import FACTS, RECEIPTS, affiliate_topic
+from services.consent.dormancy import account
 from services.consent.dormancy.scan import scan
 from services.policy.dormancy import all_promises
 from services.runtime.clock import KST
@@ -243,3 +245,24 @@ async def test_who_is_leaving_already_is_not_told(quiet: Service) -> None:
         await then.post(f"/v1/members/{ref}/withdrawal")
         assert await then.status(ref) == "withdrawal_requested"
     assert await scan(quiet.consent, DAY_AFTER, ON) == {}
+
+
+async def test_a_change_that_commits_while_the_scan_waits_for_its_lock_is_a_use(quiet: Service) -> None:
+    """Found in review: the statement that waited for the lock looked at the changes of before it waited."""
+    ref = await joined(quiet)
+    used = DAY_AFTER - timedelta(minutes=1)
+    async with quiet.pool.acquire() as member, quiet.pool.acquire() as scanning, scanning.transaction():
+        async with member.transaction():
+            await member.execute("UPDATE member SET seq = seq + 1 WHERE member_ref = $1", ref)
+            waiting = asyncio.create_task(account.lock(scanning, ref))
+            async with asyncio.timeout(10):
+                while not await quiet.pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    await asyncio.sleep(0.02)
+            await member.execute(
+                "INSERT INTO change (change_id, member_ref, seq, name, fact, accepted_at, status) "
+                "SELECT $3, member_ref, 2, 'corrected', fact, $2, status FROM change WHERE member_ref = $1",
+                ref,
+                used,
+                str(uuid.uuid4()),
+            )
+        assert (await waiting).used_at == used

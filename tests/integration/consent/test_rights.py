@@ -444,7 +444,8 @@ async def test_a_document_is_kept_sealed_and_read_back_by_those_who_decide(silen
 
     added = await attach(content)
     assert (added.status_code, added.json()["sha256"]) == (201, digest)
-    assert (await attach(content)).status_code == 201
+    again = await attach(content)
+    assert (again.status_code, again.json()) == (201, added.json()), "kept once, under one id"
     assert (await attach(bytes(200_001))).json()["code"] == "evidence_too_large"
     assert (await attach(b"x", kind="selfie")).json()["code"] == "document_unknown"
     assert (await attach(b"x", media_type="text/html")).json()["code"] == "media_type_unknown"
