@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from hashlib import sha256
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
@@ -36,9 +37,9 @@ REQUIRED_HEADERS: Final = (
     "ce_dataschema",
     CONTENT_TYPE,
 )
-"""Every record has these; `traceparent` and `ce_changeid` may be absent. Headers not of CloudEvents
-are ignored. `ce_changeid` names the change in clear, so that a record nobody can open any more can
-still be answered.
+"""Every record has these. `ce_changeid` may be absent: it names the change in clear, so that a record nobody can open
+any more can still be answered. A reader takes a record without `traceparent`, which all of ours have. Headers not of
+CloudEvents are ignored.
 """
 
 SEQUENCE_MAX: Final = 2**63 - 1
@@ -92,9 +93,17 @@ def to_headers(env: Envelope) -> dict[str, str]:
     }
     if env.change_id is not None:
         headers[CHANGE_ID] = env.change_id
-    if env.traceparent is not None:
-        headers[TRACEPARENT] = env.traceparent
+    headers[TRACEPARENT] = env.traceparent or _untraced(env)
     return headers
+
+
+def _untraced(env: Envelope) -> str:
+    """Return the trace context of a record whose maker was not traced: not sampled, the same for a whole change.
+
+    Derived, never random: a record that is made twice must be the same twice (docs/decisions/0015).
+    """
+    digest = sha256((env.change_id or env.id).encode(errors="surrogatepass")).hexdigest()
+    return f"00-{digest[:32]}-{digest[32:48]}-00"
 
 
 @lru_cache(maxsize=_KINDS_MAX)

@@ -1,6 +1,7 @@
 """Headers: CloudEvents binary mode as the independent library reads it, and everything else refused."""
 
 import contextlib
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,6 +38,7 @@ def test_the_headers_are_those_of_the_contract() -> None:
         "ce_dataschema": "urn:dongui:fact:v1",
         "ce_changeid": CHANGE,
         "content-type": "application/json",
+        "traceparent": "00-d76d2927fccb9094e2bd650245276410-04c6654690475a10-00",
     }
 
 
@@ -79,7 +81,26 @@ def test_a_cloudevents_header_we_do_not_know_or_know_already_is_refused(name: st
 
 
 def test_headers_that_are_not_cloudevents_may_pass() -> None:
-    assert from_headers([*GOOD.items(), ("x-other", b"1"), ("retry", None)]) == an_envelope("fact")
+    assert from_headers([*GOOD.items(), ("x-other", b"1"), ("retry", None)]) == from_headers(GOOD.items())
+
+
+def test_a_record_that_nobody_traced_has_the_trace_context_of_its_change_not_sampled() -> None:
+    made = {
+        to_headers(an_envelope(name, change_id=CHANGE))["traceparent"] for name in ("fact", "projection", "receipt")
+    }
+    assert len(made) == 1
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", made.pop())
+
+
+def test_without_a_change_the_trace_context_is_of_the_event() -> None:
+    one, other = (to_headers(an_envelope("register", id=name))["traceparent"] for name in ("one", "other"))
+    assert one != other
+    assert to_headers(an_envelope("register", id="one"))["traceparent"] == one
+
+
+def test_a_trace_context_that_is_there_is_kept() -> None:
+    given_one = f"00-{'a' * 32}-{'b' * 16}-01"
+    assert to_headers(an_envelope("fact", traceparent=given_one))["traceparent"] == given_one
 
 
 def test_an_ill_formed_traceparent_costs_no_record() -> None:
@@ -113,7 +134,7 @@ def test_the_headers_are_those_the_library_writes_and_what_it_reads(name: str, a
         "changeid": env.change_id,
     }
     written = to_binary(CloudEvent(attributes), JSONFormat()).headers
-    assert {n: text.encode() for n, text in to_headers(env).items()} == written
+    assert {n: text.encode() for n, text in to_headers(env).items() if n != "traceparent"} == written
     assert from_headers(written.items()) == an_envelope(
         "fact", id=name, source=f"/{name}", time=at.astimezone(UTC), sequence=number
     )
