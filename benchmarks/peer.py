@@ -6,7 +6,6 @@ trigger of the table: neither peer can say it in its upsert.
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import orjson
@@ -15,7 +14,6 @@ from benchmarks.apply import Made
 from benchmarks.servers import Servers
 from schemas.topics import affiliate_topic
 
-FOLDER: Final = Path(__file__).resolve().parents[1] / ".dongui" / "peers"
 PREFIX: Final = "flat-"
 TABLE: Final = "peer_member"
 CREATE: Final = """
@@ -35,10 +33,6 @@ LACKS: Final = (
     "no version guard of its own: here a trigger of the table has it",
 )
 """What ours does for each record and no peer does."""
-
-
-class NotInstalledError(Exception):
-    """The peer is not on this machine and could not be brought here."""
 
 
 Ready = Callable[[Servers], AbstractAsyncContextManager["Peer"]]

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from benchmarks import debezium, harness, quix, servers
 from benchmarks.apply import FORMS, Bench
+from benchmarks.fetched import NotInstalledError
 from benchmarks.harness import Run
-from benchmarks.peer import CREATE, LACKS, PREFIX, TABLE, NotInstalledError, Peer, Ready, flat, labels
+from benchmarks.peer import CREATE, LACKS, PREFIX, TABLE, Peer, Ready, flat, labels
 from benchmarks.servers import Servers
 from services.devstack.provision import AFFILIATES
 

@@ -4,21 +4,18 @@ Its environment is below .dongui/peers, apart from ours: nothing of it is in our
 """
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from benchmarks import watch
-from benchmarks.peer import FOLDER, NotInstalledError, Peer, topic_of
+from benchmarks import fetched, watch
+from benchmarks.peer import Peer, topic_of
 from benchmarks.servers import Servers
 from benchmarks.watch import Process
 
 VERSION = "3.28.1"
 WANTED = f"quixstreams[postgresql]=={VERSION}"
 PROGRAM = Path(__file__).with_name("quix_sink.py")
-INSTALL_TIMEOUT_S = 300
 
 
 class Quix:
@@ -46,23 +43,4 @@ class Quix:
 @asynccontextmanager
 async def ready(_on: Servers) -> AsyncIterator[Peer]:
     """Install it if it is not there. Raises NotInstalledError."""
-    yield Quix(await asyncio.to_thread(_installed))
-
-
-def _installed() -> Path:
-    folder = FOLDER / f"quixstreams-{VERSION}"
-    python, done = folder / "bin" / "python", folder / "installed"
-    if not done.exists():
-        sys.stderr.write(f"Installing {WANTED} into {folder} (once) ...\n")
-        _run(sys.executable, "-m", "venv", "--clear", str(folder))
-        _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", WANTED)
-        done.touch()
-    return python
-
-
-def _run(*command: str) -> None:
-    try:
-        subprocess.run(command, check=True, timeout=INSTALL_TIMEOUT_S, capture_output=True, text=True)
-    except (subprocess.SubprocessError, OSError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip()[-500:]
-        raise NotInstalledError(f"{WANTED} could not be installed: {said}") from error
+    yield Quix(await asyncio.to_thread(fetched.environment, WANTED, f"quixstreams-{VERSION}"))
