@@ -12,9 +12,9 @@ SEEDS ?= 1-20
 MINUTES ?= 1
 # Test workers; each has a Kafka and a PostgreSQL of its own (about 1 GB and half a core). 0 = all in one process.
 WORKERS ?= 2
-# The long tests, and which of them run beside the faults, in a pytest of their own: in one row they take an hour and a half.
+# The long tests, in two pytests beside each other that take about as long: in one row they need an hour and a half.
 LONG = $(BIN)/python -m pytest -m long --override-ini addopts="--import-mode=importlib -ra" --seed-long $(SEED)
-BESIDE := tests/unit tests/integration tests/security
+BESIDE := tests/unit tests/integration tests/security tests/faults/test_volume.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo browser test test-long chaos check fmt bench schemas chart lock sbom licences compose-secrets clean
