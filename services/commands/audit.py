@@ -1,7 +1,8 @@
 """`dongui audit`: ask the log, take proofs and exports away, verify them without the system."""
 
 import base64
-import json
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from services.audit import verify as verifier
 from services.audit.certificates import BadKeysError, Keys
 from services.audit.checkpoint import COSIGNER, ED25519, CheckpointError, Verifier, open_checkpoint
 from services.audit.verify import Report
-from services.commands.context import load_settings
+from services.commands.context import Format, load_settings, print_json, wants_json
 from services.runtime.settings import Settings
 
 TIMEOUT_S = 30.0
@@ -26,9 +27,11 @@ PAGE_MAX = 1000
 EXIT_FAILED = 1
 EXIT_NOT_VERIFIED = 3
 CERTIFICATE_KEYS = "certificate.jwks"
+STDOUT = Path("-")
+FORMS = {"json": "ndjson"}
+"""An export is a line for each entry, whatever it is called."""
 
 app = typer.Typer(name="audit", help="The append-only log: query, proofs, verification.", no_args_is_help=True)
-Format = Annotated[str, typer.Option("--format", help="json or text")]
 Member = Annotated[str | None, typer.Option("--member", help="Member reference")]
 Type = Annotated[str | None, typer.Option("--type", help="Event type")]
 Actor = Annotated[str | None, typer.Option("--actor")]
@@ -57,11 +60,16 @@ def query(  # noqa: PLR0913, PLR0917 - one option each
     output: Format = "text",
 ) -> None:
     """List entries in the order they were appended."""
+    as_json = wants_json(output)
     names = {"member_ref": member, "type": type_, "actor": actor, "affiliate": affiliate, "clause": clause}
     names |= {"change_id": change, "from": start, "to": end, "order": "newest" if newest else "oldest"}
     with _client(reason) as client:
-        for entry in _entries(client, {k: v for k, v in names.items() if v is not None}, limit):
-            typer.echo(json.dumps(entry, ensure_ascii=False) if output == "json" else _row(entry))
+        found = list(_entries(client, {k: v for k, v in names.items() if v is not None}, limit))
+    if as_json:
+        print_json({"entries": found})
+        return
+    for entry in found:
+        typer.echo(_row(entry))
 
 
 def _entries(client: httpx.Client, asked: dict[str, str], limit: int) -> Iterator[dict[str, Any]]:
@@ -112,6 +120,7 @@ def verify(
     output: Format = "text",
 ) -> None:
     """Recompute every hash of a file, offline; of a certificate its signature too. Exit 3 when it does not hold."""
+    as_json = wants_json(output)
     settings = load_settings()
     # Read before the export, which must then be at least as long.
     outside = _outside(settings, checkpoint, use_default=file is None)
@@ -127,7 +136,7 @@ def verify(
                 report = verifier.verify_file(path, key, outside, witnesses=witnesses, leaves=leaves)
         except OSError as error:
             _fail(f"cannot read {path}: {error.strerror}")
-    _tell(report, output)
+    _tell(report, as_json=as_json)
     if not report.ok:
         raise typer.Exit(EXIT_NOT_VERIFIED)
 
@@ -197,10 +206,9 @@ def _largest(notes: Sequence[str], key: Verifier) -> int:
     return max((head.size for head in heads), default=0)
 
 
-def _tell(report: Report, output: str) -> None:
-    if output == "json":
-        found = {"ok": report.ok, "first_bad_index": report.first_bad_index, **asdict(report)}
-        typer.echo(json.dumps(found))
+def _tell(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"ok": report.ok, "first_bad_index": report.first_bad_index, **asdict(report)})
         return
     if report.ok:
         named = {"proof": "the entry", "certificate": f"the certificate, {report.entries} entries"}
@@ -218,15 +226,19 @@ def _tell(report: Report, output: str) -> None:
 @app.command()
 def checkpoint(output: Format = "text") -> None:
     """Print the latest signed checkpoint; keep it elsewhere and verify against it later."""
+    as_json = wants_json(output)
     with _client() as client:
         found = _get(client, "/v1/audit/checkpoint", {})
-    typer.echo(json.dumps(found) if output == "json" else found["note"], nl=output == "json")
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(found["note"], nl=False)
 
 
 @app.command()
 def export(  # noqa: PLR0913, PLR0917 - one option each
-    output: Annotated[Path, typer.Option("--output", help="File to write")] = Path("audit-export.ndjson"),
-    form: Annotated[str, typer.Option("--format", help="ndjson, or csv for Excel")] = "ndjson",
+    output: Annotated[Path, typer.Option("--output", help="File to write; - for stdout")] = Path("audit-export.ndjson"),
+    form: Annotated[str, typer.Option("--format", help="ndjson (or json), or csv for Excel")] = "ndjson",
     member: Member = None,
     type_: Type = None,
     actor: Actor = None,
@@ -239,10 +251,22 @@ def export(  # noqa: PLR0913, PLR0917 - one option each
 ) -> None:
     """Write the log up to the latest checkpoint, or a selection with its proofs, for `audit verify FILE`."""
     names = {"member_ref": member, "type": type_, "actor": actor, "affiliate": affiliate, "clause": clause}
-    names |= {"change_id": change, "from": start, "to": end, "format": form}
-    with _client(reason) as client:
-        _download(client, output, {k: v for k, v in names.items() if v is not None})
-    typer.echo(f"written: {output}", err=True)
+    names |= {"change_id": change, "from": start, "to": end, "format": FORMS.get(form, form)}
+    with _client(reason) as client, _written(output) as path:
+        _download(client, path, {k: v for k, v in names.items() if v is not None})
+
+
+@contextmanager
+def _written(output: Path) -> Iterator[Path]:
+    """Yield the file to write, and say so in the end; of `-` one whose content goes to stdout."""
+    if output != STDOUT:
+        yield output
+        typer.echo(f"written: {output}", err=True)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield (path := Path(folder) / "export")
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
 
 
 @app.command()

@@ -19,7 +19,7 @@ from services.commands.context import (
 from services.commands.member import COLUMNS, rows_of
 
 app = typer.Typer(no_args_is_help=True)
-MEDIA: Final = {".json": "application/json", ".html": "text/html"}
+MEDIA: Final = {".json": "application/json", "": "application/json", ".html": "text/html"}
 
 
 @app.command()
@@ -38,7 +38,7 @@ def show(change_id: Annotated[str, typer.Argument(metavar="ID")], output: Format
 @app.command()
 def certificate(
     change_id: Annotated[str, typer.Argument(metavar="ID")],
-    output: Annotated[Path, typer.Option("--output", help="File to write: .json (verifies offline) or .html (Korean)")],
+    output: Annotated[Path, typer.Option("--output", help="File to write: JSON, or Korean for .html")],
 ) -> None:
     """Write the certificate of a change that everyone has answered; exit 1 naming who has not.
 
@@ -46,7 +46,7 @@ def certificate(
     """
     media = MEDIA.get(output.suffix.lower())
     if media is None:
-        fail("--output ends in .json or .html", USAGE)
+        fail("--output ends in .json or .html; without an ending it is JSON", USAGE)
     with consent_api(load_settings()) as api:
         content = api.content(f"/v1/changes/{change_id}/certificate", media)
     try:

@@ -1,6 +1,5 @@
 """`dongui policy`: read the rules, ask what a change would mean and why, check the data, count a legal period."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date, datetime, time
@@ -10,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
+from services.commands.context import Format, print_json, wants_json
 from services.policy.calendar import last_day
 from services.policy.cases import Given, Outcome, When, answer
 from services.policy.check import faults
@@ -25,7 +25,6 @@ EXIT_DRIFT = 3
 app = typer.Typer(
     name="policy", help="The privacy policy as data: rules, explanations, deadlines.", no_args_is_help=True
 )
-Format = Annotated[str, typer.Option("--format", help="json or text")]
 Many = list[str] | None
 
 
@@ -43,9 +42,9 @@ def show(
     if rule is not None and rule not in rules.rules:
         _usage(f"no such rule; known: {', '.join(sorted(rules.rules))}")
     chosen = [r for r in rules.rules.values() if rule in {None, r.id}]
-    if output == "json":
+    if wants_json(output):
         found = {"version": rules.version, "rules": [r.model_dump(mode="json") for r in chosen]}
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        print_json(found)
         return
     typer.echo("\n\n".join(_rule_text(r) for r in chosen))
 
@@ -54,8 +53,8 @@ def _show_notice(rules: Rules, version: str, output: str) -> None:
     found = rules.notice(version)
     if found is None:
         _usage(f"no such notice; known: {', '.join(sorted(rules.notices))}")
-    if output == "json":
-        typer.echo(json.dumps({"version": version, "sha256": found.sha256, "text": found.text}, ensure_ascii=False))
+    if wants_json(output):
+        print_json({"version": version, "sha256": found.sha256, "text": found.text})
         return
     typer.echo(found.text, nl=False)
     typer.echo(f"sha256 {found.sha256}", err=True)
@@ -93,8 +92,8 @@ def explain(  # noqa: PLR0913, PLR0917 - one parameter per option
     rules = _load()
     _known(rules, given)
     found = answer(rules, given, when)
-    if output == "json":
-        typer.echo(json.dumps([_explained(rules, r, o) for r, o in found.items()], ensure_ascii=False))
+    if wants_json(output):
+        print_json([_explained(rules, r, o) for r, o in found.items()])
         return
     typer.echo("\n\n".join(_explained_text(rules, r, o) for r, o in found.items()))
 
@@ -116,8 +115,8 @@ def check(
     found = _found(tables)
     told: dict[str, Any] = {"ok": not found, "tables": len(tables), "faults": found}
     counted = _figures(folder, tables) if figures else None
-    if output == "json":
-        typer.echo(json.dumps(told | (counted or {}), ensure_ascii=False))
+    if wants_json(output):
+        print_json(told | (counted or {}))
     else:
         typer.echo("\n".join(found) if found else f"policy holds: {len(tables)} rules, each with its decision table")
         if counted is not None:
@@ -141,7 +140,10 @@ def due(
         found = last_day(_instant(start), days=days, months=months, years=years)
     except (ValueError, OverflowError):
         _usage("--from is not ISO 8601, or the period ends beyond the holiday calendar")
-    typer.echo(json.dumps({"last_day": found.isoformat()}) if output == "json" else found.isoformat())
+    if wants_json(output):
+        print_json({"last_day": found.isoformat()})
+    else:
+        typer.echo(found.isoformat())
 
 
 def _figures(folder: Path, tables: dict[str, str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`dongui status`: how far behind anything is, in one look."""
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
@@ -15,6 +16,8 @@ from services.commands.context import (
     print_table,
     wants_json,
 )
+from services.commands.duties import listed
+from services.policy.model import load
 from services.runtime.settings import Settings
 
 app = typer.Typer()
@@ -22,7 +25,7 @@ app = typer.Typer()
 
 @app.callback(invoke_without_command=True)
 def status(output: Format = "text") -> None:
-    """Lag per recipient, oldest unapplied withdrawal, overdue answers, dead letters, sealed tree size."""
+    """Lag per recipient, oldest unapplied withdrawal, open duties, overdue answers, dead letters, sealed tree size."""
     as_json = wants_json(output)
     found = collect(load_settings())
     if as_json:
@@ -34,7 +37,8 @@ def status(output: Format = "text") -> None:
 def collect(settings: Settings) -> dict[str, Any]:
     """Return what the two services and Kafka say; end the command when one does not answer."""
     with consent_api(settings) as api:
-        recipients = api.get("/v1/status")["recipients"]
+        recipients = _with_the_idle(api.get("/v1/status")["recipients"], load(settings.affiliates_dir).affiliates)
+        duties = listed(api, late=False)
         canaries = api.get("/v1/canaries")["canaries"]
     with audit_api(settings) as api:
         checkpoint = api.get("/v1/audit/checkpoint")
@@ -44,12 +48,24 @@ def collect(settings: Settings) -> dict[str, Any]:
     return {
         "recipients": recipients,
         "oldest_unapplied_withdrawal": min(withdrawals, default=None),
+        "open_duties": {"open": len(duties), **{state: _in_state(duties, state) for state in ("warning", "late")}},
         "overdue": overdue,
         "canaries": canaries,
         "dead_letters": _dead_letters(settings),
         "sealed": {"size": checkpoint["size"], "at": checkpoint["at"]},
         "verified": {name: verified.get(name) for name in ("ok", "at", "size", "first_bad_index")},
     }
+
+
+def _with_the_idle(behind: list[dict[str, Any]], affiliates: Iterable[str]) -> list[dict[str, Any]]:
+    """Return who is behind, and every affiliate that is not, with nothing."""
+    named = {one["recipient"] for one in behind}
+    idle = {"kind": "affiliate", "changes": 0, "seconds": 0.0, "oldest_withdrawal_at": None}
+    return [*behind, *({"recipient": affiliate, **idle} for affiliate in affiliates if affiliate not in named)]
+
+
+def _in_state(duties: Sequence[dict[str, Any]], state: str) -> int:
+    return sum(duty["state"] == state for duty in duties)
 
 
 def _dead_letters(settings: Settings) -> dict[str, int] | None:
@@ -66,14 +82,13 @@ def _dead_letters(settings: Settings) -> dict[str, int] | None:
 
 def _print(found: dict[str, Any]) -> None:
     rows = [(r["recipient"], r["kind"], r["changes"], f"{r['seconds']:.1f}") for r in found["recipients"]]
-    if rows:
-        print_table(("RECIPIENT", "KIND", "CHANGES BEHIND", "SECONDS BEHIND"), rows)
-    else:
-        typer.echo("every recipient has answered every change")
+    print_table(("RECIPIENT", "KIND", "CHANGES BEHIND", "SECONDS BEHIND"), rows)
     letters = {topic: depth for topic, depth in (found["dead_letters"] or {}).items() if depth}
     told = ", ".join(f"{topic} {depth}" for topic, depth in letters.items()) or "none"
     told = told if found["dead_letters"] is not None else "not known (DONGUI_KAFKA is not set)"
     typer.echo(f"\noldest unapplied withdrawal  {found['oldest_unapplied_withdrawal'] or 'none'}")
+    duties = found["open_duties"]
+    typer.echo(f"open duties                  {duties['open']} ({duties['warning']} soon over, {duties['late']} late)")
     typer.echo(f"overdue answers              {len(found['overdue'])}")
     typer.echo(f"dead letters                 {told}")
     typer.echo(f"canaries                     {_canaries(found['canaries'])}")

@@ -199,7 +199,7 @@ class Installation:
         return {
             "consent_url": self.ports.url("consent"),
             "audit_url": self.ports.url("audit"),
-            "console_url": f"{self.ports.url(CONSOLE)}/",
+            "console_url": self.ports.url(CONSOLE),
             "partner_url": self.ports.url(PARTNER),
             "retention_url": self.ports.url(RETENTION),
             "process_urls": {name: self.ports.url(name) for name in ALL},

@@ -14,6 +14,10 @@ from services.runtime.problem import Problem
 
 MEDIA: Final[tuple[MediumId, ...]] = get_args(MediumId)
 CHANNELS: Final = ("use", *MEDIA)
+CONSENTS: Final = {"sharing": "P1.1", "marketing": MARKETING_PURPOSE}
+"""The purpose that is asked about by a consent's name; what is shared serves the service first (1.1, 3.2)."""
+ITEMS: Final = {"status": "membership_status", "signed_up_at": "membership_status"}
+"""What a member store's columns are called, where the item of clause 6.2 has another name."""
 WORDS_MAX: Final = 80
 
 
@@ -24,6 +28,7 @@ def question(
     known = (*sorted(rules.affiliates), *sorted(rules.third_parties))
     if recipient not in known:
         raise _unknown("recipient", known)
+    item = ITEMS.get(item or "", item)
     if item is not None and not rules.knows_item(item):
         raise _unknown("item", sorted(rules.items))
     return Question(recipient, _purpose(rules, recipient, purpose), at, item, _medium(purpose, channel))
@@ -31,13 +36,13 @@ def question(
 
 def _purpose(rules: Rules, recipient: str, purpose: str) -> str:
     """A third party's purpose is its own (PIPA 17(2)2): any word but a P number that does not exist."""
-    if purpose == "marketing":
-        return MARKETING_PURPOSE
+    if purpose in CONSENTS:
+        return CONSENTS[purpose]
     if purpose.upper() in rules.purposes:
         return purpose.upper()
     own = recipient in rules.third_parties and len(purpose) <= WORDS_MAX
     if not own or (purpose[:1] in "Pp" and purpose[1:2].isdigit()):
-        raise _unknown("purpose", [*rules.purposes, "marketing"])
+        raise _unknown("purpose", [*rules.purposes, *CONSENTS])
     return purpose
 
 
