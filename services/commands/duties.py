@@ -4,16 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from services.commands.context import (
-    DRIFT,
-    Api,
-    Format,
-    consent_api,
-    load_settings,
-    print_json,
-    print_table,
-    wants_json,
-)
+from services.commands.context import DRIFT, Format, consent_api, load_settings, print_json, print_table, wants_json
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -32,8 +23,7 @@ def list_duties(
 ) -> None:
     """List open duties, the oldest first."""
     as_json = wants_json(output)
-    with consent_api(load_settings()) as api:
-        found = listed(api, late=late)
+    found = _all(late)
     if as_json:
         print_json(found)
     else:
@@ -43,12 +33,12 @@ def list_duties(
         raise typer.Exit(DRIFT)
 
 
-def listed(api: Api, *, late: bool) -> list[dict[str, Any]]:
-    """Return open duties, the oldest first; only those that are over when `late`."""
+def _all(late: bool) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    cursor: int | None = 0
-    while cursor is not None:
-        page = api.get("/v1/duties", late=str(late).lower(), cursor=str(cursor))
-        found += page["duties"]
-        cursor = page["next"]
+    with consent_api(load_settings()) as api:
+        cursor: int | None = 0
+        while cursor is not None:
+            page = api.get("/v1/duties", late=str(late).lower(), cursor=str(cursor))
+            found += page["duties"]
+            cursor = page["next"]
     return found

@@ -1,7 +1,7 @@
 """`dongui status`: how far behind anything is, in one look."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import typer
@@ -16,7 +16,6 @@ from services.commands.context import (
     print_table,
     wants_json,
 )
-from services.commands.duties import listed
 from services.policy.model import load
 from services.runtime.settings import Settings
 
@@ -37,18 +36,18 @@ def status(output: Format = "text") -> None:
 def collect(settings: Settings) -> dict[str, Any]:
     """Return what the two services and Kafka say; end the command when one does not answer."""
     with consent_api(settings) as api:
-        recipients = _with_the_idle(api.get("/v1/status")["recipients"], load(settings.affiliates_dir).affiliates)
-        duties = listed(api, late=False)
+        told = api.get("/v1/status")
         canaries = api.get("/v1/canaries")["canaries"]
     with audit_api(settings) as api:
         checkpoint = api.get("/v1/audit/checkpoint")
         overdue = api.get("/v1/audit/overdue")["overdue"]
         verified = api.get("/v1/audit/verification")
+    recipients = _with_the_idle(told["recipients"], load(settings.affiliates_dir).affiliates)
     withdrawals = [r["oldest_withdrawal_at"] for r in recipients if r["oldest_withdrawal_at"]]
     return {
         "recipients": recipients,
         "oldest_unapplied_withdrawal": min(withdrawals, default=None),
-        "open_duties": {"open": len(duties), **{state: _in_state(duties, state) for state in ("warning", "late")}},
+        "open_duties": told["duties"],
         "overdue": overdue,
         "canaries": canaries,
         "dead_letters": _dead_letters(settings),
@@ -62,10 +61,6 @@ def _with_the_idle(behind: list[dict[str, Any]], affiliates: Iterable[str]) -> l
     named = {one["recipient"] for one in behind}
     idle = {"kind": "affiliate", "changes": 0, "seconds": 0.0, "oldest_withdrawal_at": None}
     return [*behind, *({"recipient": affiliate, **idle} for affiliate in affiliates if affiliate not in named)]
-
-
-def _in_state(duties: Sequence[dict[str, Any]], state: str) -> int:
-    return sum(duty["state"] == state for duty in duties)
 
 
 def _dead_letters(settings: Settings) -> dict[str, int] | None:
@@ -88,7 +83,7 @@ def _print(found: dict[str, Any]) -> None:
     told = told if found["dead_letters"] is not None else "not known (DONGUI_KAFKA is not set)"
     typer.echo(f"\noldest unapplied withdrawal  {found['oldest_unapplied_withdrawal'] or 'none'}")
     duties = found["open_duties"]
-    typer.echo(f"open duties                  {duties['open']} ({duties['warning']} soon over, {duties['late']} late)")
+    typer.echo(f"open duties                  {duties['all']} ({duties['warning']} soon over, {duties['late']} late)")
     typer.echo(f"overdue answers              {len(found['overdue'])}")
     typer.echo(f"dead letters                 {told}")
     typer.echo(f"canaries                     {_canaries(found['canaries'])}")

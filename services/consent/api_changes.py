@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from services.consent import changes, disclosures
+from services.consent import changes, disclosures, duties
 from services.consent.access import READERS, Ask, Write, send
 from services.consent.bodies import DisclosureBody
 from services.runtime.problem import Problem
@@ -31,11 +31,15 @@ async def list_changes(ask: Ask, ref: str) -> dict[str, Any]:
 
 @router.get("/v1/status")
 async def status(ask: Ask) -> dict[str, Any]:
-    """Return what is not answered yet, per recipient, in changes and seconds; an affiliate sees its own."""
+    """Return what is not answered yet, per recipient, in changes and seconds, and how many duties are open.
+
+    An affiliate sees its own lag, and no duties.
+    """
     principal = ask.require("service", "affiliate", *READERS)
     found = await changes.lag(ask.consent)
-    everything = principal.has("service", *READERS)
-    return {"recipients": [one for one in found if everything or one["recipient"] == principal.sub]}
+    if not principal.has("service", *READERS):
+        return {"recipients": [one for one in found if one["recipient"] == principal.sub]}
+    return {"recipients": found, "duties": await duties.census(ask.consent)}
 
 
 @router.get("/v1/members/{ref}/disclosures")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the handlers open duties through this module
     from services.consent.handlers import Consent
 
 PAGE = 200
+STATES = ("open", "warning", "late")
 
 
 async def open_duty(tx: Connection, kind: str, subject: str, at: datetime, *, member_ref: str | None = None) -> date:
@@ -41,6 +42,13 @@ async def listed(consent: "Consent", *, late: bool, after: int, restricted: bool
     rows = await consent.pool.fetch(SQL["list_duties"], after, today if late else None, PAGE, hidden)
     duties = [_shown(row, today) for row in rows]
     return {"duties": duties, "next": rows[-1]["position"] if len(rows) == PAGE else None}
+
+
+async def census(consent: "Consent") -> dict[str, int]:
+    """Return how many duties are open in all, and by state: those of clause 3.3 are counted and not told apart."""
+    rows = await consent.pool.fetch(SQL["count_duties"], consent.clock().astimezone(KST).date())
+    by_state = {state: sum(row[state] for row in rows) for state in STATES}
+    return {"all": sum(by_state.values()), **by_state}
 
 
 def _shown(row: asyncpg.Record, today: date) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from prometheus_client import Gauge
 from schemas.topics import DLQ_SUFFIX, all_topics
 from services.consent import changes
 from services.consent.canaries import handlers as canaries
+from services.consent.duties import STATES
 from services.consent.handlers import Consent
 from services.consent.letters import seen
 from services.consent.store import SQL
@@ -23,7 +24,6 @@ from services.runtime.clock import KST
 from services.runtime.settings import Settings
 
 RESTRICTED: Final = "restricted"
-STATES: Final = ("open", "warning", "late")
 
 LOOKED_AT = Gauge("dongui_gauges_read_seconds", "When the gauges of the ledger were last read (Unix time)")
 LAG = Gauge("dongui_lag_changes", "Changes a recipient has not answered", ["recipient", "kind"])
