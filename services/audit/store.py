@@ -1,7 +1,7 @@
 """The log's SQL, by named query: append leaves with their subtrees, read nodes, entries and checkpoints.
 
 Nothing here commits: the caller's transaction is the first argument. Nothing here updates or deletes:
-the role may not. What is no longer waited for goes by a function of the database's owner.
+the role may not. Who waits for an answer is kept beside it by triggers of the database's owner.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -121,14 +121,10 @@ async def _facets(tx: Database, leaves: Sequence[Leaf]) -> list[int]:
 async def _append_duties(tx: Database, leaves: Mapping[int, Leaf]) -> None:
     owed = [(x.change_id, who, kind, i, x.at) for i, x in leaves.items() for who, kind in x.owed]
     answers = [(x.change_id, x.recipient, i) for i, x in leaves.items() if x.answers]
-    if answers:
-        changes, recipients, indexes = map(list, zip(*answers, strict=True))
-        await tx.execute(SQL["insert_answered"], changes, recipients, indexes)
-        await tx.execute(SQL["settle"], changes, recipients)
     if owed:
-        columns = [list(column) for column in zip(*owed, strict=True)]
-        await tx.execute(SQL["insert_owed"], *columns)
-        await tx.execute(SQL["insert_waiting"], *columns)
+        await tx.execute(SQL["insert_owed"], *map(list, zip(*owed, strict=True)))
+    if answers:
+        await tx.execute(SQL["insert_answered"], *map(list, zip(*answers, strict=True)))
 
 
 async def latest_checkpoint(tx: Database) -> StoredCheckpoint | None:

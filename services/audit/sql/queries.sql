@@ -66,17 +66,6 @@ INSERT INTO answered (change_id, recipient, index)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[])
 ON CONFLICT DO NOTHING
 
--- name: insert_waiting
-INSERT INTO waiting (change_id, recipient, kind, index, at)
-SELECT o.change_id, o.recipient, o.kind, o.index, o.at
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[])
-  AS o(change_id, recipient, kind, index, at)
-WHERE NOT EXISTS (SELECT FROM answered a WHERE a.change_id = o.change_id AND a.recipient = o.recipient)
-ON CONFLICT DO NOTHING
-
--- name: settle
-SELECT settle($1::uuid[], $2::text[])
-
 -- name: offsets_forget
 SELECT offsets_forget()
 

@@ -180,6 +180,8 @@ FORBIDDEN = [
     "UPDATE consumer_offset SET next_offset = 0",
     "DELETE FROM answered",
     "DELETE FROM waiting",
+    "INSERT INTO waiting SELECT * FROM owed",
+    "ALTER TABLE owed DISABLE TRIGGER ALL",
     "DELETE FROM consumer_offset",
     "DELETE FROM access",
     "UPDATE access SET reason = NULL",

@@ -10,19 +10,31 @@ CREATE TABLE waiting (
     PRIMARY KEY (change_id, recipient)
 );
 CREATE INDEX waiting_by_time ON waiting (kind, at);
+GRANT SELECT ON waiting TO {role};
+
+-- By triggers, which a writer of an older version obeys too: the process itself may write nothing here.
+CREATE FUNCTION begin_waiting() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    INSERT INTO waiting SELECT o.change_id, o.recipient, o.kind, o.index, o.at FROM made o
+    WHERE NOT EXISTS (SELECT FROM answered a WHERE a.change_id = o.change_id AND a.recipient = o.recipient)
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION end_waiting() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    DELETE FROM waiting w USING made a WHERE w.change_id = a.change_id AND w.recipient = a.recipient;
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION begin_waiting(), end_waiting() FROM PUBLIC;
+CREATE TRIGGER begin_waiting AFTER INSERT ON owed
+REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION begin_waiting();
+CREATE TRIGGER end_waiting AFTER INSERT ON answered
+REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION end_waiting();
+-- After the triggers, whose making waits for every writer: nothing is missed between them.
 INSERT INTO waiting SELECT change_id, recipient, kind, index, at FROM owed o
 WHERE NOT EXISTS (SELECT FROM answered a WHERE a.change_id = o.change_id AND a.recipient = o.recipient);
-GRANT SELECT, INSERT ON waiting TO {role};
-
--- The process may not delete: this takes away what is answered, and nothing else.
-CREATE FUNCTION settle(changes uuid[], recipients text[]) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    DELETE FROM waiting w USING unnest(changes, recipients) AS t(change_id, recipient), answered a
-    WHERE w.change_id = t.change_id AND w.recipient = t.recipient
-      AND a.change_id = t.change_id AND a.recipient = t.recipient
-$$;
-REVOKE ALL ON FUNCTION settle(uuid[], text[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION settle(uuid[], text[]) TO {role};
 
 -- Offsets are appended, and the newest of a partition counts: of the old ones the newest 100,000 places are kept.
 CREATE FUNCTION offsets_forget() RETURNS bigint
