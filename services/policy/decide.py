@@ -188,6 +188,7 @@ def _lost_role(
     because += [ids.CONTRACT] if "processor" in lost and allowed.uncontracted else []
     because += [ids.GUARDIAN] if status == "pending_guardian" else []
     if state is not None and not allowed.roles - held.roles:
+        because += [ids.MARKETING_STOP] if channels(held.marketing) - channels(allowed.marketing) else []
         return replace(state, rules=tuple(dict.fromkeys((*state.rules, *because))))
     return StopFor(recipient, "sharing_revoked", lost, None, tuple(because))
 

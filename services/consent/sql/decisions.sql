@@ -39,8 +39,11 @@ WHERE d.at <= $2 AND d.member_ref > $6 AND NOT EXISTS (SELECT FROM canary k WHER
   AND NOT EXISTS (
     SELECT FROM change c CROSS JOIN jsonb_array_elements(c.fact->'addressees') a
     WHERE c.member_ref = d.member_ref AND c.accepted_at >= d.at AND c.accepted_at < $1
-      AND a->>'id' = d.recipient AND a->'roles' ? d.role
-      AND a->'rules' ?| array['3.2-revoke', '4.3-end', '3.2-withdrawn', '7.1-erase'])
+      AND a->>'id' = d.recipient
+      -- The first rule says what it was sent: a stop names the roles that ended, a full state those that are left.
+      AND CASE WHEN a->'rules'->>0 IN ('3.2-revoke', '4.3-end', '3.2-withdrawn', '7.1-erase') THEN a->'roles' ? d.role
+               WHEN a->'rules'->>0 IN ('3.2-share', '4.3-operator', '4.3-process') THEN NOT a->'roles' ? d.role
+          END)
 ORDER BY d.member_ref LIMIT $8
 
 -- name: reconsent_counts

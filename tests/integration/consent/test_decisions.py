@@ -13,8 +13,10 @@ from services.consent.bodies import ConsentBody, CorrectionBody, SignUpBody
 from services.consent.decisions import handlers as decisions_handlers
 from services.consent.handlers import Caller
 from services.policy.model import FILES, Rules, parse
+from services.runtime.clock import KST
 from services.runtime.problem import Problem
 from tests.integration.consent.harness import Service, a_sign_up, a_token, bearer
+from tests.integration.consent.pinned import as_of
 from tests.integration.consent.test_sign_up import HOST
 
 TEXTS = {n: files("services.policy").joinpath(f"rules/{n}.toml").read_text(encoding="utf-8") for n in FILES}
@@ -269,6 +271,21 @@ async def test_who_was_affected_in_a_window_by_recipient_and_item(silent: Servic
     assert await affected(**{"from": early}, item="wapl.photo") == []
     assert await affected(**{"from": early}, recipient="tmax-anc") == []
     assert await affected(**{"from": early}, recipient="tmax-cloud", cursor=max(one, two, third)) == []
+
+
+async def test_who_is_affected_after_a_contract_ended_holds_what_the_other_right_left(silent: Service) -> None:
+    """Found in review: the full state that tells of the end names the role that is left."""
+    shares = {"collection": True, "sharing": {"tmax-os": True}}
+    async with as_of(silent, datetime(2031, 2, 1, 10, tzinfo=KST)) as before:
+        ref = await before.sign_up(consents=shares, profiles=[HOST])
+    async with as_of(silent, datetime(2031, 3, 3, 10, tzinfo=KST)) as after:
+        corrected = await after.http.patch(f"/v1/members/{ref}", json={"name": "김하나"}, headers={"If-Match": '"1"'})
+        assert corrected.status_code == 200
+    window = {"from": "2031-03-04T00:00:00+09:00", "recipient": "tmax-os"}
+    async with as_of(silent, datetime(2031, 3, 5, 10, tzinfo=KST), "sre") as staff:
+        for item, found in (("name", [ref]), ("hypermeeting.phone", [])):
+            answer = await staff.http.get("/v1/affected", params=window | {"item": item})
+            assert answer.json()["member_refs"] == found, item
 
 
 async def test_only_staff_ask_who_was_affected_and_in_a_window_that_is_one(silent: Service) -> None:

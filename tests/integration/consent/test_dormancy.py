@@ -20,6 +20,7 @@ NOTICE_DAY = datetime(2026, 10, 24, 0, 30, tzinfo=KST)
 LAST_EVENING = datetime(2026, 11, 23, 23, 59, tzinfo=KST)
 DAY_AFTER = datetime(2026, 11, 24, 0, 5, tzinfo=KST)
 ON = [p.model_copy(update={"enabled": True}) for p in all_promises()]
+WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = $1"
 ADMIN = {"service": "hypermeeting", "role": "admin", "customer_name": "한빛상사"}
 
 
@@ -256,7 +257,7 @@ async def test_a_change_that_commits_while_the_scan_waits_for_its_lock_is_a_use(
             await member.execute("UPDATE member SET seq = seq + 1 WHERE member_ref = $1", ref)
             waiting = asyncio.create_task(account.lock(scanning, ref))
             async with asyncio.timeout(10):
-                while not await quiet.pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                while not await quiet.pool.fetchval(WAITS, scanning.get_server_pid()):
                     await asyncio.sleep(0.02)
             await member.execute(
                 "INSERT INTO change (change_id, member_ref, seq, name, fact, accepted_at, status) "
