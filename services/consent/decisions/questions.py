@@ -36,7 +36,7 @@ def question(
 
 def _purpose(rules: Rules, recipient: str, purpose: str) -> str:
     """A third party's purpose is its own (PIPA 17(2)2): any word but a P number that does not exist."""
-    if purpose in CONSENTS:
+    if purpose == "marketing" or (purpose in CONSENTS and recipient in rules.affiliates):
         return CONSENTS[purpose]
     if purpose.upper() in rules.purposes:
         return purpose.upper()

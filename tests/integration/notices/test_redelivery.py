@@ -179,6 +179,7 @@ async def test_a_redelivered_notice_waits_for_its_own_answer_and_an_old_statemen
         await dongui.json("redeliver", *WORD, "--id", notice.notice.notice_id)
         async with parts.pool.acquire() as tx:
             assert await store.answered(tx, [replace(first, recipient="somebody-else")]) == []
+            assert await store.answered(tx, [first]) == [], "nor does its own answer from before, told again"
         assert await parts.pool.fetchval("SELECT state FROM notice") == "pending"
         later = replace(first, outcome="not_held", at=told["closed_at"] + timedelta(minutes=1))
         async with parts.pool.acquire() as tx:

@@ -33,6 +33,7 @@ UPDATE notice n SET state = CASE a.stage WHEN 'skipped_destroyed' THEN a.stage W
 FROM newest a
 WHERE n.change_id = a.change_id AND n.recipient = a.recipient
   AND n.state IN ('pending', 'no_endpoint', 'disabled', 'manual', 'delivered', 'overtaken')
+  AND (n.again_at IS NULL OR n.again_at < a.at)
 RETURNING n.position, n.state, n.outcome, n.reason, n.closed_at
 
 -- name: due_recipients
@@ -137,7 +138,7 @@ SELECT state, again, count(*) AS notices FROM (
 
 -- name: redeliver
 UPDATE notice SET state = 'pending', attempts = 0, due_at = $5, delivered_at = NULL, closed_at = NULL,
-       outcome = NULL, reason = NULL
+       outcome = NULL, reason = NULL, again_at = $5
 WHERE ($1::uuid[] IS NULL OR notice_id = ANY($1) OR change_id = ANY($1)) AND ($2::text IS NULL OR recipient = $2)
   AND ($3::timestamptz IS NULL OR received_at >= $3) AND ($4::timestamptz IS NULL OR received_at < $4)
   AND state IN ('pending', 'no_endpoint', 'disabled', 'delivered', 'acknowledged')
