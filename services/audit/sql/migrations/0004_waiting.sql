@@ -1,15 +1,7 @@
 -- migrate:up
 -- Who is owed an answer NOW: what the sweep reads, so that its cost is of what waits and not of all there ever was.
 -- `owed` and `answered` stay the evidence; this is an index of their difference.
-CREATE TABLE waiting (
-    change_id uuid NOT NULL,
-    recipient text NOT NULL,
-    kind text NOT NULL,
-    index bigint NOT NULL,
-    at timestamptz NOT NULL,
-    PRIMARY KEY (change_id, recipient)
-);
-CREATE INDEX waiting_by_time ON waiting (kind, at);
+CREATE TABLE waiting (LIKE owed INCLUDING ALL);
 GRANT SELECT ON waiting TO {role};
 
 -- By triggers, which a writer of an older version obeys too: the process itself may write nothing here.
