@@ -15,8 +15,9 @@ from pydantic import SecretStr
 from schemas.topics import FACTS, RECEIPTS
 from services.audit import agents, app
 from services.audit.agents import Parts
-from services.runtime import kafka
+from services.runtime import kafka, postgres
 from services.runtime.settings import Settings
+from tests.integration.audit.logs import Log
 
 SEED = bytes(range(32))
 
@@ -48,6 +49,14 @@ async def make_topics(settings: Settings, *topics: str) -> None:
         await admin.create_topics([NewTopic(n, 4, 1) for n in names if n not in present])
     finally:
         await admin.close()
+
+
+@pytest.fixture
+async def log(databases: Any, tmp_path: Path) -> AsyncIterator[Log]:
+    """A log of its own, which a test fills by hand."""
+    pool = await postgres.open_pool(databases.dsn("audit"), size=4)
+    yield Log.of(pool, tmp_path / "data")
+    await pool.close()
 
 
 @pytest.fixture

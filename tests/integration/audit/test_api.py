@@ -40,13 +40,6 @@ def token(*roles: str) -> dict[str, str]:
 
 
 @pytest.fixture
-async def log(databases: Any, tmp_path: Path) -> AsyncIterator[Log]:
-    pool = await postgres.open_pool(databases.dsn("audit"), size=4)
-    yield Log.of(pool, tmp_path / "data")
-    await pool.close()
-
-
-@pytest.fixture
 async def client(log: Log) -> AsyncIterator[httpx.AsyncClient]:
     async with asking(log) as made:
         yield made

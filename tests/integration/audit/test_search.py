@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import random
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,12 @@ import pytest
 from services.audit import search, store, verify
 from services.audit.handlers import Writer
 from services.audit.search import Filter, Page
-from services.runtime import postgres
 from tests.integration.audit import records
 from tests.integration.audit.logs import Log, leaf_of
 from tests.integration.audit.test_api import asking, token
 
 COUNT = 2500
 MEMBERS = [f"00000000-0000-4000-8000-{n:012}" for n in range(40)]
-
-
-@pytest.fixture
-async def log(databases: Any, tmp_path: Path) -> AsyncIterator[Log]:
-    pool = await postgres.open_pool(databases.dsn("audit"), size=4)
-    yield Log.of(pool, tmp_path / "data")
-    await pool.close()
 
 
 async def filled(log: Log, count: int = COUNT) -> list[dict[str, Any]]:

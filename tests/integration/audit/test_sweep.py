@@ -1,27 +1,16 @@
 """Who is still owed an answer, at a cost of what waits and not of all there ever was; and offsets of long ago."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import asyncpg
-import pytest
 
 from services.audit import sweep
-from services.runtime import postgres
 from services.runtime.clock import utc_now
 from services.runtime.consumer import AppendedOffsets
 from tests.integration.audit import records
 from tests.integration.audit.logs import Log, leaf_of
-
-
-@pytest.fixture
-async def log(databases: Any, tmp_path: Path) -> AsyncIterator[Log]:
-    pool = await postgres.open_pool(databases.dsn("audit"), size=2)
-    yield Log.of(pool, tmp_path / "data")
-    await pool.close()
 
 
 async def test_an_answer_before_its_fact_leaves_nobody_waiting(log: Log) -> None:
