@@ -60,6 +60,17 @@ class Watched:
         answer = await self.page.goto(self._base + path)
         assert answer is not None
         assert answer.status == 200, (path, answer.status)
+        await self._drawn()
+
+    async def arrived(self, url: str, focus: str | None = None) -> None:
+        """Wait for a page until it is drawn and has put the focus itself where it says: keys before that are lost."""
+        await self.page.wait_for_url(url)
+        await self._drawn()
+        if focus is not None:
+            await self.page.locator(f"{focus}:focus").wait_for()
+
+    async def _drawn(self) -> None:
+        await self.page.evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
 
     async def findings(self) -> list[str]:
         """Return what axe-core finds serious or critical on the page as it is."""

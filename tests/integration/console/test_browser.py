@@ -63,6 +63,7 @@ async def test_the_first_sign_in_and_a_change_are_found_by_keyboard_alone(
     async with visit(browser, people.base) as seen:
         page, keys = seen.page, seen.page.keyboard
         await seen.open("/sign-in")
+        await seen.arrived("**/sign-in", focus="#name")
         assert await seen.findings() == []
         if request.config.getoption("--screens"):
             await page.screenshot(path=SCREENS / "sign-in.png")
@@ -70,7 +71,7 @@ async def test_the_first_sign_in_and_a_change_are_found_by_keyboard_alone(
         await seen.tab_to("#password")
         await keys.type(password)
         await keys.press("Enter")
-        await page.wait_for_url("**/enrol")
+        await seen.arrived("**/enrol", focus="#password")
         assert await seen.findings() == []
         if request.config.getoption("--screens"):
             hidden = [page.locator("#factor"), page.locator(".factor")]
@@ -82,15 +83,15 @@ async def test_the_first_sign_in_and_a_change_are_found_by_keyboard_alone(
         await seen.tab_to("#code")
         await keys.type(pyotp.TOTP(secret).now())
         await keys.press("Enter")
-        await page.wait_for_url(people.base + "/")
+        await seen.arrived(people.base + "/")
         await keys.press("Tab")
         assert await page.evaluate("document.activeElement.className") == "skip"
         await seen.tab_to('nav a[href="/changes"]')
         await keys.press("Enter")
-        await page.wait_for_url("**/changes")
+        await seen.arrived("**/changes", focus="#q")
         await keys.type(people.told.change_id)
         await keys.press("Enter")
-        await page.wait_for_url(f"**/changes/{people.told.change_id}")
+        await seen.arrived(f"**/changes/{people.told.change_id}")
         await page.get_by_text("모든 곳에 반영되었습니다").wait_for()
         assert seen.complaints == []
 
