@@ -108,7 +108,7 @@ def signed_up(events: int) -> Work:
         context = handlers.context_of(consent, caller, version)
         out = handlers.outgoing(rules, step, {}, DATA_KEY, context)
         assert len(out.records) == members.RECORDS_EACH
-        await store.write_changes(tx, [(step, out, context)])
+        await store.write_change(tx, (step, out, context), bytes(32))
 
     async def work() -> None:
         for number in range(events):

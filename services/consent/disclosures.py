@@ -16,6 +16,7 @@ from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
 from services.consent.model import Member
 from services.consent.refusals import not_found
+from services.keyring.derive import MemberKeys
 from services.policy import decide as policy
 from services.runtime.outbox import Record
 from services.runtime.postgres import Connection
@@ -100,7 +101,7 @@ async def _ledger_row(consent: Consent, member: Member, body: DisclosureBody) ->
     items = {resolved(values, name, i): "" for i, name in enumerate(body.items)}
     _refuse_suspended(member, items, body.purpose)
     data_key = await consent.keyring.data_key(member.member_ref)
-    given = records.commitments(data_key, {item: values[item] for item in items})
+    given = records.commitments(MemberKeys(data_key), {item: values[item] for item in items})
     return records.LedgerRow(body.recipient, "third_party", "recipient", given, body.purpose, body.basis)
 
 

@@ -24,6 +24,7 @@ from services.consent.model import ConsentRef, Member, Profile, Step
 from services.consent.records import Context
 from services.consent.refusals import check_version, email_taken, etag_of, field, not_found
 from services.keyring import derive
+from services.keyring.derive import MemberKeys
 from services.keyring.keyring import Keyring
 from services.policy import decide as policy
 from services.policy.model import Rules
@@ -83,15 +84,10 @@ async def create(
     """
     data_key = await consent.keyring.create(member.member_ref)
     step = model.sign_up(member, given)
-    index = derive.email_index(consent.index_key, member.email or "")
     async with _transaction(consent) as connection:
         context = context_of(consent, caller, version)
         if stored := await idempotency.recall(connection, key):
             return stored
-        try:
-            await store.write_new_member(connection, member, index)
-        except asyncpg.UniqueViolationError as error:
-            raise email_taken() from error
         await _follow(consent, connection, step, None, data_key, context)
         await wishes.follow(connection, None, step, context, data_key)
         answer = _answer(201, step, context, member_ref=member.member_ref)
@@ -253,20 +249,10 @@ async def change_within(
     check_version(if_match, loaded.member.seq - 1)
     step = step_of(loaded.member)
     data_key = await consent.keyring.data_key(ref)
-    await _write_account(consent, tx, step)
     await _follow(consent, tx, step, loaded, data_key, context)
     await wishes.follow(tx, loaded.member, step, context, data_key)
     await selection.follow(tx, step, context, caller.name)
     return step, context
-
-
-async def _write_account(consent: Consent, connection: Connection, step: Step) -> None:
-    """Write the account row; a withdrawn member keeps its e-mail index until erasure frees it."""
-    index = derive.email_index(consent.index_key, step.member.email) if step.member.email else None
-    try:
-        await store.write_member(connection, step.member, index)
-    except asyncpg.UniqueViolationError as error:
-        raise email_taken() from error
 
 
 async def _follow(
@@ -279,7 +265,11 @@ async def _follow(
 ) -> None:
     third_parties, bases = (before.third_parties, before.bases) if before else ({}, {})
     out = outgoing(consent.rules, step, third_parties, data_key, context, bases)
-    await store.write_change(connection, step, out, context)
+    index = derive.email_index(consent.index_key, step.member.email) if step.member.email else None
+    try:
+        await store.write_change(connection, (step, out, context), index)
+    except store.EmailTakenError as error:
+        raise email_taken() from error
 
 
 def outgoing(
@@ -307,7 +297,8 @@ def situation_of(
 ) -> policy.Situation:
     """Return what the policy looks at: the state after the change, and who holds which value (stale or not)."""
     values = member.values()
-    now = records.commitments(data_key, {i: values[i] for i in items if i in values})
+    given = {item for _, item in third_parties} & items
+    now = records.commitments(MemberKeys(data_key), {i: values[i] for i in given if i in values})
     ledger = tuple(
         policy.LedgerEntry(
             recipient,

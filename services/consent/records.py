@@ -27,7 +27,7 @@ from schemas.events import (
 )
 from schemas.topics import FACTS, NOTICES, affiliate_topic
 from services.consent.model import ConsentRef, HeldState, Member, Step
-from services.keyring import derive
+from services.keyring.derive import MemberKeys, format_kid
 from services.policy.decide import MARKETING_PURPOSE, Decision, NoticeFor, Project, StopFor
 from services.runtime.outbox import Record
 
@@ -84,9 +84,9 @@ class Outgoing:
     notices: list[Notice] = field(default_factory=list)
 
 
-def commitments(data_key: bytes, values: Mapping[str, Any]) -> dict[str, str]:
+def commitments(keys: MemberKeys, values: Mapping[str, Any]) -> dict[str, str]:
     """Return the keyed commitment of each item's value; lists are committed as compact JSON."""
-    return derive.commitments(data_key, _texts(values))
+    return keys.commitments(_texts(values))
 
 
 def texts(member: Member) -> dict[str, str]:
@@ -100,20 +100,21 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 
 def build(step: Step, decision: Decision, data_key: bytes, context: Context) -> Outgoing:
     """Return every record, ledger row and delivery of one change."""
-    out = Outgoing(_fact(step, decision, data_key, context))
+    keys = MemberKeys(data_key)
+    out = Outgoing(_fact(step, decision, keys, context))
     fact_record = _clear_record(out.fact, FACTS, step, context, previous=step.member.seq - 1)
     out.records.append(fact_record)
     for action in decision.affiliates:
         if isinstance(action, Project):
-            _project(out, action, step.member, data_key, context, step)
+            _project(out, action, step.member, keys, context, step)
         elif isinstance(action, StopFor):
             _stop(out, action, step, context)
     for wanted in decision.notices:
-        _notice(out, wanted, step, data_key, context)
+        _notice(out, wanted, step, keys, context)
     return out
 
 
-def _fact(step: Step, decision: Decision, data_key: bytes, context: Context) -> Fact:
+def _fact(step: Step, decision: Decision, keys: MemberKeys, context: Context) -> Fact:
     values = step.member.values()
     return Fact(
         change=step.change,
@@ -124,7 +125,7 @@ def _fact(step: Step, decision: Decision, data_key: bytes, context: Context) -> 
         actor=context.actor,
         channel=context.channel,
         items=tuple(sorted(step.items)),
-        commitments=commitments(data_key, {i: values[i] for i in sorted(step.items) if i in values}),
+        commitments=commitments(keys, {i: values[i] for i in sorted(step.items) if i in values}),
         consents=tuple(_consent_items(step, context.notice_version)),
         addressees=tuple(_addressees(decision)),
         suspended=tuple(sorted(step.member.suspended)),
@@ -164,7 +165,7 @@ def _addressees(decision: Decision) -> Iterable[Addressee]:
         yield Addressee(id=wanted.recipient, kind="third_party", rules=tuple(wanted.rules))
 
 
-def _project(out: Outgoing, action: Project, member: Member, data_key: bytes, context: Context, step: Step) -> None:
+def _project(out: Outgoing, action: Project, member: Member, keys: MemberKeys, context: Context, step: Step) -> None:
     held = _advance(member, action.recipient, action.roles, action.marketing)
     prev = _prev(member, action.recipient)
     projection = Projection(
@@ -178,12 +179,12 @@ def _project(out: Outgoing, action: Project, member: Member, data_key: bytes, co
         processed=processed_part(member, action.processed_service),
         suspended=tuple(sorted(action.suspended)),
     )
-    kid = derive.format_kid(action.recipient, member.member_ref, held.epoch)
-    record = _sealed_record(projection, affiliate_topic(action.recipient), kid, data_key, step, context, prev)
+    kid = format_kid(action.recipient, member.member_ref, held.epoch)
+    record = _sealed_record(projection, affiliate_topic(action.recipient), kid, keys, step, context, prev)
     _hand_over(out, action.recipient, "affiliate", record)
     out.held[action.recipient] = held
     already = member.held[action.recipient].roles if action.recipient in member.held else frozenset()
-    out.ledger.extend(_affiliate_ledger(projection, action, data_key, step.items | step.lifted, already))
+    out.ledger.extend(_affiliate_ledger(projection, action, keys, step.items | step.lifted, already))
 
 
 def _stop(out: Outgoing, action: StopFor, step: Step, context: Context) -> None:
@@ -205,7 +206,7 @@ def _stop(out: Outgoing, action: StopFor, step: Step, context: Context) -> None:
     out.held[action.recipient] = _after_stop(member.held[action.recipient], action, member.seq)
 
 
-def _notice(out: Outgoing, wanted: NoticeFor, step: Step, data_key: bytes, context: Context) -> None:
+def _notice(out: Outgoing, wanted: NoticeFor, step: Step, keys: MemberKeys, context: Context) -> None:
     member = step.member
     values = texts(member)
     told = {i: values[i] for i in wanted.items if i in values and i not in wanted.withheld}
@@ -220,11 +221,11 @@ def _notice(out: Outgoing, wanted: NoticeFor, step: Step, data_key: bytes, conte
         values=told,
         withheld=wanted.withheld,
     )
-    kid = derive.format_kid(wanted.recipient, member.member_ref, THIRD_PARTY_EPOCH)
-    record = _sealed_record(notice, NOTICES, kid, data_key, step, context, member.seq - 1)
+    kid = format_kid(wanted.recipient, member.member_ref, THIRD_PARTY_EPOCH)
+    record = _sealed_record(notice, NOTICES, kid, keys, step, context, member.seq - 1)
     _hand_over(out, wanted.recipient, "third_party", record)
     out.notices.append(notice)
-    given = commitments(data_key, told)
+    given = commitments(keys, told)
     out.ledger.append(LedgerRow(wanted.recipient, "third_party", "recipient", given, "correction", wanted.rules[0]))
 
 
@@ -289,7 +290,7 @@ def processed_part(member: Member, service: str | None) -> ProcessedPart | None:
 def _affiliate_ledger(
     projection: Projection,
     action: Project,
-    data_key: bytes,
+    keys: MemberKeys,
     changed: frozenset[str],
     already: frozenset[str],
 ) -> Iterable[LedgerRow]:
@@ -298,7 +299,7 @@ def _affiliate_ledger(
         items = given if role not in already else {i: v for i, v in given.items() if _touched(i, changed, projection)}
         if items:
             purpose, rule = action.basis_of(role)
-            yield LedgerRow(action.recipient, "affiliate", role, commitments(data_key, items), purpose, rule)
+            yield LedgerRow(action.recipient, "affiliate", role, commitments(keys, items), purpose, rule)
 
 
 def _given(projection: Projection) -> dict[str, dict[str, Any]]:
@@ -345,14 +346,13 @@ def _sealed_record(
     shape: Projection | Notice,
     topic: str,
     kid: str,
-    data_key: bytes,
+    keys: MemberKeys,
     step: Step,
     context: Context,
     previous: int,
 ) -> Record:
     envelope = _envelope(step, context, type(shape).__name__.lower(), True, previous)
-    key = derive.content_key(data_key, kid)
-    return _record(envelope, topic, codec.seal(shape, key=key, kid=kid, topic=topic))
+    return _record(envelope, topic, codec.seal(shape, key=keys.content_key(kid), kid=kid, topic=topic))
 
 
 def _record(envelope: Envelope, topic: str, payload: bytes) -> Record:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 from uuid_utils import uuid7
@@ -91,58 +91,46 @@ def _held(h: Mapping[str, Any]) -> HeldState:
     return HeldState(h["prev"], h["epoch"], frozenset(h["roles"]), marketing)
 
 
-async def write_new_member(tx: Connection, member: Member, email_index: bytes) -> None:
-    """Insert the account row of a new member; asyncpg.UniqueViolationError when the e-mail is taken."""
-    await tx.execute(SQL["insert_member"], *_account_row(member), email_index, member.signed_up_at)
-
-
 async def insert_members(tx: Connection, members: Sequence[tuple[Member, bytes]]) -> frozenset[str]:
     """Insert many new account rows; return the references of those whose e-mail was free."""
-    rows = [(*_account_row(member), index, member.signed_up_at) for member, index in members]
-    columns = [list(column) for column in zip(*rows, strict=True)] if rows else []
-    found = await tx.fetch(SQL["insert_members"], *columns) if columns else []
+    found = await tx.fetch(SQL["insert_members"], [_account(*each) for each in members]) if members else []
     return frozenset(row["member_ref"] for row in found)
 
 
-def _account_row(m: Member) -> tuple[Any, ...]:
-    account = (m.member_ref, m.seq, m.status, m.email, m.name, m.password_hash, m.birth_date)
-    return *account, m.collected_via, m.age_declared
-
-
-async def write_member(tx: Connection, member: Member, email_index: bytes | None) -> None:
-    """Write a member's changed account row."""
-    await tx.execute(
-        SQL["update_member"],
-        member.member_ref,
-        member.status,
-        member.email,
-        member.name,
-        member.password_hash,
-        member.birth_date,
-        email_index,
-        member.status_before,
-        member.withdrawal_requested_at,
-        member.withdrawn_at,
-        member.dormant_notified_at,
-        sorted(member.suspended),
-    )
-
-
 Write = tuple[Step, Outgoing, Context]
+Row = dict[str, Any]
+"""A row by column, as the statement `write_changes` takes it: JSON."""
+_ONE_MEMBER_AN_EMAIL: Final = "member_email_index_key"
 
 
-async def write_change(tx: Connection, step: Step, out: Outgoing, context: Context) -> None:
-    """Write all that one change brings besides the account row, and hand its records to the outbox."""
-    await write_changes(tx, [(step, out, context)])
+class EmailTakenError(Exception):
+    """Another member has this e-mail."""
 
 
-async def write_changes(tx: Connection, writes: Sequence[Write]) -> None:
-    """Write the changes of many members, one each: what ends first, then all that is new in one statement."""
+async def write_change(tx: Connection, write: Write, email_index: bytes | None) -> None:
+    """Write a change with the member's account row and hand its records to the outbox; raise EmailTakenError.
+
+    Without an index the row keeps the one it has: a withdrawn member's is free when it is erased.
+    """
+    try:
+        await write_changes(tx, [write], [_account(write[0].member, email_index)])
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == _ONE_MEMBER_AN_EMAIL:
+            raise EmailTakenError from error
+        raise
+
+
+async def write_changes(tx: Connection, writes: Sequence[Write], accounts: Sequence[Row] = ()) -> None:
+    """Write the changes of many members, one each: what ends first, then all that is new in one statement.
+
+    `accounts` are the rows of members who are new or not as they were; an import has inserted them before.
+    """
     touched = [s.member for s, _, _ in writes if s.change == "withdrawn" or _services(s)]
     await _many(tx, "delete_profiles", [(m.member_ref, list(m.profiles)) for m in touched if m.seq > 1])
     await _many(tx, "end_consents", [_ended_row(step, context) for step, _, context in writes if step.ended])
+    new = [[row for w in writes for row in rows(*w)] for rows in _NEW]
     leaving = outbox.columns([record for _, out, _ in writes for record in out.records])
-    await tx.execute(SQL["write_changes"], *([row for w in writes for row in rows(*w)] for rows in _NEW), *leaving)
+    await tx.execute(SQL["write_changes"], accounts, *new, *leaving)
 
 
 async def _many(tx: Connection, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -151,8 +139,25 @@ async def _many(tx: Connection, name: str, rows: Iterable[tuple[Any, ...]]) -> N
         await tx.executemany(SQL[name], found)
 
 
-Row = dict[str, Any]
-"""A new row by column, as the statement `write_changes` takes it: JSON."""
+def _account(m: Member, email_index: bytes | None) -> Row:
+    return {
+        "member_ref": m.member_ref,
+        "seq": m.seq,
+        "status": m.status,
+        "email": m.email,
+        "name": m.name,
+        "password_hash": m.password_hash,
+        "birth_date": m.birth_date,
+        "collected_via": m.collected_via,
+        "age_declared": m.age_declared,
+        "email_index": None if email_index is None else f"\\x{email_index.hex()}",
+        "signed_up_at": m.signed_up_at,
+        "status_before": m.status_before,
+        "withdrawal_requested_at": m.withdrawal_requested_at,
+        "withdrawn_at": m.withdrawn_at,
+        "dormant_notified_at": m.dormant_notified_at,
+        "suspended": sorted(m.suspended),
+    }
 
 
 def _changes(step: Step, out: Outgoing, context: Context) -> Iterator[Row]:
@@ -262,7 +267,7 @@ def _notices(_: Step, out: Outgoing, __: Context) -> Iterator[Row]:
 
 
 _NEW = (_changes, _profiles, _history, _consents, _held_now, _deliveries, _disclosures, _notices)
-"""What the first parameters of `write_changes` are, in order; the rest are the outbox's."""
+"""What the parameters of `write_changes` after the accounts are, in order; the rest are the outbox's."""
 
 
 def _ended_row(step: Step, context: Context) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ import hmac
 import unicodedata
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -51,15 +52,32 @@ def content_key(data_key: bytes, kid: str) -> bytes:
     return _expand(data_key, _CONTENT_INFO + kid.encode())
 
 
-def commitments(data_key: bytes, values: Mapping[str, str]) -> dict[str, str]:
-    """Return, by item, base64url(HMAC-SHA256) of its value: equal values of one member look equal.
+class MemberKeys:
+    """What comes from one member's data key while a change is made: the commitments' key is derived once."""
 
-    Keyed, because an e-mail address or a name could be guessed from a plain hash. Of no values no key is asked for.
-    """
-    if not values:
-        return {}
-    key = _expand(data_key, _COMMITMENT_INFO)
-    return {i: _b64url(hmac.digest(key, f"{i}\x00{v}".encode(), hashlib.sha256)) for i, v in values.items()}
+    def __init__(self, data_key: bytes) -> None:
+        self._data_key = data_key
+        self._committed: dict[tuple[str, str], str] = {}
+
+    def content_key(self, kid: str) -> bytes:
+        """Return what the function of this name does."""
+        return content_key(self._data_key, kid)
+
+    def commitments(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Return, by item, base64url(HMAC-SHA256) of its value: equal values of one member look equal.
+
+        Keyed, because an e-mail address or a name could be guessed from a plain hash. A value that several recipients
+        are given is committed once; of no values no key is asked for.
+        """
+        for item, value in values.items() - self._committed.keys():
+            self._committed[item, value] = _b64url(
+                hmac.digest(self._key, f"{item}\x00{value}".encode(), hashlib.sha256)
+            )
+        return {item: self._committed[item, value] for item, value in values.items()}
+
+    @cached_property
+    def _key(self) -> bytes:
+        return _expand(self._data_key, _COMMITMENT_INFO)
 
 
 def jwk(key: bytes, kid: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ _NAME = re.compile(r"^-- name: ([a-z_0-9]+)\s*$", re.MULTILINE)
 
 
 class Queries:
-    """The named statements of one package: `Queries("services.consent")["insert_member"]`."""
+    """The named statements of one package: `Queries("services.consent")["lock_member"]`."""
 
     def __init__(self, package: str) -> None:
         found = sorted(f.name for f in files(package).joinpath("sql").iterdir() if f.name.endswith(".sql"))

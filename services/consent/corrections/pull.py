@@ -13,6 +13,7 @@ from services.consent.handlers import Consent
 from services.consent.model import ENDED
 from services.consent.records import LedgerRow
 from services.consent.store import SQL, Loaded
+from services.keyring.derive import MemberKeys
 from services.policy import ids
 from services.policy.disclosure import may_have
 from services.policy.model import Rules
@@ -71,7 +72,7 @@ async def _note(consent: Consent, tx: Connection, row: asyncpg.Record, values: d
     at, ref = consent.clock(), row["member_ref"]
     if values:
         data_key = await consent.keyring.data_key(ref)
-        given = records.commitments(data_key, values)
+        given = records.commitments(MemberKeys(data_key), values)
         told = LedgerRow(row["recipient"], "third_party", "recipient", given, "correction", ids.NOTIFY)
         await disclosures.write(tx, ref, told, at)
     codes = {"by": row["recipient"], "values": str(len(values))}

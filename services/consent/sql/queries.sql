@@ -20,16 +20,12 @@ SELECT
      WHERE d.member_ref = $1 AND d.kind = 'third_party') AS ledger,
   (SELECT accepted_at FROM change WHERE member_ref = $1 ORDER BY seq DESC LIMIT 1) AS last_at
 
--- name: insert_member
-INSERT INTO member (member_ref, seq, status, email, name, password_hash, birth_date, collected_via, age_declared,
-                    email_index, signed_up_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-
 -- name: insert_members
 INSERT INTO member (member_ref, seq, status, email, name, password_hash, birth_date, collected_via, age_declared,
                     email_index, signed_up_at)
-SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::date[], $8::text[],
-                     $9::boolean[], $10::bytea[], $11::timestamptz[])
+SELECT * FROM jsonb_to_recordset($1)
+  AS t(member_ref uuid, seq bigint, status text, email text, name text, password_hash text, birth_date date,
+       collected_via text, age_declared boolean, email_index bytea, signed_up_at timestamptz)
 ON CONFLICT (email_index) DO NOTHING RETURNING member_ref
 
 -- name: read_origins
@@ -43,14 +39,6 @@ SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[])
 -- name: read_taken
 SELECT email_index FROM member WHERE email_index = ANY($1::bytea[])
 
--- name: update_member
-UPDATE member SET status = $2, email = $3, name = $4, password_hash = $5, birth_date = $6,
-       email_index = coalesce($7, email_index),
-       status_before = $8, withdrawal_requested_at = $9, withdrawn_at = $10, dormant_notified_at = $11,
-       suspended = $12,
-       last_active_at = CASE WHEN $10::timestamptz IS NULL THEN last_active_at END
-WHERE member_ref = $1
-
 -- name: delete_profiles
 DELETE FROM profile WHERE member_ref = $1 AND NOT (service = ANY($2::text[]))
 
@@ -60,47 +48,63 @@ WHERE member_ref = $1 AND ended_at IS NULL
   AND (purpose, party, channel) IN (SELECT * FROM unnest($2::text[], $5::text[], $6::text[]))
 
 -- name: write_changes
-WITH change AS (
-    INSERT INTO change (change_id, member_ref, seq, name, fact, accepted_at, status)
+WITH account AS (
+    INSERT INTO member AS m (member_ref, seq, status, email, name, password_hash, birth_date, collected_via,
+                             age_declared, email_index, signed_up_at, status_before, withdrawal_requested_at,
+                             withdrawn_at, dormant_notified_at, suspended)
     SELECT * FROM jsonb_to_recordset($1)
+      AS t(member_ref uuid, seq bigint, status text, email text, name text, password_hash text, birth_date date,
+           collected_via text, age_declared boolean, email_index bytea, signed_up_at timestamptz, status_before text,
+           withdrawal_requested_at timestamptz, withdrawn_at timestamptz, dormant_notified_at timestamptz,
+           suspended text[])
+    ON CONFLICT (member_ref) DO UPDATE
+    SET status = excluded.status, email = excluded.email, name = excluded.name,
+        password_hash = excluded.password_hash, birth_date = excluded.birth_date,
+        email_index = coalesce(excluded.email_index, m.email_index), status_before = excluded.status_before,
+        withdrawal_requested_at = excluded.withdrawal_requested_at, withdrawn_at = excluded.withdrawn_at,
+        dormant_notified_at = excluded.dormant_notified_at, suspended = excluded.suspended,
+        last_active_at = CASE WHEN excluded.withdrawn_at IS NULL THEN m.last_active_at END
+), change AS (
+    INSERT INTO change (change_id, member_ref, seq, name, fact, accepted_at, status)
+    SELECT * FROM jsonb_to_recordset($2)
       AS t(change_id uuid, member_ref uuid, seq bigint, name text, fact jsonb, accepted_at timestamptz, status text)
 ), profile AS (
     INSERT INTO profile (member_ref, service, role, items, collected_via)
-    SELECT * FROM jsonb_to_recordset($2) AS t(member_ref uuid, service text, role text, items jsonb, collected_via text)
+    SELECT * FROM jsonb_to_recordset($3) AS t(member_ref uuid, service text, role text, items jsonb, collected_via text)
     ON CONFLICT (member_ref, service)
     DO UPDATE SET role = excluded.role, items = excluded.items, collected_via = excluded.collected_via
 ), history AS (
     INSERT INTO profile_history (member_ref, service, role, items, collected_via, change_id, at)
-    SELECT * FROM jsonb_to_recordset($3)
+    SELECT * FROM jsonb_to_recordset($4)
       AS t(member_ref uuid, service text, role text, items text[], collected_via text, change_id uuid, at timestamptz)
 ), consent AS (
     INSERT INTO consent (member_ref, purpose, party, channel, notice_version, notice_hash, collected_via, actor,
                          change_id, given_at)
-    SELECT * FROM jsonb_to_recordset($4)
+    SELECT * FROM jsonb_to_recordset($5)
       AS t(member_ref uuid, purpose text, party text, channel text, notice_version text, notice_hash text,
            collected_via text, actor text, change_id uuid, given_at timestamptz)
     ON CONFLICT (member_ref, purpose, party, channel) WHERE ended_at IS NULL DO NOTHING
 ), held AS (
     INSERT INTO held (member_ref, recipient, prev, epoch, roles, marketing)
-    SELECT * FROM jsonb_to_recordset($5)
+    SELECT * FROM jsonb_to_recordset($6)
       AS t(member_ref uuid, recipient text, prev bigint, epoch int, roles text[], marketing jsonb)
     ON CONFLICT (member_ref, recipient) DO UPDATE
     SET prev = excluded.prev, epoch = excluded.epoch, roles = excluded.roles, marketing = excluded.marketing
 ), delivery AS (
     INSERT INTO delivery (change_id, recipient, kind, record_id, at)
-    SELECT * FROM jsonb_to_recordset($6)
+    SELECT * FROM jsonb_to_recordset($7)
       AS t(change_id uuid, recipient text, kind text, record_id uuid, at timestamptz)
 ), disclosure AS (
     INSERT INTO disclosure (disclosure_id, member_ref, recipient, kind, role, items, purpose, basis, change_id, at)
-    SELECT * FROM jsonb_to_recordset($7)
+    SELECT * FROM jsonb_to_recordset($8)
       AS t(disclosure_id uuid, member_ref uuid, recipient text, kind text, role text, items jsonb, purpose text,
            basis text, change_id uuid, at timestamptz)
 ), outbox AS (
     INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, shard)
-    SELECT * FROM unnest($9::uuid[], $10::text[], $11::text[], $12::text[], $13::bytea[], $14::jsonb[], $15::int[])
+    SELECT * FROM unnest($10::uuid[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::jsonb[], $16::int[])
 )
 INSERT INTO notice (notice_id, change_id, member_ref, recipient, seq, items, created_at)
-SELECT * FROM jsonb_to_recordset($8)
+SELECT * FROM jsonb_to_recordset($9)
   AS t(notice_id uuid, change_id uuid, member_ref uuid, recipient text, seq bigint, items text[], created_at timestamptz)
 
 -- name: insert_disclosure

@@ -16,6 +16,7 @@ from services.consent.ledger import Given
 from services.consent.model import Member, Profile, Step
 from services.consent.records import Context
 from services.consent.rights import steps
+from services.keyring.derive import MemberKeys
 from tests.support.holders import Holders
 from tests.unit.consent.histories import DATA_KEY, REF, RULES, START
 
@@ -64,7 +65,7 @@ class Lived:
         values = self.member.values()
         given = {item: values[item] for item in sorted(items) if item in values}
         if given:
-            commitments = records.commitments(DATA_KEY, given)
+            commitments = records.commitments(MemberKeys(DATA_KEY), given)
             self.rows.append(Given("third_party", who, "recipient", commitments, frozenset(given), None, "consent"))
             self.oracle.give(who, given)
 

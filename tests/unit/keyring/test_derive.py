@@ -28,11 +28,18 @@ def test_a_content_key_is_hkdf_of_the_data_key_and_the_kid() -> None:
 def test_a_commitment_is_an_hmac_under_a_key_of_its_own() -> None:
     key = hkdf(DATA_KEY, b"dongui/commitment/v1")
     wanted = hmac.digest(key, b"email\x00hong@example.com", hashlib.sha256)
-    found = derive.commitments(DATA_KEY, {"email": "hong@example.com", "name": "hong@example.com"})
+    found = derive.MemberKeys(DATA_KEY).commitments({"email": "hong@example.com", "name": "hong@example.com"})
     assert base64.urlsafe_b64decode(found["email"] + "=") == wanted
-    assert found["email"] != derive.commitments(bytes(32), {"email": "hong@example.com"})["email"]
+    assert found["email"] != derive.MemberKeys(bytes(32)).commitments({"email": "hong@example.com"})["email"]
     assert found["email"] != found["name"]
-    assert derive.commitments(b"", {}) == {}
+    assert derive.MemberKeys(b"").commitments({}) == {}
+
+
+def test_a_value_committed_again_is_told_from_the_one_before() -> None:
+    keys = derive.MemberKeys(DATA_KEY)
+    before, after, again = (keys.commitments({"name": name})["name"] for name in ("홍길동", "홍길순", "홍길동"))
+    assert before == again != after
+    assert after == derive.MemberKeys(DATA_KEY).commitments({"name": "홍길순"})["name"]
 
 
 def test_recipients_members_and_epochs_have_different_keys() -> None:
