@@ -78,6 +78,7 @@ async def answered(tx: Connection, receipts: Sequence[Receipt]) -> None:
 async def destroy_expired(tx: Connection, at: datetime, *, member_ref: str | None = None, limit: int = PAGE) -> int:
     """Destroy up to `limit` records whose last day is over, of one member or of all; return how many.
 
+    A legal hold, on the member or on the destruction of who has left, keeps them until it is lifted.
     Each whose content was here is a register entry `retention_destroyed`; the retention process records its own.
     """
     rows = await tx.fetch(SQL["record_destroy"], at.astimezone(KST).date(), member_ref, limit)

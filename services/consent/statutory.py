@@ -183,7 +183,10 @@ def _shown(row: asyncpg.Record, ref: str, data_key: Found) -> dict[str, Any]:
 
 
 async def schedule(consent: Consent, until: date, after: str) -> dict[str, Any]:
-    """Return what is to be destroyed here by the end of a day, earliest first, behind a cursor. No content."""
+    """Return what is to be destroyed here by the end of a day, or is `held`, earliest first, behind a cursor.
+
+    No content.
+    """
     day, _, record_id = after.partition("/")
     since = (date.fromisoformat(day), record_id) if record_id else (date.min, NIL)
     rows = await consent.pool.fetch(SQL["record_schedule"], until, *since, PAGE)

@@ -66,7 +66,7 @@ async def obey(consent: "Consent", tx: Connection, batch: "Sequence[ConsumerReco
         if said.codes.get("place") != THERE or said.member_ref is None:
             continue
         case = await _case(tx, said.member_ref)
-        if case is None:
+        if case is None or case.state == "erased":
             await _ahead(tx, said)
         elif said.state == "held":
             await _held_there(tx, case, said)
@@ -85,6 +85,7 @@ async def _case(tx: Connection, member_ref: str) -> Case | None:
 
 
 async def _ahead(tx: Connection, said: RegisterEntry) -> None:
+    """Without a case, or after it, a hold is on the records that are still here."""
     if said.state == "held":
         await tx.execute(SQL["hold_ahead"], said.subject, said.member_ref, said.codes["reason"], said.at)
     else:
@@ -92,8 +93,7 @@ async def _ahead(tx: Connection, said: RegisterEntry) -> None:
 
 
 async def _held_there(tx: Connection, case: Case, said: RegisterEntry) -> None:
-    """Of a member who is destroyed already the records alone are held: nothing is left here."""
-    if case.state == "erased" or await tx.fetchval(SQL["hold_known"], said.subject):
+    if await tx.fetchval(SQL["hold_known"], said.subject):
         return
     if case.held:
         await store.open_hold(tx, said.subject, case.erasure_id, said.codes["reason"], said.at, THERE)

@@ -28,11 +28,16 @@ SELECT NOT EXISTS (SELECT 1 FROM statutory_record WHERE member_ref = $1 AND stag
 
 -- name: record_destroy
 DELETE FROM statutory_record WHERE record_id IN (
-    SELECT record_id FROM statutory_record WHERE destroy_on <= $1 AND ($2::uuid IS NULL OR member_ref = $2)
+    SELECT record_id FROM statutory_record r WHERE destroy_on <= $1 AND ($2::uuid IS NULL OR member_ref = $2)
+      AND NOT EXISTS (SELECT FROM hold_ahead h WHERE h.member_ref = r.member_ref)
+      AND NOT EXISTS (SELECT FROM erasure e WHERE e.member_ref = r.member_ref AND e.held AND e.state <> 'erased')
     ORDER BY destroy_on, record_id LIMIT $3 FOR UPDATE SKIP LOCKED
 ) RETURNING record_id, member_ref, class, rule, destroy_on, stage
 
 -- name: record_schedule
-SELECT record_id, class, occurred_at, destroy_on, rule FROM statutory_record
+SELECT record_id, class, occurred_at, destroy_on, rule,
+       EXISTS (SELECT FROM hold_ahead h WHERE h.member_ref = r.member_ref)
+       OR EXISTS (SELECT FROM erasure e WHERE e.member_ref = r.member_ref AND e.held AND e.state <> 'erased') AS held
+FROM statutory_record r
 WHERE destroy_on <= $1 AND stage IS DISTINCT FROM 'retained' AND (destroy_on, record_id) > ($2, $3)
 ORDER BY destroy_on, record_id LIMIT $4

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
+from services.consent import retained
 from services.consent.erasure import saga
 from services.retention import sweep
 from services.runtime.clock import KST
@@ -45,6 +46,14 @@ async def in_retention(pair: Pair, ref: str, number: int) -> None:
     await until(as_wanted)
 
 
+async def ahead(pair: Pair, ref: str, number: int) -> None:
+    async def as_wanted() -> bool:
+        query = "SELECT count(*) FROM hold_ahead WHERE member_ref = $1"
+        return bool(await pair.service.pool.fetchval(query, ref) == number)
+
+    await until(as_wanted)
+
+
 async def put(pair: Pair, ref: str, reason: str = "file-2026-7") -> None:
     answer = await pair.http.put(f"/v1/retention/holds/{ref}", json={"reason": reason}, headers=OFFICER)
     assert answer.status_code == 204, answer.text
@@ -61,6 +70,16 @@ async def verb(pair: Pair, ref: str, name: str, body: Any = None) -> None:
 
 async def is_kept(pair: Pair, record_id: str) -> bool:
     return bool(await pair.parts.vault.pool.fetchval("SELECT 1 FROM kept_record WHERE record_id = $1", record_id))
+
+
+async def destroyed_in_consent(pair: Pair, ref: str) -> int:
+    async with pair.service.pool.acquire() as connection, connection.transaction():
+        return await retained.destroy_expired(connection, DAY_AFTER, member_ref=ref)
+
+
+async def scheduled(pair: Pair, record_id: str) -> dict[str, Any]:
+    answer = await pair.service.http.get("/v1/records/schedule", params={"until": "2029-12-31"}, headers=OFFICER)
+    return next(dict(one) for one in answer.json()["records"] if one["record_id"] == record_id)
 
 
 async def test_a_hold_on_a_destruction_keeps_the_records_too_and_its_lift_lets_both_run(pair: Pair) -> None:
@@ -104,16 +123,46 @@ async def test_a_hold_on_the_records_pauses_the_destruction_and_its_lift_gives_t
 async def test_a_hold_before_the_withdrawal_pauses_the_destruction_from_its_selection_on(pair: Pair) -> None:
     ref, _ = await pair.member_with(CASE)
     await put(pair, ref)
-
-    async def known() -> bool:
-        query = "SELECT count(*) FROM hold_ahead WHERE member_ref = $1"
-        return bool(await pair.service.pool.fetchval(query, ref) == 1)
-
-    await until(known)
+    await ahead(pair, ref, 1)
     await pair.leave(ref)
     assert (await case_of(pair, ref))["held"] is True
     await lifted(pair, ref)
     await in_consent(pair, ref, held=False)
+
+
+async def test_a_hold_keeps_the_records_of_a_member_who_is_still_here(pair: Pair) -> None:
+    ref, (record_id,) = await pair.member_with(CASE)
+    await put(pair, ref)
+    await ahead(pair, ref, 1)
+    assert await destroyed_in_consent(pair, ref) == 0
+    assert (await scheduled(pair, record_id))["held"] is True
+    await lifted(pair, ref)
+    await ahead(pair, ref, 0)
+    assert (await scheduled(pair, record_id))["held"] is False
+    assert await destroyed_in_consent(pair, ref) == 1
+
+
+async def test_a_hold_on_a_destruction_keeps_the_records_that_have_not_moved_yet(pair: Pair) -> None:
+    ref, (record_id,) = await pair.member_with(CASE)
+    await pair.leave(ref)
+    await verb(pair, ref, "hold", {"reason": "litigation"})
+    assert await destroyed_in_consent(pair, ref) == 0
+    assert (await scheduled(pair, record_id))["held"] is True
+    await verb(pair, ref, "lift")
+    assert await destroyed_in_consent(pair, ref) == 1
+
+
+async def test_a_hold_keeps_the_records_that_outlived_their_member_and_have_not_arrived(pair: Pair) -> None:
+    """Shredded at the law's limit with a record still owed: the record alone can be held."""
+    ref, _ = await pair.member_with(CASE)
+    await pair.leave(ref)
+    await pair.service.pool.execute("UPDATE erasure SET state = 'erased' WHERE member_ref = $1", ref)
+    await put(pair, ref)
+    await ahead(pair, ref, 1)
+    assert await destroyed_in_consent(pair, ref) == 0
+    await lifted(pair, ref)
+    await ahead(pair, ref, 0)
+    assert await destroyed_in_consent(pair, ref) == 1
 
 
 async def test_two_holds_are_two_and_a_lift_in_either_place_ends_what_it_knows(pair: Pair) -> None:
