@@ -153,7 +153,15 @@ def _paper_refusal(basis: LegalBasis, paper: Paper, day: date) -> Refusal | None
         return "paper_not_accepted"
     if not basis.states <= paper.states:
         return "paper_incomplete"
-    return "paper_expired" if paper.valid_until is not None and paper.valid_until < day else None
+    return "paper_expired" if has_run_out(paper.valid_until, day) else None
+
+
+def has_run_out(valid_until: date | None, day: date) -> bool:
+    """Say whether a paper's last day (KST) is over on a day; one that states none does not run out (3.3, G2, G3).
+
+    Asked when a request comes in and again when something is given: a warrant opens nothing after its last day.
+    """
+    return valid_until is not None and valid_until < day
 
 
 def _item_refusal(law: Law, basis: LegalBasis, paper: Paper, item: str) -> ItemRefusal | None:

@@ -22,7 +22,8 @@ from services.consent.refusals import field
 from services.consent.registers.bodies import FollowingPaperBody, InvestigationBody, ProvisionBody, ReportBody
 from services.consent.store import SQL
 from services.policy.duties import all_duties
-from services.policy.investigations import Assessment, Paper, Request, assess, bounds, end_of, half_of, law
+from services.policy.investigations import Assessment, Paper, Request, assess, bounds, end_of, half_of, has_run_out, law
+from services.runtime.clock import KST
 from services.runtime.postgres import Connection
 from services.runtime.problem import Problem
 
@@ -80,13 +81,13 @@ async def record(consent: Consent, body: InvestigationBody, by: str, key: Key | 
 
 
 async def decide(consent: Consent, ref: str, body: ProvisionBody, by: str, key: Key | None) -> Answer:
-    """Give some of what may be given, or nothing. Problem 404; 409 when decided; 422 for what may not be given."""
+    """Give some of what may be given, or nothing. Problem 404; 409 when decided; 422 for what may not be given now."""
     at = consent.clock()
     async with consent.pool.acquire() as connection, connection.transaction():
         if stored := await idempotency.recall(connection, key):
             return stored
         row = await _locked(connection, ref)
-        _may_provide(row, body)
+        _may_provide(row, body, at)
         provided = sorted(set(body.provide))
         state = "provided" if provided else "denied"
         decision = (state, provided, body.form, body.restrictions, at, by, law().keep_until(at))
@@ -244,9 +245,17 @@ def _assessed(body: InvestigationBody) -> Assessment:
     return Assessment((), {**found.denied, **dict.fromkeys(found.allowed, "not_held")}, found.refusal)
 
 
-def _may_provide(row: asyncpg.Record, body: ProvisionBody) -> None:
+def _may_provide(row: asyncpg.Record, body: ProvisionBody, at: datetime) -> None:
     if row["state"] != "open":
         raise _conflict("already_decided", "이미 결정한 요청입니다.", "This request is decided already.")
+    if body.provide and has_run_out(_last_day(row["paper"]), at.astimezone(KST).date()):
+        raise field(
+            422,
+            "paper_expired",
+            "/provide",
+            "서면의 유효기간이 지났습니다. 제공하지 않기로 결정하고, 새 서면은 새 요청으로 접수해 주세요.",
+            "The paper has run out. Decline this request, and enter a new paper as a new one.",
+        )
     for position, item in enumerate(body.provide):
         if item not in row["allowed"]:
             raise field(
@@ -256,6 +265,11 @@ def _may_provide(row: asyncpg.Record, body: ProvisionBody) -> None:
                 "이 근거와 서면으로는 제공할 수 없는 항목입니다.",
                 "The basis and the paper do not allow this item.",
             )
+
+
+def _last_day(paper: Mapping[str, Any]) -> date | None:
+    stated = paper.get("valid_until")
+    return date.fromisoformat(stated) if stated else None
 
 
 def _bounds(half: str) -> tuple[datetime, datetime, date]:

@@ -136,6 +136,23 @@ async def test_a_request_can_be_declined(quiet: Service) -> None:
         assert (await decided(then, found["id"])).json()["state"] == "denied"
 
 
+async def test_a_warrant_that_has_run_out_opens_nothing_any_more(quiet: Service) -> None:
+    member = (await quiet.sign_up())["member_ref"]
+    paper = {"kind": "warrant", "states": [], "valid_until": "2026-11-25"}
+    asked = {"basis": "warrant", "paper": paper, "items": ["ip"], "member_ref": member}
+    async with as_of(quiet, AT, "compliance") as then:
+        first, second = [(await entered(then, **asked))["id"] for _ in range(2)]
+    async with as_of(quiet, datetime(2026, 11, 25, 23, 59, 59, tzinfo=KST), "compliance") as then:
+        assert (await decided(then, first, "ip")).json()["provided"] == ["ip"]
+    async with as_of(quiet, datetime(2026, 11, 26, tzinfo=KST), "compliance") as then:
+        late = await decided(then, second, "ip")
+        assert (late.status_code, late.json()["code"]) == (422, "paper_expired")
+        assert late.json()["errors"] == [{"pointer": "/provide", "code": "paper_expired"}]
+        shown = (await then.http.get(f"/v1/investigation-requests/{second}")).json()
+        assert (shown["state"], shown["provided"]) == ("open", [])
+        assert (await decided(then, second)).json()["state"] == "denied"
+
+
 async def test_only_officers_see_the_register_and_nobody_else_is_told(quiet: Service) -> None:
     member = (await quiet.sign_up())["member_ref"]
     before = await quiet.pool.fetchval("SELECT max(position) FROM outbox")

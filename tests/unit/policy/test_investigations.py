@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.policy.duties import all_duties
-from services.policy.investigations import Paper, Request, assess, bounds, end_of, half_of, law
+from services.policy.investigations import Paper, Request, assess, bounds, end_of, half_of, has_run_out, law
 from services.runtime.clock import KST
 
 LAW = law()
@@ -96,6 +96,14 @@ def test_a_request_needs_an_entitled_agency_and_a_whole_paper(changes: dict[str,
     found = assess(LAW, a_request("telecom_business_act_83", "written_request", "name", **changes))
     assert found.refusal == refusal
     assert bool(found.allowed) == (refusal is None)
+
+
+@pytest.mark.parametrize(
+    ("day", "over"), [(date(2026, 11, 24), False), (date(2026, 11, 25), False), (date(2026, 11, 26), True)]
+)
+def test_a_paper_is_good_through_its_last_day(day: date, over: bool) -> None:
+    assert has_run_out(date(2026, 11, 25), day) is over
+    assert has_run_out(None, day) is False
 
 
 def test_the_tax_office_gets_no_communication_records_and_a_court_needs_no_permission_of_itself() -> None:
