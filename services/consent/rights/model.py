@@ -108,14 +108,19 @@ def verify(request: Request, at: datetime, *, of_agent: bool) -> Move:
 
 
 def defer(catalogue: Catalogue, request: Request, reason: str, at: datetime) -> Move:
-    """Put an access off for a proper reason (35(3)); nothing else can be put off."""
+    """Put an access off for a proper reason (35(3)), once; nothing else can be put off.
+
+    When the reason has ended the law says "without delay": there is no second deferral, and so no clock to start anew.
+    """
     if not catalogue.types[request.type].defer:
         raise refusals.deferral_not_offered()
     if reason not in catalogue.deferrals:
         raise refusals.unknown_code("deferral_reason_unknown", "/reason", sorted(catalogue.deferrals))
     _require_verified(request)
     _require_state(request, {"verified"})
-    return Move(replace(request, state="deferred", deferral=reason, deferred_at=at, reason_ended_at=None))
+    if request.deferral is not None:
+        raise refusals.already_deferred()
+    return Move(replace(request, state="deferred", deferral=reason, deferred_at=at))
 
 
 def resume(request: Request, ended_at: datetime) -> Move:

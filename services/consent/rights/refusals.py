@@ -169,6 +169,16 @@ def deferral_not_offered() -> Problem:
     )
 
 
+def already_deferred() -> Problem:
+    """The refusal to put an access off a second time: its reason has ended (35(3), second sentence)."""
+    return Problem(
+        409,
+        "already_deferred",
+        "이미 한 번 연기한 요구입니다. 연기 사유가 소멸했으므로 지체 없이 열람하게 하거나 사유를 들어 거절해 주세요.",
+        "It was put off once and the reason has ended. Give the access without delay, or refuse it on a ground.",
+    )
+
+
 def ended_before_deferral() -> Problem:
     """The refusal of a reason that ended before it began."""
     return field(

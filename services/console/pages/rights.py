@@ -99,9 +99,10 @@ def _steps(found: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the forms worth showing; whether a step is allowed the API says."""
     state = found["state"]
     suspended = found["type"] == "suspension" and found.get("suspends")
+    deferrable = found["type"] == "access" and not found.get("deferral")
     return {
         "received": ("verify", "decide", "withdraw"),
-        "verified": ("decide", *(("defer",) if found["type"] == "access" else ()), "withdraw"),
+        "verified": ("decide", *(("defer",) if deferrable else ()), "withdraw"),
         "deferred": ("decide", "defer", "withdraw"),
         "decided": ("done", *(("release",) if suspended else ())),
         "done": ("release",) if suspended else (),

@@ -298,6 +298,9 @@ async def test_only_an_access_can_be_put_off_and_its_clock_starts_again(silent: 
     now = silent.consent.clock().isoformat()
     resumed = await step(silent, request_id, "defer", {"reason_ended_at": now})
     assert resumed["state"] == "verified"
+    again = await step(silent, request_id, "defer", {"reason": "system_failure"}, 409)
+    assert again["code"] == "already_deferred"
+    assert tuple(await silent.pool.fetchrow(read + " DESC LIMIT 1", request_id)) == ("deferred_access", None)
     await step(silent, request_id, "decide", {"outcome": "granted"})
     assert [tuple(r) for r in await silent.pool.fetch(read, request_id)] == [
         ("access_answer", "deferred"),

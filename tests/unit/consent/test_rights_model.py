@@ -194,6 +194,13 @@ def test_a_deferral_ends_after_it_began() -> None:
     assert decided(put_off, outcome="granted").request.state == "decided"
 
 
+def test_an_access_is_put_off_once() -> None:
+    resumed = model.resume(model.defer(CAT, a_request(), "retrieval", AT).request, AT + timedelta(days=3)).request
+    assert code_of(lambda: model.defer(CAT, resumed, "system_failure", AT + timedelta(days=4))) == "already_deferred"
+    assert decided(resumed, outcome="granted").request.state == "decided"
+    assert decided(resumed, outcome="refused", ground="law").request.state == "decided"
+
+
 @pytest.mark.parametrize(
     ("kind", "document", "scope", "minor", "code"),
     [
