@@ -13,6 +13,8 @@ from schemas.base import Channel, Shape
 from services.policy.duties import all_duties
 
 TypeId = Literal["access", "correction", "deletion", "suspension"]
+DEFERRED = "deferred_access"
+"""The kind of duty that runs from the end of a deferral's reason (35(3))."""
 
 
 class RequestType(Shape):
@@ -134,6 +136,14 @@ class Catalogue:
         """Return the grounds that may be chosen for a type once the identity is sure."""
         found = [g for (t, _), g in self.grounds.items() if t == type_id]
         return tuple(sorted(g.id for g in found if g.offered and not g.before_verification))
+
+    def told(self, type_id: TypeId, outcome: str) -> tuple[str, ...]:
+        """Return the kinds of duty that end when the person knows an outcome (decree 41(4), 43(3), 44(2)).
+
+        Word of a deferral ends the ten days and nothing else: the access itself is still owed.
+        """
+        own = self.types[type_id]
+        return (own.duty, DEFERRED) if own.defer and outcome != "deferred" else (own.duty,)
 
 
 class _Data(Shape):

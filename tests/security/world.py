@@ -163,6 +163,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/processors/{processor}/checks"): {"outcome": "satisfactory", "reference": "C-1"},
     ("POST", "/v1/inquiries"): {"subject": "complaint", "member_ref": "{member}", "text": "문의"},
     ("POST", "/v1/inquiries/{ref}/answer"): {"text": "답변"},
+    ("POST", "/v1/inquiries/{ref}/done"): {"told_by": "phone"},
     ("POST", "/v1/erasures/{ref}/approve"): {"reason": "checked"},
     ("POST", "/v1/erasures/{ref}/hold"): {"reason": "litigation"},
     ("POST", "/v1/replays/{replay_id}/approve"): {"sha256": SHA},

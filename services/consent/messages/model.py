@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final, get_args
 
 from services.consent.model import ConsentRef, Member, Step
-from services.policy import ids, marketing
+from services.policy import ids, marketing, rights
 from services.policy.decide import MARKETING_PURPOSE
 from services.policy.messages import FieldType, Kind, Language, Medium, Messages, load
 from services.runtime.clock import KST
@@ -91,6 +91,31 @@ def _is_date(text: str) -> bool:
         return date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
+
+
+@dataclass(frozen=True)
+class Done:
+    """A duty that a message does, by its kind and subject, and how it ends."""
+
+    duty: str
+    subject: str
+    outcome: str
+
+
+def ends(kind: Kind, message_id: str, data: Mapping[str, Any]) -> tuple[Done, ...]:
+    """Return what a message has done once it has gone: its own duty, or those of the request or inquiry it answers.
+
+    The law counts to the day the person is told (35(3), decree 43(3), 44(2)), not to the day staff decided. Word of a
+    suspension that was lifted ends nothing: the person lifted it and knew.
+    """
+    if kind.duty is not None:
+        return (Done(kind.duty, message_id, "sent"),)
+    if kind.id == "inquiry_answer":
+        return (Done("inquiry_answer", data["inquiry_id"], "answered"),)
+    if kind.id != "rights_answer" or data["type"] == "release":
+        return ()
+    told = rights.catalogue().told(data["type"], data["outcome"])
+    return tuple(Done(duty, data["request_id"], data["outcome"]) for duty in told)
 
 
 def following(before: Member | None, step: Step, change_id: str, at: datetime) -> tuple[Wanted, ...]:

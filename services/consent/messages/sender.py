@@ -15,11 +15,12 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge
 
-from services.consent import duties, register, store
+from services.consent import register, store
 from services.consent.handlers import Consent
 from services.consent.messages import model, opt_out, reconfirmation, wishes
 from services.consent.messages.adapters import Adapter, DeliveryError, Outbound
 from services.consent.messages.model import Drop, Go, Wait
+from services.consent.messages.settle import ERASED, NOBODY_LEFT, settle
 from services.consent.model import Member
 from services.consent.sealing import SealError
 from services.consent.store import SQL
@@ -104,6 +105,9 @@ class Sender:
         member = await self._member(job)
         if member is None:
             await self._end(job, _End("dropped", "member_unknown"))
+            return
+        if member.status == "erased":
+            await self._end(job, _End("dropped", ERASED))
             return
         ruling = await self._ruling(job, member)
         if isinstance(ruling, Wait):
@@ -213,8 +217,8 @@ class Sender:
                 return
             if end.tried:
                 await tx.execute(SQL["message_attempted"], job["message_id"], number, at, end.reason or "sent")
-            if end.state == "sent" and (duty := load().kinds[job["kind"]].duty) is not None:
-                await duties.close_duty(tx, duty, job["message_id"], at, "sent")
+            if end.state == "sent" or end.reason in NOBODY_LEFT:
+                await settle(tx, job, at, end.reason)
             await self._register(tx, job, end)
         ENDED.labels(job["kind"], end.state).inc()
         self.consent.nudge()

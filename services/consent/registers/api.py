@@ -12,6 +12,7 @@ from services.consent.registers.bodies import (
     FollowingPaperBody,
     InquiryAnswerBody,
     InquiryBody,
+    InquiryToldBody,
     InvestigationBody,
     ProvisionBody,
     ReportBody,
@@ -130,6 +131,15 @@ async def answer_inquiry(ask: Write, ref: str, body: InquiryAnswerBody, response
     key = ask.key(body.model_dump(mode="json"), required=True)
     canonical = _uuid(ref, inquiries.inquiry_not_found())
     return send(response, await inquiries.answer(ask.consent, canonical, body, by, key))
+
+
+@router.post("/v1/inquiries/{ref}/done")
+async def tell_answer(ask: Write, ref: str, body: InquiryToldBody, response: Response) -> dict[str, Any]:
+    """Record that the member was told the answer by letter, by telephone or in person: its clock ends."""
+    ask.require(*OFFICERS)
+    key = ask.key(body.model_dump(mode="json"), required=True)
+    canonical = _uuid(ref, inquiries.inquiry_not_found())
+    return send(response, await inquiries.tell(ask.consent, canonical, body, key))
 
 
 @router.get("/v1/policy")

@@ -109,3 +109,9 @@ class InquiryAnswerBody(Body):
     """POST /v1/inquiries/{id}/answer: a text to a member; to others the answer goes where they asked."""
 
     text: LongText | None = None
+
+
+class InquiryToldBody(Body):
+    """POST /v1/inquiries/{id}/done: how the member was told the answer."""
+
+    told_by: IntakeChannel

@@ -14,7 +14,7 @@ from services.consent.handlers import Consent, not_found
 from services.consent.idempotency import Answer, Key
 from services.consent.messages.queue import queue
 from services.consent.refusals import field
-from services.consent.registers.bodies import InquiryAnswerBody, InquiryBody
+from services.consent.registers.bodies import InquiryAnswerBody, InquiryBody, InquiryToldBody
 from services.consent.store import SQL
 from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
 from services.policy.contacts import subjects
@@ -49,7 +49,10 @@ async def ask(consent: Consent, body: InquiryBody, key: Key | None) -> Answer:
 
 
 async def answer(consent: Consent, ref: str, body: InquiryAnswerBody, by: str, key: Key | None) -> Answer:
-    """Answer an inquiry; a member is sent word of it. 404 for none, 409 when answered, 422 for text of nobody's."""
+    """Answer an inquiry; a member is sent word of it, and the clock runs until that has gone or `tell` says so.
+
+    Problem 404 for none, 409 when answered, 422 for text of nobody's.
+    """
     at = consent.clock()
     async with consent.pool.acquire() as connection, connection.transaction():
         if stored := await idempotency.recall(connection, key):
@@ -59,11 +62,34 @@ async def answer(consent: Consent, ref: str, body: InquiryAnswerBody, by: str, k
         assert row is not None  # `_may_answer` refuses that
         sealed = await _sealed(consent, row["member_ref"], _label(ref, "answer"), body.text)
         await connection.execute(SQL["inquiry_answer"], ref, sealed, at, by)
-        await duties.close_duty(connection, DUTY, ref, at, "answered")
-        if row["member_ref"] is not None:
+        if row["member_ref"] is None:
+            await duties.close_duty(connection, DUTY, ref, at, "answered")
+        else:
             data = {"inquiry_id": ref, "answered_on": at}
             await queue(connection, "inquiry_answer", row["member_ref"], data, f"inquiry_answer/{ref}", at)
         await register.append(connection, "inquiry", ref, "answered", at, actor="staff", member_ref=row["member_ref"])
+        done = Answer(200, {"id": ref, "state": "answered"})
+        await idempotency.remember(connection, key, done)
+    consent.nudge()
+    return done
+
+
+async def tell(consent: Consent, ref: str, body: InquiryToldBody, key: Key | None) -> Answer:
+    """Note that the member knows the answer by other ways than our message. 404 for none, 409 before the answer."""
+    at = consent.clock()
+    async with consent.pool.acquire() as connection, connection.transaction():
+        if stored := await idempotency.recall(connection, key):
+            return stored
+        row = await connection.fetchrow(SQL["inquiry_lock"], ref)
+        if row is None:
+            raise inquiry_not_found()
+        if row["state"] == "open":
+            ko = "아직 답변하지 않은 문의입니다. 먼저 답변을 등록해 주세요."
+            raise Problem(409, "inquiry_not_answered", ko, "It is not answered yet. Enter the answer first.")
+        await duties.close_duty(connection, DUTY, ref, at, "answered")
+        told = ("inquiry", ref, "told", at)
+        codes = {"told_by": body.told_by}
+        await register.append(connection, *told, actor="staff", member_ref=row["member_ref"], codes=codes)
         done = Answer(200, {"id": ref, "state": "answered"})
         await idempotency.remember(connection, key, done)
     consent.nudge()

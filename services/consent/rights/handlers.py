@@ -20,7 +20,7 @@ from services.consent.rights.bodies import DecideBody, DeferBody, ReleaseBody, T
 from services.consent.rights.model import Decision, Facts, Move, Request
 from services.consent.rights.store import Hands
 from services.consent.store import SQL
-from services.policy.rights import catalogue
+from services.policy.rights import DEFERRED, catalogue
 from services.runtime.clock import KST
 from services.runtime.postgres import Connection
 
@@ -64,7 +64,7 @@ async def defer(command: Command, body: DeferBody) -> Answer:
 
 
 async def decide(command: Command, body: DecideBody) -> Answer:
-    """Answer the request: the effect, the end of its clock and the message to the person are one transaction."""
+    """Answer the request: the effect and the message to the person are one transaction; its clock runs until told."""
 
     async def move(tx: Connection, request: Request, at: datetime) -> Move:
         member = await store.locked_member(tx, request.member_ref)
@@ -96,7 +96,7 @@ async def release(command: Command, body: ReleaseBody | None) -> Answer:
 
 
 async def tell(command: Command, body: ToldBody) -> Answer:
-    """Record that the person has been told the result by other ways than our message."""
+    """Record that the person has been told the result, or the deferral, by other ways than our message."""
 
     async def move(_: Connection, request: Request, at: datetime) -> Move:
         return model.tell(request, at)
@@ -113,6 +113,7 @@ async def _step(command: Command, name: str, move_of: MoveOf, hands: Hands, code
         before, row = await store.lock(connection, command.request_id)
         who.check(row)
         move = await move_of(connection, before, at)
+        name = "deferral_told" if name == "done" and before.state == "deferred" else name
         await _tell(connection, move.request, name, at)
         if name == "decided":
             await answers.keep(consent, connection, move.request, at)
@@ -141,15 +142,18 @@ def _changes(change_ids: list[str]) -> dict[str, str | None]:
 
 
 async def _clocks(tx: Connection, request: Request, name: str, at: datetime) -> None:
-    """A decision, a deferral or a withdrawal ends the ten days; the end of a deferral's reason starts another clock."""
-    duty = catalogue().types[request.type].duty
+    """The ten days end when the person knows; the end of a deferral's reason starts another clock.
+
+    Our message ends them when it has gone (messages/model.py: ends). Here: told by other ways, or the person's own act,
+    which needs no word of ours.
+    """
     if name == "deferral_ended":
         ended_at = request.reason_ended_at or at
-        await open_duty(tx, "deferred_access", request.id, ended_at, member_ref=request.member_ref)
-    elif name in {"decided", "deferred", "withdrawn"}:
-        outcome = request.outcome or name
-        await close_duty(tx, duty, request.id, at, outcome)
-        await close_duty(tx, "deferred_access", request.id, at, outcome)
+        await open_duty(tx, DEFERRED, request.id, ended_at, member_ref=request.member_ref)
+    known = {"done": request.outcome, "deferral_told": "deferred", "withdrawn": "withdrawn", "released": "released"}
+    if outcome := known.get(name):
+        for duty in catalogue().told(request.type, outcome):
+            await close_duty(tx, duty, request.id, at, outcome)
 
 
 async def _tell(tx: Connection, request: Request, name: str, at: datetime) -> None:

@@ -165,8 +165,10 @@ def release(request: Request, at: datetime) -> Move:
 
 
 def tell(request: Request, at: datetime) -> Move:
-    """The person has been told the result: the request is done."""
-    _require_state(request, {"decided"})
+    """The person has been told: the result, and the request is done; or the deferral, and it stays put off."""
+    _require_state(request, {"decided", "deferred"})
+    if request.state == "deferred":
+        return Move(request)
     return Move(replace(request, state="done", ended_at=at))
 
 

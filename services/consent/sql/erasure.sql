@@ -119,7 +119,7 @@ WHERE member_ref = $1
 
 -- name: erasure_drop_messages
 UPDATE message SET state = 'dropped', reason = $2, closed_at = $3, sealed = NULL, leased_until = NULL, lease = NULL
-WHERE member_ref = $1 AND state = 'queued' RETURNING message_id, kind, sender, medium
+WHERE member_ref = $1 AND state = 'queued' RETURNING message_id, kind, sender, medium, data
 
 -- name: erasure_census
 SELECT state, count(*) AS cases,

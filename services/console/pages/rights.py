@@ -103,7 +103,7 @@ def _steps(found: Mapping[str, Any]) -> tuple[str, ...]:
     return {
         "received": ("verify", "decide", "withdraw"),
         "verified": ("decide", *(("defer",) if deferrable else ()), "withdraw"),
-        "deferred": ("decide", "defer", "withdraw"),
+        "deferred": ("decide", "defer", "done", "withdraw"),
         "decided": ("done", *(("release",) if suspended else ())),
         "done": ("release",) if suspended else (),
     }.get(state, ())

@@ -398,6 +398,10 @@ async def test_two_processes_at_once_erase_once(clean: Service) -> None:
 async def test_messages_hold_the_key_unless_somebody_asks_for_the_execution_by_name(quiet: Service) -> None:
     marketing = {"collection": True, "sharing": False, "marketing": {"use": True, "email": True}}
     ref = await left_then(quiet, consents=marketing)
+    made = await quiet.post("/v1/rights-requests", {"member_ref": ref, "type": "access", "channel": "fax"})
+    refused = {"outcome": "refused", "ground": "not_verified"}
+    assert (await quiet.post(f"/v1/rights-requests/{made.json()['id']}/decide", refused)).status_code == 200
+    assert [outcome for _, outcome in await duty(quiet, "access_answer", ref)] == [None]
     assert await quiet.pool.fetchval("SELECT count(*) FROM message WHERE member_ref = $1 AND state = 'queued'", ref)
     day = LEFT + timedelta(days=1)
     await saga.look(at(quiet, day))
@@ -411,6 +415,7 @@ async def test_messages_hold_the_key_unless_somebody_asks_for_the_execution_by_n
     ended = await quiet.pool.fetch("SELECT DISTINCT state, reason FROM message WHERE member_ref = $1", ref)
     assert [tuple(row) for row in ended] == [("dropped", "member_erased")]
     assert {outcome for _, outcome in await duty(quiet, "marketing_result", ref)} == {"member_erased"}
+    assert [outcome for _, outcome in await duty(quiet, "access_answer", ref)] == ["member_erased"]
 
 
 async def test_the_key_waits_for_the_statutory_records_to_be_kept_elsewhere(clean: Service) -> None:

@@ -23,6 +23,7 @@ from tests.integration.consent.harness import Service, a_sign_up, a_token, beare
 from tests.support.mail import MailServer, free_port, mail_server
 
 NOTICE = {"notice_version": "2021-02-22"}
+OFFICER = bearer(a_token("cpo-1", "cpo"))
 
 
 @dataclass
@@ -229,6 +230,107 @@ async def test_a_refusal_for_good_ends_the_message_and_leaves_its_duty_to_staff(
     assert {(m["state"], m["reason"]) for m in await post.listed(ref)} == {("failed", "smtp.550")}
     (open_duties,) = await post.rows("SELECT count(*) AS n FROM duty WHERE member_ref = $1 AND closed_at IS NULL", ref)
     assert open_duties["n"] == 3
+
+
+async def answered_request(post: Post, ref: str) -> str:
+    """A correction received on 2022-03-07 and refused for want of an identity; return its id."""
+    asked = {"member_ref": ref, "type": "correction", "channel": "fax", "changes": {"name": "이"}}
+    made = await post.service.post("/v1/rights-requests", asked | {"received_at": "2022-03-07T10:00:00+09:00"})
+    request_id = str(made.json()["id"])
+    refused = {"outcome": "refused", "ground": "not_verified"}
+    answer = await post.service.post(f"/v1/rights-requests/{request_id}/decide", refused)
+    assert answer.status_code == 200, answer.text
+    return request_id
+
+
+async def answered_inquiry(post: Post, ref: str) -> str:
+    asked = {"subject": "privacy", "member_ref": ref, "text": "문의", "received_at": "2022-03-07T10:00:00+09:00"}
+    inquiry = str((await post.service.post("/v1/inquiries", asked)).json()["id"])
+    answer = await post.service.post(f"/v1/inquiries/{inquiry}/answer", {"text": "답변"}, headers=OFFICER)
+    assert answer.status_code == 200, answer.text
+    return inquiry
+
+
+async def late(post: Post) -> set[tuple[str, str, str]]:
+    found = (await post.service.http.get("/v1/duties?late=true")).json()["duties"]
+    return {(duty["kind"], duty["subject"], duty["due_on"]) for duty in found}
+
+
+async def test_the_clock_of_an_answer_runs_until_the_member_is_told(post: Post) -> None:
+    ref, email = await post.member(consents={"collection": True})
+    request_id, inquiry = await answered_request(post, ref), await answered_inquiry(post, ref)
+    owed = {("correction_answer", request_id, "2022-03-17"), ("inquiry_answer", inquiry, "2022-03-17")}
+    assert await late(post) == owed
+    post.mail.answer = "451 try again"
+    await post.send()
+    assert await late(post) == owed, "a try that failed for now told nobody"
+    post.mail.answer = "250 OK"
+    post.clock.now += timedelta(minutes=1)
+    await post.send()
+    assert len(post.mail.to(email)) == 2
+    assert await late(post) == set()
+    ended = await post.rows("SELECT kind, outcome, closed_at FROM duty ORDER BY position")
+    assert [(row["kind"], row["outcome"], row["closed_at"]) for row in ended] == [
+        ("correction_answer", "refused", post.clock.now),
+        ("inquiry_answer", "answered", post.clock.now),
+    ]
+
+
+async def test_an_answer_that_bounced_is_owed_until_staff_have_told_the_person_otherwise(post: Post) -> None:
+    ref, _ = await post.member(consents={"collection": True})
+    request_id, inquiry = await answered_request(post, ref), await answered_inquiry(post, ref)
+    post.mail.answer = "550 no such user"
+    await post.send()
+    assert {(m["kind"], m["state"]) for m in await post.listed(ref)} == {
+        ("rights_answer", "failed"),
+        ("inquiry_answer", "failed"),
+    }
+    assert {subject for _, subject, _ in await late(post)} == {request_id, inquiry}
+    letter = {"told_by": "written"}
+    assert (await post.service.post(f"/v1/rights-requests/{request_id}/done", letter)).status_code == 200
+    told = await post.service.post(f"/v1/inquiries/{inquiry}/done", letter, headers=OFFICER)
+    assert (told.status_code, told.json()) == (200, {"id": inquiry, "state": "answered"})
+    assert await late(post) == set()
+
+
+async def test_only_an_officer_says_that_a_member_knows_an_answer_and_not_before_there_is_one(post: Post) -> None:
+    ref, _ = await post.member(consents={"collection": True})
+    asked = {"subject": "privacy", "member_ref": ref, "text": "문의"}
+    path = f"/v1/inquiries/{(await post.service.post('/v1/inquiries', asked)).json()['id']}/done"
+    early = await post.service.post(path, {"told_by": "phone"}, headers=OFFICER)
+    assert (early.status_code, early.json()["code"]) == (409, "inquiry_not_answered")
+    own = bearer(a_token(ref, "member"))
+    assert (await post.service.post(path, {"told_by": "phone"}, headers=own)).status_code == 403
+    nothing = await post.service.post(f"/v1/inquiries/{uuid.uuid4()}/done", {"told_by": "phone"}, headers=OFFICER)
+    assert nothing.json()["code"] == "inquiry_not_found"
+
+
+async def test_word_of_a_deferral_ends_the_ten_days_and_the_answer_the_rest(post: Post) -> None:
+    ref, _ = await post.member(consents={"collection": True})
+    asked = {"member_ref": ref, "type": "access", "channel": "fax"}
+    request_id = (await post.service.post("/v1/rights-requests", asked)).json()["id"]
+    path = f"/v1/rights-requests/{request_id}"
+    read = "SELECT kind, outcome FROM duty ORDER BY position"
+    await post.service.post(f"{path}/verify", {"method": "id_card", "verified_by": "kim"})
+    await post.service.post(f"{path}/defer", {"reason": "retrieval"})
+    await post.service.post(f"{path}/defer", {"reason_ended_at": post.service.consent.clock().isoformat()})
+    assert [tuple(r) for r in await post.rows(read)] == [("access_answer", None), ("deferred_access", None)]
+    await post.send()
+    assert [tuple(r) for r in await post.rows(read)] == [("access_answer", "deferred"), ("deferred_access", None)]
+    await post.service.post(f"{path}/decide", {"outcome": "granted"})
+    await post.send()
+    assert [tuple(r) for r in await post.rows(read)] == [("access_answer", "deferred"), ("deferred_access", "granted")]
+
+
+async def test_nobody_is_left_to_tell_of_a_decision_after_the_destruction(post: Post) -> None:
+    ref, _ = await post.member(consents={"collection": True})
+    request_id = await answered_request(post, ref)
+    await post.rows("UPDATE member SET status = 'erased', email = NULL, name = NULL WHERE member_ref = $1", ref)
+    await post.send()
+    (message,) = await post.listed(ref)
+    assert (message["state"], message["reason"]) == ("dropped", "member_erased")
+    (duty,) = await post.rows("SELECT subject, outcome FROM duty")
+    assert (duty["subject"], duty["outcome"]) == (request_id, "member_erased")
 
 
 async def test_two_senders_share_the_queue_and_a_dead_one_leaves_its_message_to_the_other(post: Post) -> None:

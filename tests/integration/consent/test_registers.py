@@ -350,7 +350,7 @@ async def test_an_inquiry_goes_to_the_officer_sealed_and_comes_back_answered(qui
         [tuple(r) for t in ("inquiry", "idempotency", "outbox", "message", "duty") for r in await rows(quiet, t)]
     )
     assert all(clear not in everything for clear in ("010-1234-5678", "보관하나요", "호스트 기능"))
-    assert (await the_duty(quiet, "inquiry_answer"))["outcome"] == "answered"
+    assert (await the_duty(quiet, "inquiry_answer"))["closed_at"] is None, "until the member is told (test_messages)"
     message = await quiet.pool.fetchrow("SELECT data FROM message WHERE kind = 'inquiry_answer'")
     assert message["data"] == {"inquiry_id": told["id"], "answered_on": "2026-11-23"}
     entries = [e for e in await outbox(quiet, RECEIPTS) if e.get("kind") == "inquiry"]
@@ -399,6 +399,7 @@ async def test_an_inquiry_of_someone_who_is_no_member_is_a_reference_with_a_cloc
         path = f"/v1/inquiries/{told['id']}/answer"
         assert (await then.post(path, {"text": "답변"})).json()["code"] == "text_needs_member"
         assert (await then.post(path, {})).status_code == 200
+    assert (await the_duty(quiet, "inquiry_answer"))["outcome"] == "answered", "the answer went where they asked"
     assert await quiet.pool.fetchval("SELECT count(*) FROM message") == 0
 
 

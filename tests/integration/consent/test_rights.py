@@ -11,6 +11,7 @@ from schemas.events import Fact, Projection, Stop
 from schemas.receipts import RegisterEntry
 from schemas.topics import FACTS, NOTICES, RECEIPTS
 from tests.integration.consent.harness import Service, a_token, bearer
+from tests.integration.consent.pinned import outbox
 
 HOST = {"service": "hypermeeting", "role": "host", "phone": "010-1234-5678", "department": "연구1팀", "title": "책임"}
 WAPL = {"service": "wapl", "role": "member", "office_phone": "02-555-1234", "title": "책임"}
@@ -54,6 +55,16 @@ async def steps_logged(service: Service, request_id: str) -> list[str]:
     return [e.state for e in entries if e.subject == request_id]
 
 
+async def late_subjects(service: Service) -> set[str]:
+    return {d["subject"] for d in (await service.http.get("/v1/duties?late=true")).json()["duties"]}
+
+
+async def clocks(service: Service, request_id: str) -> list[tuple[str, str | None]]:
+    """Return the duties of a request in order of opening, each with how it ended; None while it runs."""
+    read = "SELECT kind, outcome FROM duty WHERE subject = $1 ORDER BY position"
+    return [tuple(row) for row in await service.pool.fetch(read, request_id)]
+
+
 @pytest.mark.parametrize(
     ("received_at", "due_on"),
     [
@@ -72,8 +83,9 @@ async def test_the_clock_runs_from_the_receipt_in_korean_days(silent: Service, r
     assert (mine["kind"], mine["state"], mine["due_on"]) == ("access_answer", "late", due_on)
     assert (await silent.http.get(f"{PATH}/{request_id}")).json()["late"] is True
     await step(silent, request_id, "decide", {"outcome": "refused", "ground": "not_verified"})
-    still = (await silent.http.get("/v1/duties?late=true")).json()["duties"]
-    assert request_id not in {d["subject"] for d in still}
+    assert request_id in await late_subjects(silent), "decided, and nobody told the person yet"
+    await step(silent, request_id, "done", {"told_by": "written"})
+    assert request_id not in await late_subjects(silent)
 
 
 async def test_a_correction_has_effect_after_verification_and_decision_only(service: Service) -> None:
@@ -291,8 +303,9 @@ async def test_only_an_access_can_be_put_off_and_its_clock_starts_again(silent: 
     assert (await step(silent, request_id, "defer", {"reason": "busy"}, 422))["code"] == "deferral_reason_unknown"
     put_off = await step(silent, request_id, "defer", {"reason": "retrieval"})
     assert (put_off["state"], bool(put_off["objection"])) == ("deferred", True)
-    read = "SELECT kind, outcome FROM duty WHERE subject = $1 ORDER BY position"
-    assert [tuple(r) for r in await silent.pool.fetch(read, request_id)] == [("access_answer", "deferred")]
+    assert await clocks(silent, request_id) == [("access_answer", None)]
+    told = await step(silent, request_id, "done", {"told_by": "fax"})
+    assert (told["state"], await clocks(silent, request_id)) == ("deferred", [("access_answer", "deferred")])
     far = await step(silent, request_id, "defer", {"reason_ended_at": "2999-01-01T00:00:00+09:00"}, 422)
     assert far["code"] == "ended_in_future"
     now = silent.consent.clock().isoformat()
@@ -300,12 +313,33 @@ async def test_only_an_access_can_be_put_off_and_its_clock_starts_again(silent: 
     assert resumed["state"] == "verified"
     again = await step(silent, request_id, "defer", {"reason": "system_failure"}, 409)
     assert again["code"] == "already_deferred"
-    assert tuple(await silent.pool.fetchrow(read + " DESC LIMIT 1", request_id)) == ("deferred_access", None)
+    running = [("access_answer", "deferred"), ("deferred_access", None)]
+    assert await clocks(silent, request_id) == running
     await step(silent, request_id, "decide", {"outcome": "granted"})
-    assert [tuple(r) for r in await silent.pool.fetch(read, request_id)] == [
-        ("access_answer", "deferred"),
-        ("deferred_access", "granted"),
+    assert await clocks(silent, request_id) == running, "nobody has told the person yet"
+    await step(silent, request_id, "done", {"told_by": "fax"})
+    assert await clocks(silent, request_id) == [("access_answer", "deferred"), ("deferred_access", "granted")]
+    entries = [e for e in await outbox(silent, RECEIPTS) if e.get("subject") == request_id]
+    assert [e["state"] for e in entries] == [
+        *("received", "verified", "deferred", "deferral_told", "deferral_ended", "decided", "done"),
     ]
+
+
+async def test_what_the_person_ends_needs_no_word_of_ours(silent: Service) -> None:
+    ref = (await silent.sign_up())["member_ref"]
+    taken_back = await asked(silent, ref, "correction", changes={"name": "이"}, verified=False)
+    await step(silent, taken_back, "withdraw")
+    assert await clocks(silent, taken_back) == [("correction_answer", "withdrawn")]
+    put_off = await asked(silent, ref, "access")
+    await step(silent, put_off, "defer", {"reason": "retrieval"})
+    await step(silent, put_off, "defer", {"reason_ended_at": silent.consent.clock().isoformat()})
+    await step(silent, put_off, "withdraw")
+    assert await clocks(silent, put_off) == [("access_answer", "withdrawn"), ("deferred_access", "withdrawn")]
+    lifted = await asked(silent, ref, "suspension")
+    await step(silent, lifted, "decide", {"outcome": "granted"})
+    assert await clocks(silent, lifted) == [("suspension_answer", None)]
+    await step(silent, lifted, "release", VERIFIED)
+    assert await clocks(silent, lifted) == [("suspension_answer", "released")]
 
 
 async def test_a_second_open_request_of_one_type_is_refused_with_the_first(silent: Service) -> None:

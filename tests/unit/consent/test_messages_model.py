@@ -152,6 +152,34 @@ def test_no_advertisement_goes_to_a_member_who_is_not_active(status: str, rule: 
     assert ruled(a_member("use", "email", status=status), AT) == Drop(rule)
 
 
+REQUEST = "0192f0c4-7c1d-7000-8000-3b1f6a2c4d77"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "done"),
+    [
+        ("marketing_result", {}, [("marketing_result", "m-1", "sent")]),
+        ("reconsent", {}, []),
+        ("inquiry_answer", {"inquiry_id": "i-1"}, [("inquiry_answer", "i-1", "answered")]),
+        (
+            "rights_answer",
+            {"type": "access", "outcome": "granted"},
+            [("access_answer", REQUEST, "granted"), ("deferred_access", REQUEST, "granted")],
+        ),
+        ("rights_answer", {"type": "access", "outcome": "deferred"}, [("access_answer", REQUEST, "deferred")]),
+        ("rights_answer", {"type": "correction", "outcome": "partial"}, [("correction_answer", REQUEST, "partial")]),
+        ("rights_answer", {"type": "deletion", "outcome": "refused"}, [("deletion_answer", REQUEST, "refused")]),
+        ("rights_answer", {"type": "suspension", "outcome": "granted"}, [("suspension_answer", REQUEST, "granted")]),
+        ("rights_answer", {"type": "release", "outcome": "granted"}, []),
+    ],
+)
+def test_a_message_that_has_gone_does_its_own_duty_or_that_of_what_it_answers(
+    kind: str, data: dict[str, str], done: list[tuple[str, str, str]]
+) -> None:
+    ends = model.ends(load().kinds[kind], "m-1", {"request_id": REQUEST, **data})
+    assert [(e.duty, e.subject, e.outcome) for e in ends] == done
+
+
 def test_at_night_a_text_message_waits_for_the_morning_and_a_mail_does_not() -> None:
     member = a_member("use", "email", "sms")
     late, early = datetime(2026, 11, 23, 21, tzinfo=KST), datetime(2026, 11, 24, 7, 59, 59, tzinfo=KST)

@@ -194,6 +194,14 @@ def test_a_deferral_ends_after_it_began() -> None:
     assert decided(put_off, outcome="granted").request.state == "decided"
 
 
+def test_who_was_told_of_a_deferral_still_waits_for_the_access() -> None:
+    put_off = model.defer(CAT, a_request(), "retrieval", AT).request
+    assert model.tell(put_off, AT).request == put_off
+    assert code_of(lambda: model.tell(a_request(), AT)) == "wrong_state"
+    done = model.tell(decided(put_off, outcome="granted").request, AT).request
+    assert (done.state, done.ended_at) == ("done", AT)
+
+
 def test_an_access_is_put_off_once() -> None:
     resumed = model.resume(model.defer(CAT, a_request(), "retrieval", AT).request, AT + timedelta(days=3)).request
     assert code_of(lambda: model.defer(CAT, resumed, "system_failure", AT + timedelta(days=4))) == "already_deferred"
