@@ -72,11 +72,23 @@ async def take(consent: Consent, ref: str, body: RecordBody, caller: Caller, key
         if stored := await idempotency.recall(connection, key):
             return stored
         member = await _locked(connection, ref)
+        refuse_ended(member)
         record_id = await _write(consent, connection, member, body, found, caller)
         answer = Answer(201, {"record_id": record_id, **_told(of, body.occurred_at, found)})
         await idempotency.remember(connection, key, answer)
     consent.nudge()
     return answer
+
+
+async def keep(consent: Consent, tx: Connection, ref: str, body: RecordBody, caller: Caller) -> None:
+    """Keep a record that arises here, in the caller's transaction; of somebody who has left, without name and e-mail.
+
+    Once the member's records are on their way to the retention database none is taken: it would stay behind.
+    """
+    found = _kept(all_classes()[body.record_class], body, consent.clock())
+    member = await _locked(tx, ref)
+    if not await tx.fetchval(SQL["record_too_late"], ref):
+        await _write(consent, tx, member, body, found, caller)
 
 
 def _kept(of: KeptClass, body: RecordBody, at: datetime) -> Kept:
@@ -114,7 +126,6 @@ async def _locked(tx: Connection, ref: str) -> Member:
     found = await store.read(tx, ref)
     if found is None:
         raise not_found()
-    refuse_ended(found[0].member)
     return found[0].member
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from schemas.base import Shape
+from schemas.events import RecordClass
 
 
 class Officer(Shape):
@@ -52,11 +53,12 @@ class Contacts(Shape):
 
 
 class Subject(Shape):
-    """What an inquiry is about, and the role that answers it."""
+    """What an inquiry is about, the role that answers it, and the class of the statutory record it leaves (2.1)."""
 
     id: str
     ko: str
     routed_to: Literal["cpo"]
+    kept_as: RecordClass | None = None
 
 
 class _Data(Shape):

@@ -9,15 +9,18 @@ from typing import Any, Final
 import asyncpg
 from uuid_utils import uuid7
 
-from services.consent import duties, idempotency, register, sealing
-from services.consent.handlers import Consent, not_found
+from services.consent import duties, idempotency, register, sealing, statutory
+from services.consent.handlers import Caller, Consent, not_found
 from services.consent.idempotency import Answer, Key
 from services.consent.messages.queue import queue
 from services.consent.refusals import field
 from services.consent.registers.bodies import InquiryAnswerBody, InquiryBody, InquiryToldBody
+from services.consent.statutory import RecordBody
 from services.consent.store import SQL
 from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
 from services.policy.contacts import subjects
+from services.runtime.clock import KST
+from services.runtime.postgres import Connection
 from services.runtime.problem import Problem
 
 PAGE: Final = 200
@@ -51,22 +54,18 @@ async def ask(consent: Consent, body: InquiryBody, key: Key | None) -> Answer:
 async def answer(consent: Consent, ref: str, body: InquiryAnswerBody, by: str, key: Key | None) -> Answer:
     """Answer an inquiry; a member is sent word of it, and the clock runs until that has gone or `tell` says so.
 
+    A complaint's answer leaves a statutory record (`kept_as` in rules/contacts.toml), anchored on this day.
     Problem 404 for none, 409 when answered, 422 for text of nobody's.
     """
     at = consent.clock()
     async with consent.pool.acquire() as connection, connection.transaction():
         if stored := await idempotency.recall(connection, key):
             return stored
-        row = await connection.fetchrow(SQL["inquiry_lock"], ref)
-        _may_answer(row, body)
-        assert row is not None  # `_may_answer` refuses that
+        row = await _answerable(connection, ref, body)
         sealed = await _sealed(consent, row["member_ref"], _label(ref, "answer"), body.text)
         await connection.execute(SQL["inquiry_answer"], ref, sealed, at, by)
-        if row["member_ref"] is None:
-            await duties.close_duty(connection, DUTY, ref, at, "answered")
-        else:
-            data = {"inquiry_id": ref, "answered_on": at}
-            await queue(connection, "inquiry_answer", row["member_ref"], data, f"inquiry_answer/{ref}", at)
+        await _keep(consent, connection, row, body.text, by, at)
+        await _word(connection, row, at)
         await register.append(connection, "inquiry", ref, "answered", at, actor="staff", member_ref=row["member_ref"])
         done = Answer(200, {"id": ref, "state": "answered"})
         await idempotency.remember(connection, key, done)
@@ -129,6 +128,45 @@ def _checked(body: InquiryBody, at: datetime) -> None:
     if body.text is None and body.reference is None:
         ko, en = "문의 내용이나 접수 번호가 필요합니다.", "It needs a text, or a reference to where it was asked."
         raise field(422, "text_or_reference_required", "/text", ko, en)
+
+
+async def _answerable(tx: Connection, ref: str, body: InquiryAnswerBody) -> asyncpg.Record:
+    """Lock the member and then the inquiry, in the order of an erasure."""
+    await tx.execute(SQL["inquiry_lock_member"], ref)
+    row = await tx.fetchrow(SQL["inquiry_lock"], ref)
+    _may_answer(row, body)
+    assert row is not None  # `_may_answer` refuses that
+    return row
+
+
+async def _word(tx: Connection, row: asyncpg.Record, at: datetime) -> None:
+    """Send a member word of the answer; anybody else has it where they asked, and their clock ends here."""
+    ref = row["inquiry_id"]
+    if row["member_ref"] is None:
+        await duties.close_duty(tx, DUTY, ref, at, "answered")
+        return
+    data = {"inquiry_id": ref, "answered_on": at}
+    await queue(tx, "inquiry_answer", row["member_ref"], data, f"inquiry_answer/{ref}", at)
+
+
+async def _keep(
+    consent: Consent, tx: Connection, row: asyncpg.Record, answer: str | None, by: str, at: datetime
+) -> None:
+    """What was complained of and how it was dealt with outlives the inquiry, which ends with the member's key (2.1)."""
+    kept_as = subjects()[row["subject"]].kept_as
+    if kept_as is None or row["member_ref"] is None:
+        return
+    told = {
+        "complaint_id": row["inquiry_id"],
+        "subject": row["subject"],
+        "reference": row["reference"],
+        "opened_at": row["received_at"].astimezone(KST).isoformat(),
+        "complaint": await _opened(consent, row, "question"),
+        "answer": answer,
+    }
+    fields = {name: value for name, value in told.items() if value is not None}
+    body = RecordBody.model_validate({"class": kept_as, "occurred_at": at, "fields": fields})
+    await statutory.keep(consent, tx, row["member_ref"], body, Caller(by, "staff"))
 
 
 def _may_answer(row: asyncpg.Record | None, body: InquiryAnswerBody) -> None:

@@ -79,6 +79,9 @@ SELECT * FROM inquiry WHERE inquiry_id = $1
 -- name: inquiry_lock
 SELECT * FROM inquiry WHERE inquiry_id = $1 FOR UPDATE
 
+-- name: inquiry_lock_member
+SELECT 1 FROM member WHERE member_ref = (SELECT member_ref FROM inquiry WHERE inquiry_id = $1) FOR UPDATE
+
 -- name: inquiry_list
 SELECT position, inquiry_id, member_ref, subject, channel, reference, routed_to, received_at, due_on, state, answered_at
 FROM inquiry WHERE position > $1 AND ($2::text IS NULL OR state = $2) ORDER BY position LIMIT $3

@@ -2,6 +2,9 @@
 INSERT INTO statutory_record (record_id, member_ref, class, occurred_at, destroy_on, rule, sealed, created_by, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 
+-- name: record_too_late
+SELECT EXISTS (SELECT FROM erasure WHERE member_ref = $1 AND state IN ('executing', 'erased'))
+
 -- name: record_list
 SELECT record_id, class, occurred_at, destroy_on, rule, sealed, stage, created_at
 FROM statutory_record WHERE member_ref = $1 ORDER BY occurred_at, record_id

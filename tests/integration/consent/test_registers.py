@@ -357,6 +357,51 @@ async def test_an_inquiry_goes_to_the_officer_sealed_and_comes_back_answered(qui
     assert [(e["state"], e["member_ref"]) for e in entries] == [("received", member), ("answered", member)]
 
 
+async def dealt_with(then: Pinned, member: str, subject: str) -> str:
+    """An inquiry of a member that is answered on the same day; return its id."""
+    asked = {"subject": subject, "member_ref": member, "text": "해지했는데 또 청구되었습니다.", "reference": "CALL-7"}
+    made = await then.post("/v1/inquiries", asked)
+    answer = await then.post(f"/v1/inquiries/{made.json()['id']}/answer", {"text": "환불했습니다."}, headers=CPO)
+    assert answer.status_code == 200, answer.text
+    return str(made.json()["id"])
+
+
+async def test_a_complaint_that_was_dealt_with_is_kept_for_three_years_from_that_day(quiet: Service) -> None:
+    member = (await quiet.sign_up(name="김불만", email="complaint@example.com"))["member_ref"]
+    async with as_of(quiet, AT) as then:
+        await dealt_with(then, member, "privacy")
+        ref = await dealt_with(then, member, "complaint")
+        (record,) = (await then.http.get(f"/v1/members/{member}/records")).json()["records"]
+    # 3 years from Monday 2026-11-23: Friday 2029-11-23.
+    assert (record["class"], record["destroy_on"], record["rule"]) == ("dispute", "2029-11-24", "ecommerce.dispute")
+    assert record["party"] == {"name": "김불만", "email": "complaint@example.com"}
+    assert record["fields"] == {
+        "complaint_id": ref,
+        "subject": "complaint",
+        "reference": "CALL-7",
+        "opened_at": "2026-11-23T10:00:00+09:00",
+        "complaint": "해지했는데 또 청구되었습니다.",
+        "answer": "환불했습니다.",
+    }
+    assert all("청구" not in str(tuple(row)) for row in await rows(quiet, "statutory_record"))
+    (entry,) = [e for e in await outbox(quiet, RECEIPTS) if e.get("kind") == "statutory_record"]
+    assert (entry["state"], entry["actor"], entry["member_ref"]) == ("recorded", "staff", member)
+    assert entry["codes"] == {"class": "dispute", "rule": "ecommerce.dispute", "destroy_on": "2029-11-24"}
+
+
+async def test_a_complaint_of_somebody_who_has_left_is_kept_while_its_record_can_still_follow(quiet: Service) -> None:
+    member = (await quiet.sign_up())["member_ref"]
+    for step in ("withdrawal", "withdrawal/confirm"):
+        await quiet.post(f"/v1/members/{member}/{step}")
+    async with as_of(quiet, AT) as then:
+        await dealt_with(then, member, "remedy")
+        (record,) = (await then.http.get(f"/v1/members/{member}/records")).json()["records"]
+        assert (record["class"], record["party"], record["fields"]["subject"]) == ("dispute", {}, "remedy")
+        await quiet.pool.execute("UPDATE erasure SET state = 'executing' WHERE member_ref = $1", member)
+        await dealt_with(then, member, "remedy")
+    assert await quiet.pool.fetchval("SELECT count(*) FROM statutory_record WHERE member_ref = $1", member) == 1
+
+
 async def rows(service: Service, table: str) -> list[asyncpg.Record]:
     found: list[asyncpg.Record] = await service.pool.fetch(f"SELECT * FROM {table}")
     return found

@@ -100,3 +100,11 @@ def test_cookies_are_never_needed_to_sign_up_and_every_inquiry_goes_to_the_offic
         "complaint": "cpo",
         "remedy": "cpo",
     }
+
+
+def test_a_complaint_and_a_remedy_leave_a_record_of_three_years_and_a_question_none() -> None:
+    assert {s.id: s.kept_as for s in contacts.subjects().values()} == {
+        "privacy": None,
+        "complaint": "dispute",
+        "remedy": "dispute",
+    }
