@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from services.commands.context import PARTIAL, USAGE, Format, fail, load_settings, print_json, tell, wants_json
 from services.commands.import_reasons import reason_of
-from services.commands.import_rows import Line, batches, read_csv, read_ndjson
+from services.commands.import_rows import ColumnsError, Line, batches, read_csv, read_ndjson
 from services.policy.model import load
 from services.runtime.settings import Settings
 
@@ -74,6 +74,8 @@ def _send_all(settings: Settings, file: Path, target: Path) -> Counter[str]:
         fail(f"the consent service did not take the rows ({error}). {_told(counts)}")
     except UnicodeDecodeError:
         fail(f"{file} is not UTF-8. {_told(counts)}")
+    except ColumnsError as error:
+        fail(f"{file} was not read: {error}. Keep one; nothing was sent", USAGE)
     except csv.Error as error:
         fail(f"{file} is not CSV ({type(error).__name__}). {_told(counts)}")
     except OSError as error:
