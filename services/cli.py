@@ -12,7 +12,8 @@ import typer
 
 from services.commands import context
 from services.devstack.errors import DevstackError
-from services.runtime.settings import MissingSettingsError
+from services.policy.model import PolicyError
+from services.runtime.settings import InvalidSettingsError, MissingSettingsError
 
 GROUPS = {
     "dev": "The embedded system: a real Kafka, a real PostgreSQL and all processes on this machine.",
@@ -77,6 +78,10 @@ def main() -> None:
         _end(str(error))
     except MissingSettingsError as error:
         _end(f"{error}. Set them, or start an embedded system: dongui dev up")
+    except InvalidSettingsError as error:
+        _end(f"{error}. docs/configuration.md says what each of them is")
+    except PolicyError as error:
+        _end(f"the policy cannot be used: {error}. Once it is mended: dongui policy check")
 
 
 def _end(message: str) -> NoReturn:

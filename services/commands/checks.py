@@ -16,7 +16,7 @@ from services.commands.brokers import KafkaUnreachableError, topics
 from services.commands.config import named_files
 from services.devstack import jars
 from services.devstack.errors import DevstackError
-from services.policy.model import load
+from services.policy.model import PolicyError, load
 from services.runtime import migrate, wire
 from services.runtime.clock import utc_now
 from services.runtime.kafka import InsecureKafkaError
@@ -90,9 +90,12 @@ async def kafka(settings: Settings) -> list[Check]:
         found = await topics(settings)
     except (KafkaUnreachableError, MissingSettingsError, InsecureKafkaError, OSError) as error:
         return [Check("kafka", "failed", f"does not answer: {type(error).__name__}")]
-    wanted = {t.name: t.partitions for t in all_topics(load(settings.affiliates_dir).affiliates)}
-    wrong = sorted(name for name, count in wanted.items() if found.get(name) != count)
     answers = Check("kafka", "ok", "answers")
+    try:
+        wanted = {t.name: t.partitions for t in all_topics(load(settings.affiliates_dir).affiliates)}
+    except PolicyError as error:
+        return [answers, Check("topics", "failed", f"not known, the policy cannot be used: {error}")]
+    wrong = sorted(name for name, count in wanted.items() if found.get(name) != count)
     if wrong:
         return [answers, Check("topics", "failed", f"missing, or another partition count: {', '.join(wrong)}")]
     return [answers, Check("topics", "ok", f"all {len(wanted)} of the contract")]
@@ -111,7 +114,7 @@ async def _database(name: str, dsn: str) -> Check:
     label = f"postgres {name}"
     try:
         connection = await asyncpg.connect(dsn, timeout=TIMEOUT_S)
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:  # ValueError: no DSN, see `wires`
         return Check(label, "failed", f"no connection: {type(error).__name__}")
     try:
         theirs = await connection.fetchval("SELECT clock_timestamp()")
@@ -134,7 +137,7 @@ async def _migrations(name: str, dsn: str) -> Check:
     known = migrate.load(package_of(name))
     try:
         connection = await asyncpg.connect(dsn, timeout=TIMEOUT_S)
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:  # ValueError: no DSN, see `wires`
         return Check(label, "failed", f"no connection: {type(error).__name__}")
     try:
         waiting = await migrate.pending(connection, known)

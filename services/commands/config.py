@@ -43,7 +43,7 @@ def check(output: Format = "text") -> None:
 
 def effective(settings: Settings) -> list[dict[str, Any]]:
     """Return `{"setting", "value", "source"}` of every setting, without secrets."""
-    environment = Settings().model_fields_set
+    environment = Settings.read().model_fields_set
     return [
         {
             "setting": name,
@@ -78,8 +78,12 @@ def _endpoint(party: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _place(dsn: str) -> str:
+    """An @ behind the hosts says that they are none: a password that is not percent-encoded was cut at its / ? or #."""
+    hosts = wire.hosts_of(dsn)
+    if not hosts:
+        return SET
     parts = urlsplit(dsn)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port}{parts.path}" if parts.hostname else SET
+    return SET if "@" in parts.path + parts.query + parts.fragment else f"{parts.scheme}://{hosts}{parts.path}"
 
 
 def named_files(settings: Settings) -> list[Path]:

@@ -37,7 +37,7 @@ def choose_data_dir(path: Path) -> None:
 
 def data_dir() -> Path:
     """Return the data directory: the option, else DONGUI_DATA_DIR, else `.dongui`."""
-    return (_data_dir.get() or Settings().data_dir).absolute()
+    return (_data_dir.get() or Settings.read().data_dir).absolute()
 
 
 def load_settings() -> Settings:
@@ -52,11 +52,11 @@ def load_settings() -> Settings:
 
 def effective_settings() -> Settings:
     """Return the settings of the environment, completed by those of the dev system when it names no system itself."""
-    given = Settings()
+    given = Settings.read()
     chosen: dict[str, Any] = {name: getattr(given, name) for name in given.model_fields_set}
     chosen["data_dir"] = data_dir()
     found = None if CONNECTIONS & given.model_fields_set else State(data_dir()).read()
-    return Settings(**((_of_dev_system(found) if found else {}) | chosen))
+    return Settings.read(**((_of_dev_system(found) if found else {}) | chosen))
 
 
 def _of_dev_system(found: dict[str, Any]) -> dict[str, Any]:

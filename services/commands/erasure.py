@@ -89,10 +89,13 @@ def _values(settings: Settings, ref: UUID | None, canaries: Path | None) -> list
         found: list[str] = _run(scan_member.values_of(settings, str(ref)))
         return found
     try:
-        lines = canaries.read_text(encoding="utf-8").splitlines()
+        lines = canaries.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         fail(f"cannot read {canaries}")
-    return [line for line in lines if line.strip()]
+    values = [line for line in lines if line.strip()]
+    if not values:
+        fail(f"{canaries} holds no value to look for: note them before the erasure, one a line", USAGE)
+    return values
 
 
 def _searched(settings: Settings, values: list[str], metrics: list[str], residue: bool) -> Report | None:

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, BinaryIO, Final
 
 import orjson
@@ -14,6 +15,13 @@ PROFILE: Final = "profile."
 CONSENTS: Final = "consents."
 AGE_DECLARATION: Final = "age_declaration"
 ROW_BYTES_MAX: Final = 64 * 1024
+
+
+class ColumnsError(Exception):
+    """Two columns of the header say the same thing, or one a part of the other: keep one. The message numbers them."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f"columns {first} and {second} of its header name the same field, or one a part of the other")
 
 
 @dataclass(frozen=True)
@@ -46,14 +54,23 @@ def _from_json(number: int, text: bytes) -> Line:
 def read_csv(file: BinaryIO, is_list: Callable[[str], bool]) -> Iterator[Line]:
     """Return the rows of a CSV with a header of dotted columns; `is_list` says which profile items are lists.
 
-    Raises UnicodeDecodeError and csv.Error for a file that is not CSV in UTF-8.
+    Raises ColumnsError before any row, UnicodeDecodeError and csv.Error for a file that is not CSV in UTF-8.
     """
     with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
         rows = csv.reader(text, strict=True)
         header = [name.strip() for name in next(rows, [])]
+        _require_one_column_each(header)
         for number, cells in enumerate(rows, start=1):
             if cells:
                 yield _from_cells(number, header, cells, is_list)
+
+
+def _require_one_column_each(header: list[str]) -> None:
+    """Of two cells for one field neither is the member's word: nothing may choose the one that says yes (1.5, 3.1)."""
+    paths = sorted((column.split("."), number) for number, column in enumerate(header, start=1) if column)
+    for (outer, first), (inner, second) in pairwise(paths):
+        if inner[: len(outer)] == outer:
+            raise ColumnsError(*sorted((first, second)))
 
 
 def _from_cells(number: int, header: list[str], cells: list[str], is_list: Callable[[str], bool]) -> Line:
@@ -85,12 +102,9 @@ def _texts(cell: str) -> list[str]:
 
 
 def _nest(body: dict[str, Any], path: list[str], value: object) -> None:
-    """`consents.sharing` beside `consents.sharing.tmax-os` cannot both be: the service refuses what comes of it."""
+    """No column is a part of another, so that what is met on the way is always an object."""
     for name in path[:-1]:
-        inner = body.setdefault(name, {})
-        if not isinstance(inner, dict):
-            body[name] = inner = {}
-        body = inner
+        body = body.setdefault(name, {})
     body[path[-1]] = value
 
 

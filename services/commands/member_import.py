@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from services.commands.context import PARTIAL, USAGE, Format, fail, load_settings, print_json, tell, wants_json
 from services.commands.import_reasons import reason_of
-from services.commands.import_rows import Line, batches, read_csv, read_ndjson
+from services.commands.import_rows import ColumnsError, Line, batches, read_csv, read_ndjson
 from services.policy.model import load
 from services.runtime.settings import Settings
 
@@ -52,8 +52,10 @@ def import_members(
     as_json = wants_json(output)
     if file.suffix not in {".ndjson", ".jsonl", ".csv"}:
         fail("FILE ends in .ndjson or .csv; docs/import.md says what is in it", USAGE)
-    target = errors or file.with_name(file.name + ".errors.ndjson")
+    target = _target(file, errors)
     counts = _send_all(load_settings(), file, target)
+    if not counts["error"] and errors is None:
+        target.unlink(missing_ok=True)  # what an earlier run refused
     told = {name: counts[name] for name in ("created", "exists", "error")}
     if as_json:
         print_json(told | {"errors_file": str(target) if counts["error"] else None})
@@ -64,22 +66,44 @@ def import_members(
         raise typer.Exit(PARTIAL)
 
 
+def _target(file: Path, errors: Path | None) -> Path:
+    """Return where refused rows are told: by no means the rows themselves, or what is no file at all."""
+    target = errors or file.with_name(file.name + ".errors.ndjson")
+    if target.exists() and (not target.is_file() or target.samefile(file)):
+        fail(f"--errors {target} is the file to import, or no regular file; choose another", USAGE)
+    return target
+
+
+@contextmanager
+def _refused(target: Path) -> Iterator[TextIO]:
+    """Yield where to write; it takes the target's place at the end, however that comes, if anything was written."""
+    part = target.with_name(target.name + ".part")
+    with part.open("w", encoding="utf-8") as refused:
+        try:
+            yield refused
+        finally:
+            if refused.tell():
+                part.replace(target)
+            else:
+                part.unlink()
+
+
 def _send_all(settings: Settings, file: Path, target: Path) -> Counter[str]:
     counts: Counter[str] = Counter()
     try:
-        with file.open("rb") as raw, _client(settings) as client, target.open("w", encoding="utf-8") as refused:
+        with file.open("rb") as raw, _client(settings) as client, _refused(target) as refused:
             for batch in _progress(raw, file, batches(_lines(raw, file), rows_max=ROWS_MAX, bytes_max=BYTES_MAX)):
                 counts.update(_send(client, batch, refused))
     except StoppedError as error:
         fail(f"the consent service did not take the rows ({error}). {_told(counts)}")
     except UnicodeDecodeError:
         fail(f"{file} is not UTF-8. {_told(counts)}")
+    except ColumnsError as error:
+        fail(f"{file} was not read: {error}. Keep one; nothing was sent", USAGE)
     except csv.Error as error:
         fail(f"{file} is not CSV ({type(error).__name__}). {_told(counts)}")
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}. {_told(counts)}")
-    if not counts["error"]:
-        target.unlink(missing_ok=True)
     return counts
 
 

@@ -174,14 +174,14 @@ def _instant(text: str) -> datetime:
 
 def _found(tables: dict[str, str]) -> list[str]:
     try:
-        return list(faults(load(Settings().affiliates_dir), tables))
+        return list(faults(load(Settings.read().affiliates_dir), tables))
     except PolicyError as error:
         return error.faults
 
 
 def _load() -> Rules:
     try:
-        return load(Settings().affiliates_dir)
+        return load(Settings.read().affiliates_dir)
     except PolicyError as error:
         typer.echo("\n".join(error.faults), err=True)
         raise typer.Exit(EXIT_DRIFT) from error

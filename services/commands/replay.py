@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -34,6 +35,8 @@ from services.runtime.settings import Settings
 app = typer.Typer(no_args_is_help=True)
 app.command()(execute)
 RATE: Final = 5000
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Kafka counts from here: it has no instant before, and its client refuses one."""
 TYPES: Final = (
     "signed_up", "corrected", "withdrawal_requested", "withdrawn", "consent_changed", "suspended", "released", "erased",
 )  # fmt: skip
@@ -68,26 +71,30 @@ def plan_(  # noqa: PLR0913, PLR0917 - one option per selector
     """Write what a replay would do, and change nothing: counts, members, a diff against the live stores, the time."""
     as_json = wants_json(file_format)
     settings = load_settings().require("kafka", "affiliate_dsns", "affiliate_tokens", "consent_url", "service_token")
-    chosen = (affiliate, member, change, type_, from_datetime, to_datetime, by_duration, from_offsets, partition)
-    if every == any(part is not None for part in chosen) or (every and affiliate):
+    narrowed = any(
+        part is not None
+        for part in (member, change, type_, from_datetime, to_datetime, by_duration, from_offsets, partition)
+    )
+    if every == (narrowed or affiliate is not None):
         fail("say what: --all, or one or more of --affiliate, --member, --from-datetime, --from-offsets …", USAGE)
     if type_ is not None and type_ not in TYPES:
         fail(f"--type is one of {', '.join(TYPES)}", USAGE)
-    if source == "consent" and (
-        member or change or type_ or from_datetime or to_datetime or by_duration or from_offsets
-    ):
+    if source == "consent" and narrowed:
         fail("the ledger has present states only: --source consent goes with --all or --affiliate", USAGE)
+    if source == "consent" and "notices" in (effect or ()):
+        fail("the ledger has no notices to read again: --with notices goes with --source kafka", USAGE)
     if source not in {"kafka", "consent"} or set(effect or ()) - set(EFFECTS):
         fail(f"--source is kafka or consent, --with is one of {', '.join(EFFECTS)}", USAGE)
+    offsets = _offsets(settings, from_offsets)
     wish = planner.Wish(
         selection=Selection(
-            affiliates=tuple(stores.known(settings, a) for a in affiliate or sorted(settings.affiliate_dsns)),
+            affiliates=tuple(stores.known(settings, a) for a in _affiliates(settings, affiliate or (), offsets)),
             member=str(member) if member else None,
             change=str(change) if change else None,
             type=type_,
             since=_since(from_datetime, by_duration),
             until=_instant(to_datetime, "--to-datetime"),
-            offsets=_offsets(settings, from_offsets),
+            offsets=offsets,
             partitions=tuple(partition) if partition else None,
         ),
         reason=reason,
@@ -136,7 +143,10 @@ def _instant(text: str | None, option: str) -> datetime | None:
         found = datetime.fromisoformat(text)
     except ValueError:
         fail(f"{option} is no ISO 8601 instant: {text}", USAGE)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    instant = found if found.tzinfo else found.replace(tzinfo=UTC)
+    if instant < EPOCH:
+        fail(f"{option} lies before 1970; Kafka has no records of then", USAGE)
+    return instant
 
 
 def _since(text: str | None, duration: str | None) -> datetime | None:
@@ -148,7 +158,19 @@ def _since(text: str | None, duration: str | None) -> datetime | None:
         back: timedelta = TypeAdapter(timedelta).validate_python(duration)
     except ValidationError:
         fail(f"--by-duration is no ISO 8601 duration such as PT6H: {duration}", USAGE)
-    return utc_now() - abs(back)
+    now = utc_now()
+    if abs(back) > now - EPOCH:
+        fail("--by-duration reaches back before 1970; Kafka has no records of then", USAGE)
+    return now - abs(back)
+
+
+def _affiliates(settings: Settings, asked: Sequence[str], offsets: Mapping[str, Any] | None) -> Sequence[str]:
+    if offsets is None:
+        return asked or sorted(settings.affiliate_dsns)
+    try:
+        return plans.affiliates_in(offsets, asked)
+    except PlanError as error:
+        fail(str(error), USAGE)
 
 
 def _offsets(settings: Settings, path: Path | None) -> dict[str, dict[int, int]] | None:

@@ -106,20 +106,26 @@ class Run:
 
     def into_live(self) -> Compared:
         """Apply the plan to the live stores."""
-        self._finished(told(partial(self._ended, self._live)))
+        progress: Progress = told(partial(self._noted, self._live))
+        _say(progress, ", done")
+        self._report("completed", progress)
         return {}
 
     def into_shadow(self, keep: bool) -> Compared:
-        """Apply the plan to empty stores beside, and return how each compares with its live one."""
+        """Apply the plan to empty stores beside, and return how each compares with its live one.
+
+        It reports nothing: the state and the positions of a replay are those of its live run, which a shadow may
+        come before, run beside, or follow when it has failed.
+        """
         if not self._plan.selection.whole_history:
             fail("a shadow needs whole histories: plan with --all, --affiliate or --member alone", USAGE)
         progress: Progress
         compared: Compared
-        progress, compared = told(partial(self._ended, partial(self._shadow, keep)))
-        self._finished(progress)
+        progress, compared = told(partial(_unnoted, partial(self._shadow, keep)))
+        _say(progress, ", done")
         return compared
 
-    def _ended(self, work: Any) -> Any:
+    def _noted(self, work: Any) -> Any:
         """Run; whatever ends it early is noted, so that `replay list` does not show it as running for ever."""
         try:
             return asyncio.run(work())
@@ -149,10 +155,10 @@ class Run:
                 await shadow.copy_suppressions((await live(name)).pool, (await beside(name)).pool)
             tables = shadow.TABLES
             if self._plan.source == "consent":
-                progress = await ledger_replay.fill(self._settings, self._plan, self._tell, beside)
+                progress = await ledger_replay.fill(self._settings, self._plan, self._watch, beside)
                 tables = shadow.VISIBLE
             else:
-                progress = await Executor(self._settings, self._plan, self._tell, {}).run(beside)
+                progress = await Executor(self._settings, self._plan, self._watch, {}).run(beside)
             compared = {n: await self._compared(await live(n), await beside(n), tables) for n in names}
         return progress, compared
 
@@ -160,23 +166,38 @@ class Run:
         return await shadow.compare(live.pool, beside.pool, tables, only=self._plan.selection.member)
 
     async def _tell(self, progress: Progress) -> None:
-        """Note how far it is, here and at the consent service; stop when it was cancelled there."""
+        """Note how far the live run is, here and at the consent service; stop when it was cancelled there."""
         self._resume = progress.positions
-        eta = "" if progress.eta_s is None else f", {progress.eta_s:.0f} s left"
-        tell(f"{progress.done}/{progress.total} records, {progress.per_s:.0f}/s{eta}")
-        answer = await asyncio.to_thread(self._report, "running", progress)
-        if answer["state"] == "cancelled":
-            raise CancelledReplayError
+        _say(progress)
+        _go_on(await asyncio.to_thread(self._report, "running", progress))
 
-    def _finished(self, progress: Progress) -> None:
-        tell(f"{progress.done}/{progress.total} records, {progress.per_s:.0f}/s, done")
-        self._report("completed", progress)
+    async def _watch(self, progress: Progress) -> None:
+        """Say here how far a shadow is; stop when the replay was cancelled."""
+        _say(progress)
+        _go_on(await asyncio.to_thread(self._api.get, f"/v1/replays/{self._plan.plan_id}"))
 
     def _report(self, state: str, progress: Progress) -> dict[str, Any]:
         told_ = {"done": progress.done, "total": progress.total, "positions": dict(progress.positions)}
         path = f"/v1/replays/{self._plan.plan_id}/progress"
         answer: dict[str, Any] = self._api.post(path, {"sha256": self._sha256, "state": state, **told_})
         return answer
+
+
+def _unnoted(work: Any) -> Any:
+    try:
+        return asyncio.run(work())
+    except CancelledReplayError:
+        fail("cancelled; a shadow changes nothing", PARTIAL)
+
+
+def _say(progress: Progress, end: str = "") -> None:
+    eta = "" if end or progress.eta_s is None else f", {progress.eta_s:.0f} s left"
+    tell(f"{progress.done}/{progress.total} records, {progress.per_s:.0f}/s{eta}{end}")
+
+
+def _go_on(replay: Mapping[str, Any]) -> None:
+    if replay["state"] == "cancelled":
+        raise CancelledReplayError
 
 
 def _print(made: Plan, found: Compared, as_json: bool) -> None:

@@ -17,12 +17,12 @@ from schemas.topics import all_topics
 from services.devstack import principals, topics
 from services.devstack.errors import DevstackError
 from services.devstack.provision import database_names, owner_of, provision
-from services.policy.model import load
+from services.policy.model import PolicyError, load
 from services.runtime import acls
 from services.runtime.kafka import client_options
 from services.runtime.migrate import DriftError
 from services.runtime.process import PLAIN
-from services.runtime.settings import DATABASES, MissingSettingsError, Settings
+from services.runtime.settings import DATABASES, InvalidSettingsError, MissingSettingsError, Settings
 from services.runtime.start import begin
 
 say = structlog.get_logger("setup")
@@ -103,7 +103,7 @@ def main() -> int:
     try:
         settings = begin("dongui-setup")
         asyncio.run(set_up(settings))
-    except (*PLAIN, WrongDsnError, DevstackError, DriftError) as error:
+    except (*PLAIN, InvalidSettingsError, PolicyError, WrongDsnError, DevstackError, DriftError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except (OSError, asyncpg.PostgresError) as error:

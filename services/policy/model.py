@@ -84,15 +84,19 @@ def load(added: Path | None = None) -> Rules:
     """Return the policy that is installed, with what the TOML files of the directory `added` add to it.
 
     Such a file may have `[[affiliate]]`, `[[processors]]` and `[[notice]]` entries, as policy.toml, processors.toml and
-    notices.toml have them. Raise PolicyError when the data does not hold together, OSError for a missing directory.
+    notices.toml have them. Raise PolicyError when the data cannot be read or does not hold together.
     """
     folder = files("services.policy").joinpath("rules")
-    more = (
-        [path.read_text(encoding="utf-8") for path in sorted(added.iterdir()) if path.suffix == ".toml"]
-        if added
-        else []
-    )
+    more = _added(added) if added else []
     return parse({name: folder.joinpath(f"{name}.toml").read_text(encoding="utf-8") for name in FILES}, more)
+
+
+def _added(folder: Path) -> list[str]:
+    try:
+        return [path.read_text(encoding="utf-8") for path in sorted(folder.iterdir()) if path.suffix == ".toml"]
+    except (OSError, UnicodeDecodeError) as error:
+        why = f"{folder} is no directory of TOML files that can be read ({type(error).__name__})"
+        raise PolicyError([f"DONGUI_AFFILIATES_DIR: {why}"]) from error
 
 
 def parse(texts: Mapping[str, str], more: Iterable[str] = ()) -> Rules:

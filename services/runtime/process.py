@@ -9,10 +9,9 @@ from typing import Any
 
 import structlog
 import uvloop
-from pydantic import ValidationError
 
 from services.runtime.kafka import InsecureKafkaError
-from services.runtime.settings import MissingSettingsError, Settings
+from services.runtime.settings import InvalidSettingsError, MissingSettingsError, Settings
 from services.runtime.start import UnreadableFileError, begin
 from services.runtime.tracing import TracesSettingError
 from services.runtime.wire import InsecureWireError
@@ -22,16 +21,20 @@ PLAIN = (MissingSettingsError, InsecureKafkaError, InsecureWireError, Unreadable
 """Errors of ours that name settings and nothing else: their text is the help."""
 
 
-def serve(service: str, work: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
-    """Run `work` with the settings until it ends; exit 1, saying why, when it or the settings are no good."""
+def serve(
+    service: str, work: Callable[[Settings], Coroutine[Any, Any, None]], told: tuple[type[Exception], ...] = ()
+) -> None:
+    """Run `work` with the settings until it ends; exit 1, saying why, when it or the settings are no good.
+
+    `told`: errors of the process's own whose text is help, or a code, and shows no value.
+    """
     said = structlog.get_logger("process")
     try:
         uvloop.run(work(begin(service)))
-    except ValidationError as error:
-        names = [f"DONGUI_{e['loc'][0]}".upper() for e in error.errors()]
-        said.error("settings_invalid", settings=names)
+    except InvalidSettingsError as error:
+        said.error("settings_invalid", settings=error.variables)
         sys.exit(FAILED)
-    except PLAIN as error:
+    except PLAIN + told as error:
         said.error("process_failed", error=type(error).__name__, told=str(error))
         sys.exit(FAILED)
     except Exception:  # noqa: BLE001 - the last place: whatever it was, it is told without its text

@@ -3,11 +3,13 @@
 Each process needs a part of these: the composition roots (`app.py`) say which by `require`.
 """
 
+import logging
+import re
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 DATABASES = ("consent", "keyring", "audit", "retention", "notices", "console")
 
@@ -19,6 +21,14 @@ class MissingSettingsError(Exception):
         variables = ", ".join(f"DONGUI_{name.upper()}" for name in names)
         super().__init__(f"missing settings: {variables}")
         self.names = names
+
+
+class InvalidSettingsError(Exception):
+    """Settings have values they cannot have. The message names the variables, and no value: it may be a secret."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.variables = [f"DONGUI_{name.upper()}" for name in names]
+        super().__init__(f"settings with a value that is no good: {', '.join(self.variables)}")
 
 
 class Settings(BaseSettings):
@@ -138,6 +148,21 @@ class Settings(BaseSettings):
     reconcile_repair: bool = True
     canary_interval_s: float = Field(default=0.0, ge=0)
 
+    @classmethod
+    def read(cls, **given: Any) -> Self:
+        """Return what is given, completed by the environment; raise InvalidSettingsError naming all that is no good."""
+        try:
+            return cls(**given)
+        except (ValidationError, SettingsError) as error:
+            raise InvalidSettingsError(_at_fault(error)) from None
+
+    @field_validator("log_level")
+    @classmethod
+    def _is_a_level(cls, value: str) -> str:
+        if value.upper() not in logging.getLevelNamesMapping():
+            raise ValueError("no level of logging")
+        return value
+
     def require(self, *names: str) -> Self:
         """Return self, or raise MissingSettingsError naming every absent one of `names`."""
         missing = [name for name in names if not getattr(self, name)]
@@ -151,3 +176,10 @@ class Settings(BaseSettings):
         if value is None:
             raise MissingSettingsError([name])
         return str(value.get_secret_value())
+
+
+def _at_fault(error: ValidationError | SettingsError) -> list[str]:
+    """Return the fields a reading failed on. Of JSON that is none, the library names the field in its text alone."""
+    if isinstance(error, ValidationError):
+        return list(dict.fromkeys(str(e["loc"][0]) for e in error.errors()))
+    return re.findall(r'field "(\w+)"', str(error))

@@ -20,11 +20,11 @@ class UnreadableFileError(Exception):
 def begin(service: str) -> Settings:
     """Return the settings of the process `service`.
 
-    Raises ValidationError for one that is no good, and for one that is refused InsecureWireError, UnreadableFileError
-    or TracesSettingError.
+    Raises InvalidSettingsError for those that are no good, and for one that is refused InsecureWireError,
+    UnreadableFileError or TracesSettingError.
     """
     log.configure()
-    settings = Settings()
+    settings = Settings.read()
     log.configure(settings.log_level)
     wire.require_secure(settings)
     missing = [f"DONGUI_{name.upper()}" for name in WIRE_FILES if not _readable(getattr(settings, name))]

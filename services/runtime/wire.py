@@ -5,6 +5,7 @@ certificate, and in the production profile our own HTTP services https.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -14,11 +15,15 @@ from services.runtime.settings import DATABASES, Settings
 SCRAM: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256")
 VERIFIED: Final = ("verify-full", "verify-ca")
 URLS: Final = ("consent_url", "audit_url", "retention_url", "jwks_url")
+SCHEMES: Final = ("postgresql", "postgres")
+_HOST: Final = re.compile(r"(\[[^\]@]+\]|[^:@\[\]]*)(:\d*)?")
 _PLAINTEXT: Final = "PLAINTEXT"
 
 
 class InsecureWireError(Exception):
-    """A setting would send secrets or personal data in clear; the message names each such setting and what to set."""
+    """A setting would send secrets or personal data in clear, or nobody can say where to; the message names each such
+    setting and what to set.
+    """
 
 
 def require_secure(settings: Settings) -> None:
@@ -63,7 +68,9 @@ def _bootstrap_hosts(servers: str) -> list[str]:
 
 def _database_faults(settings: Settings) -> Iterator[str]:
     for name, dsn in _dsns(settings):
-        if not _dsn_is_secure(dsn):
+        if hosts_of(dsn) is None:
+            yield f"{name} is no postgresql://USER:PASSWORD@HOST:PORT/DATABASE; percent-encode PASSWORD (a / is %2F)"
+        elif not _dsn_is_secure(dsn):
             yield f"{name} leaves this machine without verified TLS: add ?sslmode=verify-full&sslrootcert=FILE"
 
 
@@ -75,6 +82,16 @@ def _dsns(settings: Settings) -> Iterator[tuple[str, str]]:
     for field in ("affiliate_dsns", "owner_dsns"):
         for key, dsn in getattr(settings, field).items():
             yield f"DONGUI_{field.upper()}[{key}]", dsn.get_secret_value()
+
+
+def hosts_of(dsn: str) -> str | None:
+    """Return the hosts and ports of a libpq URL, as they stand there; None for what asyncpg would not read as one."""
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:  # its text holds a part of the DSN
+        return None
+    hosts = parts.netloc.partition("@")[2] if "@" in parts.netloc else parts.netloc
+    return hosts if parts.scheme in SCHEMES and all(map(_HOST.fullmatch, hosts.split(","))) else None
 
 
 def _dsn_is_secure(dsn: str) -> bool:

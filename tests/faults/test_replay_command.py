@@ -88,19 +88,22 @@ async def test_a_shadow_store_built_from_nothing_is_the_live_store_row_by_row(
     assert await oracle.settled(expected) == []
     await asyncio.sleep(2)  # a replay ends where the live group has committed, and it commits once a second
     plan = ("replay", "plan", "--affiliate", "tmax-os", "--reason", "drill", "--output", file)
-    await operator.json(*plan)
-    done = await operator.json("replay", "execute", file, "--approved-by", "second.person", "--yes", "--shadow")
+    planned = await operator.json(*plan)
+    run = ("replay", "execute", file, "--approved-by", "second.person", "--yes")
+    done = await operator.json(*run, "--shadow")
     compared = done["shadow"]["tmax-os"]
     assert compared["rows"] > 0
     assert (compared["differences"], compared["moved"]) == (0, 0)
+    listed = {r["replay_id"]: r for r in await operator.json("replay", "list")}[planned["plan_id"]]
+    assert (listed["state"], listed["progress"]) == ("approved", {})
+    assert (await operator.json(*run))["total"] == planned["total"], "the plan is still there for the live stores"
+    assert await _entries(system, planned["plan_id"]) == ["planned", "approved", "running", "completed"]
 
     held = next(p.ref for p in one.mine if p.member_row("tmax-os"))
     await _execute(system, "UPDATE member SET name = 'x' WHERE member_ref = $1", held)
     try:
         await operator.json(*plan)
-        found = await operator.json(
-            "replay", "execute", file, "--approved-by", "second.person", "--yes", "--shadow", status=3
-        )
+        found = await operator.json(*run, "--shadow", status=3)
         assert found["shadow"]["tmax-os"]["shown"] == [{"table": "member", "member_ref": held, "kind": "differs"}]
     finally:
         name = expected.people[held].name

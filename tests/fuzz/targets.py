@@ -25,7 +25,7 @@ from schemas.errors import Code, CodecError
 from services.audit import checkpoint, proofs
 from services.audit.checkpoint import Checkpoint, CheckpointError
 from services.audit.witness import rules as witness
-from services.commands.import_rows import read_csv, read_ndjson
+from services.commands.import_rows import ColumnsError, read_csv, read_ndjson
 from services.consent.bodies import ImportRow
 from services.consent.decisions import questions
 from services.consent.messages import opt_out
@@ -174,7 +174,7 @@ def sheet(data: bytes) -> None:
     """An import file in CSV."""
     try:
         _rows(read_csv(io.BytesIO(data), lambda item: item == "friends"))
-    except (UnicodeDecodeError, csv.Error):
+    except (ColumnsError, UnicodeDecodeError, csv.Error):
         return
 
 

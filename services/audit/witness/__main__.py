@@ -4,6 +4,7 @@ import argparse
 from functools import partial
 
 from services.audit.witness.app import run
+from services.audit.witness.state import StateError
 from services.runtime import process
 
 
@@ -12,7 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m services.audit.witness", description=__doc__)
     parser.add_argument("--create", action="store_true", help="begin with an empty state when there is none")
     chosen = parser.parse_args()
-    process.serve("dongui-witness", partial(run, create=chosen.create))
+    process.serve("dongui-witness", partial(run, create=chosen.create), told=(StateError,))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ async def ranges(
 ) -> tuple[Range, ...]:
     """Return the offsets to read of one affiliate's topic, partition by partition. Raises TopicMissingError."""
     topic = settings.topic_prefix + affiliate_topic(affiliate)
-    chosen = (selection.offsets or {}).get(affiliate)
+    chosen = None if selection.offsets is None else selection.offsets.get(affiliate, {})
     return await of_topic(settings, consumer, topic, group_of(settings, affiliate), selection, chosen)
 
 

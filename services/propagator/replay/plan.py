@@ -1,7 +1,7 @@
 """Pure: what a replay reads again and what it would do, as a file that one person writes and another approves."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -25,7 +25,7 @@ class PlanError(Exception):
 class Selection(Shape):
     """Which records: of which affiliates, and of these which member, change, type and instants [since, until).
 
-    `offsets`, by affiliate and partition, is where to start instead of the beginning.
+    `offsets`, by affiliate and partition, is where to start; what is not in them is not read at all.
     """
 
     affiliates: tuple[str, ...]
@@ -147,7 +147,7 @@ def from_file(content: bytes) -> tuple[Plan, str]:
 def parse_offsets(text: str, affiliate_of: Mapping[str, str]) -> dict[str, dict[int, int]]:
     """Read `topic,partition,offset` lines (what kafka-consumer-groups --export writes) by affiliate and partition.
 
-    Raises PlanError naming the line that is wrong or the topic that is no affiliate's.
+    Raises PlanError naming the line that is wrong or the topic that is no affiliate's, and when there is no line.
     """
     found: dict[str, dict[int, int]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -159,7 +159,19 @@ def parse_offsets(text: str, affiliate_of: Mapping[str, str]) -> dict[str, dict[
         if parts[0] not in affiliate_of:
             raise PlanError(f"line {number} of the offsets names no affiliate's topic: {parts[0]}")
         found.setdefault(affiliate_of[parts[0]], {})[int(parts[1])] = int(parts[2])
+    if not found:
+        raise PlanError("the offsets are empty; give lines of topic,partition,offset")
     return found
+
+
+def affiliates_in(offsets: Mapping[str, Mapping[int, int]], asked: Sequence[str]) -> tuple[str, ...]:
+    """Return whom a replay from offsets is of: those asked for, else all that the offsets name.
+
+    Raises PlanError for one that is asked for and not named: nobody said where to start.
+    """
+    if unnamed := sorted(set(asked) - set(offsets)):
+        raise PlanError(f"the offsets name no partition of: {', '.join(unnamed)}")
+    return tuple(asked or sorted(offsets))
 
 
 def selects(selection: Selection, record: "ConsumerRecord[Any, Any]") -> bool:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.commands.import_reasons import reason_of
-from services.commands.import_rows import Line, batches, read_csv, read_ndjson
+from services.commands.import_rows import ColumnsError, Line, batches, read_csv, read_ndjson
 
 
 def from_ndjson(text: bytes) -> list[Line]:
@@ -63,6 +63,26 @@ def test_an_empty_cell_is_absent_and_never_a_yes() -> None:
 def test_sharing_may_have_a_column_for_each_affiliate() -> None:
     found = from_csv("consents.sharing.tmax-os,consents.sharing.tmax-anc\ntrue,false\n")
     assert found == [Line(1, {"consents": {"sharing": {"tmax-os": True, "tmax-anc": False}}})]
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "columns"),
+    [
+        ("email,consents.sharing.tmax-os,consents.sharing", "a,n,y", (2, 3)),
+        ("email,consents.sharing,consents.sharing.tmax-os", "a,y,n", (2, 3)),
+        ("consents.sharing,email,consents.sharing-x,consents.sharing.tmax-os", "y,a,,n", (1, 4)),
+        ("consents.marketing.use,email, consents.marketing.use", "n,a,y", (1, 3)),
+        ("email,consents,consents.marketing.use", "a,,y", (2, 3)),
+        ("name,email,name", "a,a,b", (1, 3)),
+    ],
+)
+def test_of_two_columns_for_one_field_none_is_believed(header: str, cells: str, columns: tuple[int, int]) -> None:
+    with pytest.raises(ColumnsError, match=f"columns {columns[0]} and {columns[1]} "):
+        from_csv(f"{header}\n{cells}\n")
+
+
+def test_columns_without_a_name_are_no_field_and_hinder_nothing() -> None:
+    assert from_csv("email,,\na,,\n") == [Line(1, {"email": "a"})]
 
 
 def test_a_word_that_is_no_boolean_is_left_for_the_service_to_refuse() -> None:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
 from services import cli
@@ -111,6 +113,94 @@ def test_a_named_file_that_is_missing_exits_1(monkeypatch: pytest.MonkeyPatch, t
     done = dongui("config", "check")
     assert done.exit_code == 1
     assert "not a readable file" in done.stderr
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run what the shell runs; hold status 1 and an empty stdout, return the message."""
+    monkeypatch.setattr(sys, "argv", ["dongui", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    told = capsys.readouterr()
+    assert (end.value.code, told.out) == (1, "")
+    assert SECRET not in told.err
+    return told.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DONGUI_STAFF_TOKENS", f'{{"kim":["{SECRET}"]}}'),
+        ("DONGUI_STAFF_TOKENS", f'{{"kim":"{SECRET}"'),
+        ("DONGUI_THIRD_PARTIES", f'{{"demo-partner":"{SECRET}"}}'),
+        ("DONGUI_AFFILIATE_DSNS", f'{{"tmax-os":{{"dsn":"postgresql://os:{SECRET}@127.0.0.1/os"}}}}'),
+        ("DONGUI_RATE_PER_S", SECRET),
+        ("DONGUI_LOG_LEVEL", SECRET),
+    ],
+)
+@pytest.mark.parametrize("arguments", [("config", "check"), ("status",)])
+def test_a_setting_that_is_no_good_is_named_without_its_value(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    name: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv(name, value)
+    told = ended(monkeypatch, capsys, *arguments)
+    assert told == (f"settings with a value that is no good: {name}. docs/configuration.md says what each of them is\n")
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        f"postgresql://os:a/{SECRET}@127.0.0.1:5432/os",
+        f"postgresql://os:{SECRET}/1@127.0.0.1:5432/os",
+        f"postgresql://os:{SECRET}",
+        f"postgresql://[os:{SECRET}@127.0.0.1:5432/os",
+        f"mysql://os:{SECRET}@127.0.0.1:5432/os",
+        f"postgresql://os:1@{SECRET}@127.0.0.1:5432/os",
+    ],
+)
+def test_a_dsn_that_cannot_be_read_is_named_by_every_command_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, dsn: str
+) -> None:
+    monkeypatch.setenv("DONGUI_CONSENT_DSN", dsn)
+    for arguments in (("config", "check"), ("doctor",), ("status",)):
+        done = dongui(*arguments)
+        assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+        assert SECRET not in done.output
+        assert "DONGUI_CONSENT_DSN is no postgresql://USER:PASSWORD@HOST:PORT/DATABASE" in done.output
+
+
+@pytest.mark.parametrize(
+    ("dsn", "shown"),
+    [
+        ("postgresql://os:pw@os:5432/os?sslmode=require", "postgresql://os:5432/os"),
+        ("postgres://os:pw@[::1]/os", "postgres://[::1]/os"),
+        ("postgresql://os:pw@a:1,b:2/os", "postgresql://a:1,b:2/os"),
+        ("postgresql://os:p%2Fw@postgres/os", "postgresql://postgres/os"),
+        ("postgresql:///os?host=/run/postgresql", "(set)"),
+        (f"postgresql://os:12/{SECRET}@postgres/os", "(set)"),
+        (f"postgresql://os:12?{SECRET}@postgres/os", "(set)"),
+        (f"postgresql://os:12#{SECRET}@postgres/os", "(set)"),
+    ],
+)
+def test_of_a_dsn_its_place_is_shown_where_it_is_plain(dsn: str, shown: str) -> None:
+    assert config.redacted("consent_dsn", SecretStr(dsn)) == shown
+
+
+@pytest.mark.usefixtures("dev_system")
+def test_a_policy_that_cannot_be_used_is_told_with_its_faults(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DONGUI_AFFILIATES_DIR", str(tmp_path / "none"))
+    told = ended(monkeypatch, capsys, "affiliate", "acls", "tmax-os")
+    assert told.startswith(f"the policy cannot be used: DONGUI_AFFILIATES_DIR: {tmp_path}/none is no directory")
+    (tmp_path / "added.toml").write_text("affiliate = [")
+    monkeypatch.setenv("DONGUI_AFFILIATES_DIR", str(tmp_path))
+    told = ended(monkeypatch, capsys, "affiliate", "acls", "tmax-os")
+    assert told.startswith("the policy cannot be used: not TOML: ")
+    assert told.endswith("dongui policy check\n")
 
 
 def test_third_parties_are_shown_by_url_only() -> None:
