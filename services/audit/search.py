@@ -58,7 +58,7 @@ class Page:
         """The indexes that are left."""
         if self.after is None:
             return 0, INDEX_END
-        return (0, self.after) if self.newest else (self.after + 1, INDEX_END)
+        return (0, self.after) if self.newest else (min(self.after + 1, INDEX_END), INDEX_END)
 
 
 async def entries(pool: asyncpg.Pool, wanted: Filter, page: Page) -> list[asyncpg.Record]:

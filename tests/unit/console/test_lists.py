@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from services.console.apis import PAGES_MAX, Asked, Asker
-from services.console.pages import deliveries, erasures, rights
+from services.console.pages import audit, deliveries, erasures, rights
 
 PAGE = 100
 DONE = 2_500
@@ -85,6 +85,14 @@ async def test_a_list_that_is_longer_than_is_followed_is_said_to_be_cut() -> Non
     assert whole.api.cut == []
     assert len(await cut.api.listed("consent", "/v1/duties", "duties")) == PAGES_MAX
     assert cut.api.cut == ["/v1/duties"]
+
+
+async def test_a_last_day_beyond_the_calendar_is_told_to_be_none() -> None:
+    asked = visit(Lists("entries", []))
+    asked.request = SimpleNamespace(query_params={"end": "9999-12-31"})
+    asked.asking = lambda _: asked.api
+    shown: Any = await audit.search(asked)
+    assert (shown["status"], shown["refusal"].code, shown["found"]["entries"]) == (422, "not_a_date", [])
 
 
 class Endless:
