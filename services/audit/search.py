@@ -102,7 +102,6 @@ async def _runs(pool: asyncpg.Pool, wanted: Filter, page: Page) -> list[Run]:
         return [page.run]
     rows = await pool.fetch(SQL["find_runs"], wanted.start, wanted.end)
     found = [(row["first"], row["until"]) for row in rows]
-    found.append((await pool.fetchval(SQL["sliced"]), INDEX_END))  # the last slice is not complete
     if len(found) > RUNS_MAX:
         found = [(found[0][0], INDEX_END)]
     cut = [(max(start, first), min(end, until)) for start, end in found]
