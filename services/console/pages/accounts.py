@@ -25,7 +25,7 @@ async def accounts(visit: Somebody) -> Response:
 
 async def _accounts(visit: Visit) -> dict[str, Any]:
     rows = await visit.desk.gate.pool.fetch(SQL["list_accounts"])
-    affiliates = tuple(f"affiliate:{a}" for a in admin.affiliates())
+    affiliates = tuple(f"affiliate:{a}" for a in sorted(visit.desk.gate.affiliates))
     now = visit.desk.gate.clock()
     return {
         "accounts": [Account.of_row(dict(r)) for r in rows],
@@ -40,7 +40,9 @@ async def create(visit: Somebody, form: Sent) -> Response:
     """Make an account; its one-time password is shown once."""
     by = visit.require("cpo").name
     try:
-        made = await admin.add(visit.desk.gate, form.text("name", 63), admin.existing_role(form.text("role")), by)
+        made = await admin.add(
+            visit.desk.gate, form.text("name", 63), admin.existing_role(visit.desk.gate, form.text("role")), by
+        )
     except admin.AccountError as error:
         return await _refused(visit, error.code)
     return visit.page("accounts.html", **{**await _accounts(visit), "made": made})
@@ -68,7 +70,7 @@ async def _changed(gate: Gate, account_id: uuid.UUID, verb: str, form: Form, by:
             return None
         account, at = Account.of_row(dict(row)), gate.clock()
         if verb == "role":
-            await store.change_role(tx, account, admin.existing_role(form.text("role")), at, by)
+            await store.change_role(tx, account, admin.existing_role(gate, form.text("role")), at, by)
         elif verb in {"disable", "enable"}:
             await store.set_disabled(tx, account, at, by, disabled=verb == "disable")
         elif verb == "reset" and account.local:

@@ -191,6 +191,20 @@ async def test_an_account_keeps_its_role_when_the_new_one_is_none(console: Conso
     assert tuple(row) == ("compliance", None)
 
 
+async def test_people_of_an_affiliate_that_was_added_may_have_accounts(emptied: Databases, tmp_path: Path) -> None:
+    folder = tmp_path / "affiliates"
+    folder.mkdir()
+    (folder / "new.toml").write_text(
+        '[[affiliate]]\nid = "tmax-data"\nko = "㈜티맥스데이터"\nen = "Tmax Data"\nclause = "4.3"\n', encoding="utf-8"
+    )
+    async with harness.running(harness.settings_in(tmp_path, emptied, affiliates_dir=folder)) as console:
+        cpo = await enter(console, "cpo")
+        page = await cpo.get("/accounts")
+        assert 'value="affiliate:tmax-data"' in page.text
+        made = await cpo.submit(page, "/accounts", name="lee", role="affiliate:tmax-data")
+        assert "lee" in made.text
+
+
 async def test_only_the_privacy_officer_sees_the_accounts(console: Console) -> None:
     kim = await enter(console)
     await kim.get("/accounts", 403)
