@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from services.audit import checkpoint
 from services.audit.proofs import Trust, check_proof, parse_proof
-from services.audit.walk import Report
+from services.audit.walk import MALFORMED, Report
 
 KST: Final = timezone(timedelta(hours=9))
 FIRST_LINE: Final = '<!doctype html><html lang="ko" data-dongui="audit-certificate">'
@@ -104,7 +104,7 @@ def check_page(path: Path, trust: Trust) -> Report:
     try:
         if report.ok and page(proof) != text:
             report.add("page_differs")
-    except (ValueError, AttributeError, KeyError, TypeError):
+    except MALFORMED:
         report.add("page_differs")
     return report
 

@@ -6,7 +6,6 @@ is not believed where the log says something else.
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from services.audit import tree
 from services.audit.checkpoint import Checkpoint, CheckpointError, Verifier, open_checkpoint
 from services.audit.verify import Report, verify_proof
+from services.audit.walk import MALFORMED
 
 CONVERGENCE: Final = "kr.dongui.convergence.v1"
 DESTRUCTION: Final = "kr.dongui.destruction.v1"
@@ -44,7 +44,7 @@ class Keys:
         """Read a JWKS; raise BadKeysError."""
         try:
             return cls({key["kid"]: _public(key) for key in json.loads(text)["keys"]})
-        except (ValueError, KeyError, TypeError) as error:
+        except MALFORMED as error:
             raise BadKeysError from error
 
 
@@ -60,7 +60,7 @@ def is_certificate(path: Path) -> bool:
         return False
     try:
         found = json.loads(path.read_bytes())
-    except ValueError:
+    except MALFORMED:
         return False
     return isinstance(found, dict) and "certificate" in found
 
@@ -76,7 +76,7 @@ def verify_certificate(data: bytes, verifier: Verifier, keys: Keys, outside: Seq
             raise ValueError
         _check_signature(report, found, TYPES[kind], keys)
         _OF_KIND[kind](report, found, verifier, outside)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error):
+    except MALFORMED:
         report.add("bad_certificate_file")
     return report
 

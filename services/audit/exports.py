@@ -17,7 +17,7 @@ from typing import Any
 from services.audit import sheet, tree
 from services.audit.checkpoint import Checkpoint
 from services.audit.proofs import Trust, opened, opened_all
-from services.audit.walk import Heads, Report, Walk
+from services.audit.walk import MALFORMED, Heads, Report, Walk
 
 EXPORT_VERSION = 1
 SELECTION = "selection"
@@ -37,7 +37,7 @@ def check_export(path: Path, trust: Trust) -> Report:
             if walk.take(int(line["index"]), leaf, str(line["body"]).encode()) is None:
                 break
         walk.end()
-    except (ValueError, KeyError, TypeError):
+    except MALFORMED:
         report.add("bad_export_file")
     return report
 
@@ -63,7 +63,7 @@ def check_selection(path: Path, trust: Trust) -> Report:
         for line in _lines(path, "entry"):
             hashes = [base64.b64decode(value, validate=True) for value in line["path"]]
             _include(report, head, int(line["index"]), str(line["body"]).encode(), hashes)
-    except (ValueError, KeyError, TypeError):
+    except MALFORMED:
         report.add("bad_selection_file")
     return report
 
@@ -76,7 +76,7 @@ def check_sheet(path: Path, trust: Trust) -> Report:
         head = opened(report, note, trust)
         for row in rows:
             _include(report, head, row.index, row.body.encode(), row.path)
-    except (ValueError, KeyError, IndexError):
+    except MALFORMED:
         report.add("bad_selection_file")
     return report
 

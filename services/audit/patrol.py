@@ -20,7 +20,7 @@ from services.audit.checkpoint import CheckpointError, Verifier, open_checkpoint
 from services.audit.leaf import searched
 from services.audit.notary import FOLDER
 from services.audit.store import SQL
-from services.audit.walk import FINDINGS_MAX, Heads, Report, Walk
+from services.audit.walk import FINDINGS_MAX, MALFORMED, Heads, Report, Walk
 from services.runtime.clock import Clock
 
 BATCH = 500
@@ -130,7 +130,7 @@ def _is_found_by_its_columns(row: asyncpg.Record) -> bool:
     """Whether the columns say what the body says: else a query would miss the entry, or show it for another's."""
     try:
         told = searched(bytes(row["body"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except MALFORMED:
         return False
     return all(row[name] == value for name, value in told.items())
 

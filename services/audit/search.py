@@ -58,7 +58,7 @@ class Page:
         """The indexes that are left."""
         if self.after is None:
             return 0, INDEX_END
-        return (0, self.after) if self.newest else (self.after + 1, INDEX_END)
+        return (0, self.after) if self.newest else (min(self.after + 1, INDEX_END), INDEX_END)
 
 
 async def entries(pool: asyncpg.Pool, wanted: Filter, page: Page) -> list[asyncpg.Record]:
@@ -102,7 +102,6 @@ async def _runs(pool: asyncpg.Pool, wanted: Filter, page: Page) -> list[Run]:
         return [page.run]
     rows = await pool.fetch(SQL["find_runs"], wanted.start, wanted.end)
     found = [(row["first"], row["until"]) for row in rows]
-    found.append((await pool.fetchval(SQL["sliced"]), INDEX_END))  # the last slice is not complete
     if len(found) > RUNS_MAX:
         found = [(found[0][0], INDEX_END)]
     cut = [(max(start, first), min(end, until)) for start, end in found]

@@ -17,7 +17,7 @@ from services.audit.checkpoint import Verifier
 from services.audit.exports import EXPORT_VERSION, LINE_BYTES_MAX, SELECTION, check_export, check_selection, check_sheet
 from services.audit.proofs import PROOF_HEADER, Trust, check_proof, format_proof, verify_proof
 from services.audit.sheet import FIRST_LINE
-from services.audit.walk import Finding, Report
+from services.audit.walk import MALFORMED, Finding, Report
 
 Reader = Callable[[Path, Trust], Report]
 
@@ -53,7 +53,7 @@ def _told(text: str) -> dict[str, Any]:
     """Return a JSON object, empty for what is none."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except MALFORMED:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -6,14 +6,22 @@ only as far as a signed checkpoint vouches for them, so it does not matter where
 bad entry lies between two checkpoints.
 """
 
+import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from services.audit import tree
 from services.audit.checkpoint import Checkpoint
 
 FINDINGS_MAX = 100
 EXACT = frozenset({"body_changed", "leaf_differs"})
+MALFORMED: Final[tuple[type[Exception], ...]] = (
+    *(ValueError, KeyError, IndexError, TypeError, AttributeError),
+    *(RecursionError, OverflowError, csv.Error),
+)
+"""What reading a file raises that is not of its form: other types, missing parts, too deep, too large. Never a crash:
+whoever made the file up must not decide whether there is a verdict."""
 
 
 @dataclass(frozen=True)

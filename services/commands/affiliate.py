@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
+import asyncpg
 import typer
 
 from services.commands import stores
@@ -137,11 +138,14 @@ def backfill(
 ) -> None:
     """Bring an empty or restored store to what the ledger says it must hold, then check it for drift (exit 3).
 
-    What its members are owed by the policy and were never given is given first, each as a change of its own.
+    What its members are owed by the policy and were never given is given first, each as a change of its own. A paused
+    affiliate is not filled: its states wait, whichever way they come.
     """
     as_json = wants_json(output)
     settings = load_settings()
     stores.known(settings, affiliate)
+    if not dry_run:
+        told(lambda: asyncio.run(_going_on(settings, affiliate)))
     given = _given(settings, affiliate, dry_run)
     looked, made, after = told(lambda: asyncio.run(_backfilled(settings, affiliate, dry_run)))
     found = {"affiliate": affiliate, "given": given, "members": looked, "made": made, "drifted": len(after.drifts)}
@@ -151,6 +155,16 @@ def backfill(
         print_table([name.upper() for name in found], [list(found.values())])
     if after.drifts and not dry_run:
         raise typer.Exit(DRIFT)
+
+
+async def _going_on(settings: Settings, affiliate: str) -> None:
+    async with stores.opened(settings.affiliate_dsns[affiliate].get_secret_value()) as pool:
+        await _refuse_paused(pool, affiliate)
+
+
+async def _refuse_paused(pool: asyncpg.Pool, affiliate: str) -> None:
+    if (await parking.waiting(pool)).since is not None:
+        fail(f"{affiliate} is paused: its store is not filled; next: dongui affiliate resume {affiliate}")
 
 
 def _given(settings: Settings, affiliate: str, dry_run: bool) -> int:
@@ -168,10 +182,12 @@ def _given(settings: Settings, affiliate: str, dry_run: bool) -> int:
 
 
 async def _backfilled(settings: Settings, affiliate: str, dry_run: bool) -> tuple[int, int, Cycle]:
-    async def so_far(looked: int) -> None:
-        tell(f"{affiliate}: {looked} members of the ledger looked at")
-
     async with live_reconciler(settings, affiliate) as compares:
+
+        async def so_far(looked: int) -> None:
+            tell(f"{affiliate}: {looked} members of the ledger looked at")
+            await _refuse_paused(compares.propagator.pool, affiliate)
+
         looked, made = (0, 0) if dry_run else await compares.fill(so_far)
         after = await compares.cycle(repair=False)
     return (after.members, len(after.drifts), after) if dry_run else (looked, made, after)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import httpx
 import typer
 
+from schemas.receipts import CODED_VALUE
 from services.audit import certificates, kept
 from services.audit import verify as verifier
 from services.audit.certificates import BadKeysError, Keys
@@ -40,7 +41,18 @@ Clause = Annotated[str | None, typer.Option("--clause", help="Of the policy: 5 f
 Change = Annotated[str | None, typer.Option("--change", help="Change id")]
 Start = Annotated[str | None, typer.Option("--from", help="ISO 8601 with offset")]
 End = Annotated[str | None, typer.Option("--to", help="ISO 8601 with offset")]
-Reason = Annotated[str | None, typer.Option("--reason", help="Why: a code or a file number, recorded in the log")]
+
+
+def _coded(reason: str | None) -> str | None:
+    """A reason stays in the log for ever: the service refuses a text, and a header cannot carry every one."""
+    if reason and CODED_VALUE.fullmatch(reason) is None:
+        raise typer.BadParameter("a code or a file number: letters, digits and _.:/+- (100 at most), nobody's name")
+    return reason
+
+
+Reason = Annotated[
+    str | None, typer.Option("--reason", help="Why: a code or a file number, recorded in the log", callback=_coded)
+]
 Key = Annotated[Path | None, typer.Option("--vkey", help="The log's verifier key file")]
 
 

@@ -143,12 +143,7 @@ class Backend:
 
     async def run(self) -> tuple[int, bytes, bytes]:
         """Run it once; return its exit status, what it printed and what it complained of. Raises BackendError."""
-        process = await asyncio.create_subprocess_exec(
-            *self._argv(),
-            env={**inherited(), "DONGUI_TOKEN": self.keys.token},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        process = await self._started()
         try:
             out, errors = await asyncio.wait_for(process.communicate(), RUN_S)
         except TimeoutError as error:
@@ -158,6 +153,17 @@ class Backend:
                 f"the command did not end in {RUN_S:.0f} s; it must end when the topic is quiet"
             ) from error
         return process.returncode or 0, out, errors
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *self._argv(),
+                env={**inherited(), "DONGUI_TOKEN": self.keys.token},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except (OSError, ValueError) as error:  # no such program; quotation marks that do not close
+            raise BackendError(f"the command cannot be started ({error}); see --command") from error
 
     async def until_done(self) -> dict[str, Any]:
         """Run it until it ends well, at most three times; return what it says it holds. Raises BackendError."""
@@ -169,11 +175,7 @@ class Backend:
         else:
             lines = errors.decode(errors="replace").strip().splitlines()
             raise BackendError(f"the command ended with {status} {TRIES} times: {lines[-1] if lines else 'no message'}")
-        try:
-            said: dict[str, Any] = orjson.loads(out)
-            return {"members": dict(said["members"]), "gaps": list(said["gaps"])}
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise BackendError('the command must print {"members": {…}, "gaps": […]} on stdout') from error
+        return said_by(out)
 
     def _argv(self) -> list[str]:
         if self.command is None and not REFERENCE.is_file():
@@ -191,9 +193,23 @@ class Backend:
             "{ca_file}": str(self.settings.kafka_ca_file),
         }
         words = shlex.split(template)
+        if not words:
+            raise BackendError("the command is empty; see --command")
         for name, value in places.items():
             words = [word.replace(name, value) for word in words]
         return words
+
+
+def said_by(out: bytes) -> dict[str, Any]:
+    """Return what a backend says it holds. Raises BackendError for another shape than that of docs/affiliates.md."""
+    try:
+        said = orjson.loads(out)
+        members = {ref: None if found is None else {**found} for ref, found in said["members"].items()}
+        gaps = [(str(ref), int(after), int(upto)) for ref, after, upto in said["gaps"]]
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        shape = '{"members": {REF: {…}}, "gaps": [[REF, after, upto]]}'
+        raise BackendError(f"the command must print {shape} on stdout") from error
+    return {"members": members, "gaps": gaps}
 
 
 async def _send(settings: Settings, prefix: str, keys: Keys, shapes: Sequence[tuple[Projection | Stop, Case]]) -> None:
@@ -246,7 +262,7 @@ def _judged(case: Case, said: dict[str, Any]) -> Verdict:
 
 
 def _gaps(case: Case, said: dict[str, Any]) -> list[tuple[int, int]]:
-    return sorted((int(gap[1]), int(gap[2])) for gap in said["gaps"] if gap[0] == case.member_ref)
+    return sorted((after, upto) for ref, after, upto in said["gaps"] if ref == case.member_ref)
 
 
 def _part(value: Any) -> Any:

@@ -111,7 +111,7 @@ def rotate_key(
     ] = OVERLAP_H,
     output: Format = "text",
 ) -> None:
-    """Give an endpoint a new secret and print it, once. Both sign until the overlap is over."""
+    """Give an endpoint a new secret and print it, once. It and all that sign now sign until the overlap is over."""
     as_json = wants_json(output)
 
     async def rotate(access: Access) -> dict[str, Any]:

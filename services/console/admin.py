@@ -14,7 +14,6 @@ from services.console import store
 from services.console.model import NAME, Account, Role, standing
 from services.console.signin import Gate
 from services.console.store import SQL
-from services.policy.model import load
 from services.runtime.passwords import aside
 from services.runtime.postgres import Connection
 
@@ -40,17 +39,21 @@ class Made:
     password: str
 
 
-def affiliates() -> tuple[str, ...]:
-    """Return the affiliates whose people may have accounts."""
-    return tuple(sorted(load().affiliates))
+def existing_role(gate: Gate, role: str) -> tuple[Role, str | None]:
+    """Return (role, affiliate) of a role as it is written; raise AccountError for one that nobody can have here."""
+    try:
+        wanted = standing(role)
+    except ValueError:
+        raise AccountError("role_unknown") from None
+    if wanted[1] is not None and wanted[1] not in gate.affiliates:
+        raise AccountError("role_unknown")
+    return wanted
 
 
 async def add(gate: Gate, name: str, wanted: tuple[Role, str | None], by: str, password: str | None = None) -> Made:
     """Make a local account; raise AccountError. A password that is given is one-time too."""
     if not NAME.fullmatch(name) or name.startswith(VOUCHED):
         raise AccountError("name_invalid")
-    if wanted[1] is not None and wanted[1] not in affiliates():
-        raise AccountError("role_unknown")
     chosen = password or secrets.token_urlsafe(PASSWORD_BYTES)
     made = await aside(gate.hasher.hash, chosen)
     async with gate.pool.acquire() as tx, tx.transaction():
@@ -78,7 +81,7 @@ async def ensure_first(gate: Gate, path: Path) -> None:
     for name, told in wanted.items():
         if name not in present:
             try:
-                await add(gate, name, standing(told["role"]), FIRST, told["password"])
+                await add(gate, name, existing_role(gate, told["role"]), FIRST, told["password"])
             except (AccountError, KeyError, TypeError) as error:
                 if isinstance(error, AccountError) and error.code == "name_taken":
                     continue  # another console process was first

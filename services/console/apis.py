@@ -1,6 +1,6 @@
 """The HTTP APIs as the console asks them: always with the signed-in person's own short-lived token, never by itself."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import httpx
@@ -11,8 +11,8 @@ from services.runtime.settings import Settings
 
 Service = Literal["consent", "audit", "retention"]
 TIMEOUT_S: Final = 10.0
-PAGES_MAX: Final = 20
-"""Pages of a list that one screen follows at most."""
+PAGES_MAX: Final = 200
+"""Pages that are followed of a list that must be seen whole; of a longer one the page says that it is cut."""
 
 
 class RefusedError(Exception):
@@ -100,13 +100,15 @@ class Asker:
     language: str
     reason: str = ""
     """Why the person looks, as a code: the audit service writes it down."""
+    cut: list[str] = field(default_factory=list)
+    """The paths of lists whose end was not reached."""
 
     async def get(self, service: Service, path: str, **params: object) -> Any:
         """Return the JSON of a GET."""
         return (await self.apis.send(service, self._asked("GET", path, params))).json()
 
     async def listed(self, service: Service, path: str, key: str, **params: object) -> list[Any]:
-        """Return the rows of a list, following its cursor over at most PAGES_MAX pages."""
+        """Return the rows of a list, following its cursor to the end; what lies beyond PAGES_MAX is noted in `cut`."""
         rows: list[Any] = []
         cursor: object = None
         for _ in range(PAGES_MAX):
@@ -114,7 +116,8 @@ class Asker:
             rows += page[key]
             cursor = page.get("next")
             if cursor is None:
-                break
+                return rows
+        self.cut.append(path)
         return rows
 
     async def document(self, service: Service, path: str, accept: str, **params: object) -> Document:

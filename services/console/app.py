@@ -18,6 +18,7 @@ from services.console.desk import Desk
 from services.console.keys import ConsoleKey
 from services.console.oidc import Provider
 from services.console.signin import Gate
+from services.policy.model import load
 from services.runtime import backlog, kafka, postgres, serving
 from services.runtime.clock import Clock, utc_now
 from services.runtime.passwords import password_hasher
@@ -53,7 +54,10 @@ class Parts:
 async def build(
     settings: Settings, clock: Clock = utc_now, hasher: PasswordHasher | None = None
 ) -> AsyncIterator[Parts]:
-    """Open what the process needs and close it after. Raises MissingSettingsError, InsecureConsoleError, ValueError."""
+    """Open what the process needs and close it after.
+
+    Raises MissingSettingsError, InsecureConsoleError, PolicyError, OSError, ValueError.
+    """
     settings.require(*REQUIRED)
     cookies = Cookies.of_url(settings.console_url or "", settings.profile)
     provider = Provider.of_settings(settings)
@@ -77,7 +81,8 @@ async def build(
 def _gate(settings: Settings, pool: asyncpg.Pool, relay: Relay, clock: Clock, hasher: PasswordHasher) -> Gate:
     assert settings.console_key_file
     key = ConsoleKey(settings.console_key_file, settings.issuer, settings.audience)
-    return Gate(pool, key, hasher, clock, relay.nudge, hasher.hash(DUMMY_PASSWORD))
+    affiliates = frozenset(load(settings.affiliates_dir).affiliates)
+    return Gate(pool, key, hasher, clock, relay.nudge, hasher.hash(DUMMY_PASSWORD), affiliates)
 
 
 async def run(settings: Settings) -> None:

@@ -56,6 +56,8 @@ class Visit:
     words: Words
     secret: str = ""
     account: Account | None = None
+    cut: list[str] = field(default_factory=list)
+    """The lists that were too long to be shown whole: the page says so."""
 
     @property
     def known(self) -> Account:
@@ -77,7 +79,7 @@ class Visit:
     def api(self) -> Asker:
         """The APIs, asked as this person."""
         token = self.desk.gate.key.token(self.known, self.place, self.desk.gate.clock())
-        return Asker(self.desk.apis, token, self.words.language)
+        return Asker(self.desk.apis, token, self.words.language, cut=self.cut)
 
     def asking(self, reason: str) -> Asker:
         """The same, saying why the person looks."""

@@ -40,6 +40,8 @@ class Gate:
     nudge: Callable[[], None]
     dummy: str
     """A hash nobody's password has: an unknown name takes as long as a known one."""
+    affiliates: frozenset[str]
+    """Whose people may have accounts."""
 
 
 @dataclass(frozen=True)

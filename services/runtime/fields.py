@@ -6,7 +6,7 @@ day is added.
 
 import re
 from datetime import date, datetime
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StrictInt
 from pydantic_core import PydanticCustomError
@@ -60,6 +60,8 @@ Count = Annotated[StrictInt, Field(ge=0, le=COUNT_MAX), BeforeValidator(_whole)]
 """How many of something."""
 Cursor = Annotated[int, Field(ge=0, le=BIGINT_MAX)]
 """`next` of the page before; 0 is the beginning."""
+Order = Literal["oldest", "newest"]
+"""Which end of a list is read first; the cursor goes on from there."""
 Id = Annotated[str, Field(max_length=80)]
 """Somebody's or something's id as it was given; whether there is one is asked later."""
 DayCursor = Annotated[str, Field(pattern=DAY_CURSOR, max_length=60), AfterValidator(_day_cursor)]

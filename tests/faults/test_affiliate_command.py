@@ -87,6 +87,9 @@ async def test_a_pause_holds_states_but_no_stop_and_a_resume_loses_nothing(
             return bool(row["parked"]) and row["paused_since"] is not None
 
         await eventually(parked)
+        assert (await operator("affiliate", "backfill", AFFILIATE)).exit_code == 1
+        row = next(r for r in await operator.json("affiliate", "list") if r["id"] == AFFILIATE)
+        assert row["changes"] > 0, "a backfill of a paused affiliate answers nothing"
     finally:
         assert (await operator("affiliate", "resume", AFFILIATE, "--as", "sre.kim")).exit_code == 0
     assert await oracle.settled(expected) == []

@@ -35,13 +35,13 @@ WHERE ($1::text IS NULL OR type = $1) AND ($2::text IS NULL OR kind = $2) AND ($
   AND ($6::text IS NULL OR ' ' || clauses || ' ' LIKE '% ' || $6 || ' %' OR ' ' || clauses LIKE '% ' || $6 || '.%')
 
 -- name: find_runs
+-- What no whole slice holds yet is the last run, of the same snapshot: a slice completed meanwhile is in one of them.
 SELECT min(slice) * 1024 AS first, (max(slice) + 1) * 1024 AS until FROM (
     SELECT slice, slice - row_number() OVER (ORDER BY slice) AS run FROM slice
     WHERE ($1::timestamptz IS NULL OR max_at >= $1) AND ($2::timestamptz IS NULL OR min_at < $2)
-) found GROUP BY run ORDER BY 1
-
--- name: sliced
-SELECT coalesce(max(slice) + 1, 0) * 1024 FROM slice
+) found GROUP BY run
+UNION ALL SELECT coalesce(max(slice) + 1, 0) * 1024, 9223372036854775807 FROM slice
+ORDER BY 1
 
 -- name: insert_access
 -- One after another, so that a position that can be read has none before it that cannot yet.

@@ -13,8 +13,9 @@ from services.consent.corrections import issue, manual, pull, register
 from services.consent.corrections.manual import ManualBody
 from services.consent.corrections.register import Answerer
 from services.consent.erasure.api import UNSTORED
+from services.consent.paging import Place
 from services.consent.rights.html import HEADERS
-from services.runtime.fields import Cursor, Id
+from services.runtime.fields import Cursor, Id, Order
 from services.runtime.problem import Problem
 from services.runtime.web import other_forms
 
@@ -22,12 +23,17 @@ router = APIRouter(tags=["corrections"])
 
 
 @router.get("/v1/notices")
-async def list_notices(ask: Ask, recipient: Id | None = None, after: Cursor = 0) -> dict[str, Any]:
-    """Pull the correction notices of a third party behind a cursor: missed ones included."""
+async def list_notices(
+    ask: Ask, recipient: Id | None = None, after: Cursor = 0, order: Order = "oldest", unanswered: bool = False
+) -> dict[str, Any]:
+    """Pull the correction notices of a third party behind a cursor: missed ones included.
+
+    Staff who name no recipient get everybody's, in either order, with the number of those without an answer.
+    """
     principal = ask.require("third_party", "service", *READERS)
     mine = principal.sub if principal.has("third_party") else recipient
     if mine is None and principal.has(*READERS):
-        return await register.listed_all(ask.consent, after)
+        return await register.listed_all(ask.consent, Place(after, order), unanswered=unanswered)
     if mine is None or (recipient is not None and recipient != mine):
         raise Problem(
             422 if mine is None else 403,
@@ -35,6 +41,10 @@ async def list_notices(ask: Ask, recipient: Id | None = None, after: Cursor = 0)
             "recipient를 확인해 주세요.",
             "Name the recipient; a third party may name itself only.",
         )
+    if unanswered or order != "oldest":
+        ko = "order와 unanswered는 담당자가 보는 전체 목록에만 쓸 수 있습니다. 빼고 다시 요청해 주세요."
+        en = "Only staff's list of all recipients takes order and unanswered; leave them out."
+        raise Problem(422, "whole_list_only", ko, en)
     return await register.listed(ask.consent, mine, after)
 
 

@@ -15,6 +15,7 @@ from services.consent.bodies import AcknowledgementBody
 from services.consent.corrections import answers
 from services.consent.corrections.answers import Via
 from services.consent.handlers import Consent
+from services.consent.paging import Place
 from services.consent.refusals import field
 from services.consent.store import SQL
 from services.runtime import outbox
@@ -52,11 +53,16 @@ async def listed(consent: Consent, recipient: str, after: int) -> dict[str, Any]
     return {"notices": [dict(row) for row in rows], "next": following}
 
 
-async def listed_all(consent: Consent, after: int) -> dict[str, Any]:
-    """Return the notices of every recipient, each with whom it is for, in order of their making: what staff look at."""
-    rows = await consent.pool.fetch(SQL["list_all_notices"], after, PAGE)
+async def listed_all(consent: Consent, place: Place, *, unanswered: bool) -> dict[str, Any]:
+    """Return the notices of every recipient, each with whom it is for, in order of their making: what staff look at.
+
+    `unanswered` beside them is how many wait for an answer, whatever the page shows.
+    """
+    name = "list_open_notices" if unanswered else "list_all_notices"
+    rows = await consent.pool.fetch(place.query(name), place.start, PAGE)
     following = str(rows[-1]["cursor"]) if len(rows) == PAGE else None
-    return {"notices": [dict(row) for row in rows], "next": following}
+    waiting = await consent.pool.fetchval(SQL["count_open_notices"])
+    return {"notices": [dict(row) for row in rows], "next": following, "unanswered": waiting}
 
 
 async def acknowledge(consent: Consent, notice_id: str, who: Answerer, body: AcknowledgementBody) -> str:

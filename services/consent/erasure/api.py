@@ -12,8 +12,9 @@ from services.consent.bodies import Body, Reason
 from services.consent.erasure import certificate, handlers, issue
 from services.consent.erasure.handlers import Command
 from services.consent.erasure.issue import Issuer
+from services.consent.paging import Place
 from services.consent.rights.html import HEADERS
-from services.runtime.fields import Cursor
+from services.runtime.fields import Cursor, Order
 from services.runtime.web import other_forms
 
 router = APIRouter(tags=["erasure"])
@@ -34,13 +35,15 @@ class HoldBody(Body):
 
 
 @router.get("/v1/erasures")
-async def list_erasures(ask: Ask, state: Listed = "open", cursor: Cursor = 0) -> dict[str, Any]:
+async def list_erasures(
+    ask: Ask, state: Listed = "open", cursor: Cursor = 0, order: Order = "oldest"
+) -> dict[str, Any]:
     """Return cases in order of selection.
 
     `open`: not yet erased; `late`: past the law's last day; `unconfirmed`: never approved by a person.
     """
     ask.require("service", *READERS)
-    return await handlers.listed(ask.consent, state, cursor)
+    return await handlers.listed(ask.consent, state, Place(cursor, order))
 
 
 @router.get("/v1/erasures/keys")

@@ -11,6 +11,7 @@ from services.consent.erasure.model import Case
 from services.consent.erasure.saga import CONFIRM_DUTY
 from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
+from services.consent.paging import Place
 from services.consent.refusals import field
 from services.consent.store import SQL
 from services.policy.erasure import catalogue
@@ -138,10 +139,10 @@ def _answered(case: Case) -> dict[str, Any]:
     return {**told, "due_on": case.schedule.due_on.isoformat(), "confirmed": case.confirmed}
 
 
-async def listed(consent: Consent, state: str, after: int) -> dict[str, Any]:
+async def listed(consent: Consent, state: str, place: Place) -> dict[str, Any]:
     """Return cases in order of selection, up to 200 behind a cursor: `{"erasures": [...], "next"}`."""
     today = consent.clock().astimezone(KST).date()
-    rows = await store.page(consent.pool, "erasure_list", after, state, PAGE, today)
+    rows = await consent.pool.fetch(place.query("erasure_list"), place.start, state, PAGE, today)
     return {"erasures": [shown(dict(row)) for row in rows], "next": rows[-1]["position"] if len(rows) == PAGE else None}
 
 

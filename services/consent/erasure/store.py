@@ -1,7 +1,7 @@
 """The rows of a destruction. Every write is in the caller's transaction, under the lock of the case."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
@@ -92,8 +92,3 @@ async def wipe(tx: Connection, member_ref: str, at: datetime) -> None:
 async def finish(tx: Connection, case: Case, gate: Gate, at: datetime) -> None:
     """Note that the key is destroyed, and who still owes an answer then."""
     await tx.execute(SQL["erasure_finish"], case.erasure_id, at, case.forced, list(gate.unanswered))
-
-
-async def page(pool: asyncpg.Pool, name: str, *arguments: Any) -> list[asyncpg.Record]:
-    """Return the rows of a listing."""
-    return list(await pool.fetch(SQL[name], *arguments))

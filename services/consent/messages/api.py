@@ -10,8 +10,9 @@ from schemas.base import RecipientId
 from services.consent.access import READERS, Ask, Write, send
 from services.consent.bodies import Body
 from services.consent.messages import handlers, source
+from services.consent.paging import Place
 from services.consent.refusals import not_found
-from services.runtime.fields import Cursor, Id
+from services.runtime.fields import Cursor, Id, Order
 
 router = APIRouter(tags=["messages"])
 State = Literal["queued", "sent", "dropped", "failed"]
@@ -40,7 +41,11 @@ class WantedBody(Body):
 
 @router.get("/v1/messages")
 async def list_messages(
-    ask: Ask, member_ref: Id | None = None, state: State | None = None, cursor: Cursor = 0
+    ask: Ask,
+    member_ref: Id | None = None,
+    state: State | None = None,
+    cursor: Cursor = 0,
+    order: Order = "oldest",
 ) -> dict[str, Any]:
     """Return messages in order of queueing with their tries; a member sees its own, staff any."""
     principal = ask.require("service", "member", *READERS)
@@ -48,7 +53,7 @@ async def list_messages(
         ref = None if member_ref is None else _uuid(member_ref)
     else:
         ref = ask.member(member_ref or principal.sub)
-    return await handlers.listed(ask.consent, ref, state, cursor)
+    return await handlers.listed(ask.consent, ref, state, Place(cursor, order))
 
 
 @router.post("/v1/members/{ref}/messages", status_code=202)

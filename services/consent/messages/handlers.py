@@ -7,6 +7,7 @@ from services.consent import idempotency, store
 from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
 from services.consent.messages.queue import queue
+from services.consent.paging import Place
 from services.consent.refusals import field, not_found
 from services.consent.store import SQL
 from services.policy.message_text import Address, AdvertisementError, render
@@ -26,9 +27,9 @@ class Advertisement:
     text: str
 
 
-async def listed(consent: Consent, member_ref: str | None, state: str | None, after: int) -> dict[str, Any]:
+async def listed(consent: Consent, member_ref: str | None, state: str | None, place: Place) -> dict[str, Any]:
     """Return `{"messages": [...], "next"}`, up to 200 behind a cursor; no address and no text."""
-    rows = await consent.pool.fetch(SQL["message_list"], after, member_ref, state, PAGE)
+    rows = await consent.pool.fetch(place.query("message_list"), place.start, member_ref, state, PAGE)
     messages = [{name: value for name, value in row.items() if name != "position"} for row in rows]
     return {"messages": messages, "next": rows[-1]["position"] if len(rows) == PAGE else None}
 

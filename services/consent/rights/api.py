@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from services.consent.access import Ask, Asked, Write, send
+from services.consent.paging import Place
 from services.consent.refusals import not_found
 from services.consent.rights import answers, evidence, handlers, html, intake, refusals, retained
 from services.consent.rights.access import Who, anyone, handler, person, reader
@@ -19,11 +20,11 @@ from services.consent.rights.bodies import (
     VerifyBody,
 )
 from services.consent.rights.handlers import Command
-from services.runtime.fields import Cursor, Id
+from services.runtime.fields import Cursor, Id, Order
 from services.runtime.web import other_forms
 
 router = APIRouter(tags=["rights"])
-STATES = "^(received|verified|deferred|decided|done|released|withdrawn)$"
+STATES = "^(open|received|verified|deferred|decided|done|released|withdrawn)$"
 UNSTORED = {"Cache-Control": "no-store"}
 BYTES = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
 
@@ -43,13 +44,14 @@ async def list_requests(
     state: Annotated[str | None, Query(pattern=STATES)] = None,
     member_ref: Id | None = None,
     cursor: Cursor = 0,
+    order: Order = "oldest",
 ) -> dict[str, Any]:
-    """Return requests in order of intake: `{"requests": [...], "next"}`."""
+    """Return requests in order of intake: `{"requests": [...], "next"}`; `open` are those not yet told the result."""
     who = reader(ask)
     ref = _uuid(member_ref, not_found()) if member_ref is not None else None
     if who.member is not None and ref not in {None, who.member}:
         raise not_found()
-    return await handlers.listed(ask.consent, who, state=state, member_ref=ref, after=cursor)
+    return await handlers.listed(ask.consent, who, state=state, member_ref=ref, place=Place(cursor, order))
 
 
 @router.get("/v1/rights-requests/{request_id}")

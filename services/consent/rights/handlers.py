@@ -13,13 +13,13 @@ from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
 from services.consent.messages.queue import queue
 from services.consent.model import Member, withdrawal_pending
+from services.consent.paging import Place
 from services.consent.rights import answers, effects, evidence, model, refusals, scope, store
 from services.consent.rights.access import Who
 from services.consent.rights.answer import named, result_of
 from services.consent.rights.bodies import DecideBody, DeferBody, ReleaseBody, ToldBody, VerifyBody
 from services.consent.rights.model import Decision, Facts, Move, Request
 from services.consent.rights.store import Hands
-from services.consent.store import SQL
 from services.policy.rights import DEFERRED, catalogue
 from services.runtime.clock import KST
 from services.runtime.postgres import Connection
@@ -190,11 +190,12 @@ async def read(consent: Consent, request_id: str, who: Who) -> dict[str, Any]:
 
 
 async def listed(
-    consent: Consent, who: Who, *, state: str | None, member_ref: str | None, after: int
+    consent: Consent, who: Who, *, state: str | None, member_ref: str | None, place: Place
 ) -> dict[str, Any]:
     """Return requests in order of intake, up to 100 behind a cursor; a member's own, an affiliate's intake."""
     ref = who.member or member_ref
-    rows = await consent.pool.fetch(SQL["rights_list"], after, state, ref, who.affiliate, store.PAGE)
+    states = list(model.TO_DO) if state == "open" else state and [state]
+    rows = await consent.pool.fetch(place.query("rights_list"), place.start, states, ref, who.affiliate, store.PAGE)
     found = [shown(row, consent.clock()) for row in rows]
     return {"requests": found, "next": rows[-1]["position"] if len(rows) == store.PAGE else None}
 

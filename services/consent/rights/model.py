@@ -18,6 +18,8 @@ Outcome = Literal["granted", "partial", "refused"]
 Effect = Literal["suspend", "release", "narrow", "correct", "delete"]
 """`narrow`: a suspension stays for what is granted, the rest of it is lifted."""
 OPEN: frozenset[State] = frozenset({"received", "verified", "deferred"})
+TO_DO: frozenset[State] = OPEN | {"decided"}
+"""In these the person still waits: for the decision, or to be told it."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,14 @@ WHERE n.recipient = $1 AND n.cursor > $2 ORDER BY n.cursor LIMIT $3
 
 -- name: list_all_notices
 SELECT position AS cursor, notice_id, change_id, member_ref, recipient, seq, items, created_at, outcome, acknowledged_at
-FROM notice WHERE position > $1 ORDER BY position LIMIT $2
+FROM notice WHERE position {} $1 ORDER BY position {} LIMIT $2
+
+-- name: list_open_notices
+SELECT position AS cursor, notice_id, change_id, member_ref, recipient, seq, items, created_at, outcome, acknowledged_at
+FROM notice WHERE acknowledged_at IS NULL AND position {} $1 ORDER BY position {} LIMIT $2
+
+-- name: count_open_notices
+SELECT count(*) FROM notice WHERE acknowledged_at IS NULL
 
 -- name: record_answers
 WITH answer AS (

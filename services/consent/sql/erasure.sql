@@ -32,14 +32,14 @@ WHERE e.erasure_id = $1 OR e.member_ref = $1 ORDER BY e.erasure_id = $1 DESC LIM
 SELECT e.*, h.reason AS hold_reason, h.held_at, h.held_by FROM erasure e
 LEFT JOIN LATERAL (SELECT reason, held_at, held_by FROM erasure_hold o
                    WHERE o.erasure_id = e.erasure_id AND o.lifted_at IS NULL ORDER BY held_at LIMIT 1) h ON true
-WHERE e.position > $1
+WHERE e.position {} $1
   AND CASE $2 WHEN 'open' THEN e.state <> 'erased'
               WHEN 'unconfirmed' THEN e.approved_at IS NULL
               WHEN 'held' THEN e.held
               WHEN 'late' THEN e.state <> 'erased' AND NOT e.held AND e.due_on < $4
               WHEN 'any' THEN true
               ELSE e.state = $2 END
-ORDER BY e.position LIMIT $3
+ORDER BY e.position {} LIMIT $3
 
 -- name: erasure_due
 SELECT position, erasure_id FROM erasure e

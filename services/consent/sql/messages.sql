@@ -51,8 +51,8 @@ SELECT m.position, m.message_id, m.kind, m.member_ref, m.sender, m.medium, m.sta
        m.closed_at, (SELECT coalesce(jsonb_agg(jsonb_build_object('number', a.number, 'at', a.at, 'result', a.result)
        ORDER BY a.number), '[]') FROM message_attempt a WHERE a.message_id = m.message_id) AS attempts
 FROM message m
-WHERE m.position > $1 AND ($2::uuid IS NULL OR m.member_ref = $2) AND ($3::text IS NULL OR m.state = $3)
-ORDER BY m.position LIMIT $4
+WHERE m.position {} $1 AND ($2::uuid IS NULL OR m.member_ref = $2) AND ($3::text IS NULL OR m.state = $3)
+ORDER BY m.position {} LIMIT $4
 
 -- name: message_refuse
 INSERT INTO message_refusal (member_ref, kind, refused_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING

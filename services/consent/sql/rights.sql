@@ -16,9 +16,9 @@ SELECT * FROM rights_request WHERE request_id = $1
 
 -- name: rights_list
 SELECT * FROM rights_request
-WHERE position > $1 AND ($2::text IS NULL OR state = $2) AND ($3::uuid IS NULL OR member_ref = $3)
+WHERE position {} $1 AND ($2::text[] IS NULL OR state = ANY($2)) AND ($3::uuid IS NULL OR member_ref = $3)
   AND ($4::text IS NULL OR received_by = $4)
-ORDER BY position LIMIT $5
+ORDER BY position {} LIMIT $5
 
 -- name: rights_update
 UPDATE rights_request SET state = $2, verified_at = $3, deferral = $4, deferred_at = $5, reason_ended_at = $6,

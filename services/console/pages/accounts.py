@@ -7,8 +7,9 @@ from fastapi import APIRouter, Response
 
 from services.console import admin, store
 from services.console.apis import RefusedError
-from services.console.desk import Sent, Somebody, Visit, to
-from services.console.model import ROLES, Account, standing
+from services.console.desk import Form, Sent, Somebody, Visit, to
+from services.console.model import ROLES, Account
+from services.console.signin import Gate
 from services.console.store import SQL
 
 router = APIRouter()
@@ -24,7 +25,7 @@ async def accounts(visit: Somebody) -> Response:
 
 async def _accounts(visit: Visit) -> dict[str, Any]:
     rows = await visit.desk.gate.pool.fetch(SQL["list_accounts"])
-    affiliates = tuple(f"affiliate:{a}" for a in admin.affiliates())
+    affiliates = tuple(f"affiliate:{a}" for a in sorted(visit.desk.gate.affiliates))
     now = visit.desk.gate.clock()
     return {
         "accounts": [Account.of_row(dict(r)) for r in rows],
@@ -38,13 +39,12 @@ async def _accounts(visit: Visit) -> dict[str, Any]:
 async def create(visit: Somebody, form: Sent) -> Response:
     """Make an account; its one-time password is shown once."""
     by = visit.require("cpo").name
-    name = form.text("name", 63)
     try:
-        made = await admin.add(visit.desk.gate, name, standing(form.text("role")), by)
-    except (admin.AccountError, ValueError) as error:
-        code = error.code if isinstance(error, admin.AccountError) else "role_unknown"
-        refusal = RefusedError(422, code, visit.words.t(f"account.{code}"))
-        return visit.refused("accounts.html", refusal, **await _accounts(visit))
+        made = await admin.add(
+            visit.desk.gate, form.text("name", 63), admin.existing_role(visit.desk.gate, form.text("role")), by
+        )
+    except admin.AccountError as error:
+        return await _refused(visit, error.code)
     return visit.page("accounts.html", **{**await _accounts(visit), "made": made})
 
 
@@ -52,21 +52,33 @@ async def create(visit: Somebody, form: Sent) -> Response:
 async def change(visit: Somebody, account_id: uuid.UUID, verb: str, form: Sent) -> Response:
     """Give another role, close, open again, or make a new one-time password. Nobody does it to their own account."""
     by = visit.require("cpo")
-    gate = visit.desk.gate
     if str(account_id) == by.account_id:
-        refusal = RefusedError(403, "own_account", visit.words.t("account.own_account"))
-        return visit.refused("accounts.html", refusal, **await _accounts(visit))
+        return await _refused(visit, "own_account")
+    try:
+        made = await _changed(visit.desk.gate, account_id, verb, form, by.name)
+    except admin.AccountError as error:
+        return await _refused(visit, error.code)
+    return visit.page("accounts.html", **{**await _accounts(visit), "made": made}) if made else to("/accounts")
+
+
+async def _changed(gate: Gate, account_id: uuid.UUID, verb: str, form: Form, by: str) -> admin.Made | None:
+    """Do it; return the one-time password if that is what was made. Raises AccountError for a role there is not."""
     made = None
     async with gate.pool.acquire() as tx, tx.transaction():
         row = await tx.fetchrow(SQL["account_of_id"], str(account_id))
         if row is None:
-            return to("/accounts")
+            return None
         account, at = Account.of_row(dict(row)), gate.clock()
         if verb == "role":
-            await store.change_role(tx, account, standing(form.text("role")), at, by.name)
+            await store.change_role(tx, account, admin.existing_role(gate, form.text("role")), at, by)
         elif verb in {"disable", "enable"}:
-            await store.set_disabled(tx, account, at, by.name, disabled=verb == "disable")
+            await store.set_disabled(tx, account, at, by, disabled=verb == "disable")
         elif verb == "reset" and account.local:
-            made = await admin.renew(gate, tx, account, by.name)
+            made = await admin.renew(gate, tx, account, by)
     gate.nudge()
-    return visit.page("accounts.html", **{**await _accounts(visit), "made": made}) if made else to("/accounts")
+    return made
+
+
+async def _refused(visit: Visit, code: str) -> Response:
+    refusal = RefusedError(422, code, visit.words.t(f"account.{code}"))
+    return visit.refused("accounts.html", refusal, **await _accounts(visit))

@@ -26,7 +26,7 @@ async def search(visit: Somebody) -> Response:
     shown: dict[str, Any] = {"asked": asked, "checkpoint": await _checkpoint(visit), "reasons": REASONS}
     try:
         found = await _api(visit).get("audit", "/v1/audit/entries", **_params(asked), limit=LIMIT, order="newest")
-    except (RefusedError, ValueError) as error:
+    except (RefusedError, ValueError, OverflowError) as error:
         refusal = error if isinstance(error, RefusedError) else RefusedError(422, "not_a_date", "")
         empty: dict[str, Any] = {"entries": [], "next": None}
         return visit.page("audit.html", status=422, refusal=refusal, found=empty, **shown)
@@ -34,7 +34,7 @@ async def search(visit: Somebody) -> Response:
 
 
 def _params(asked: dict[str, str]) -> dict[str, str]:
-    """Return the API's parameters. Raises ValueError for what is no day."""
+    """Return the API's parameters. Raises ValueError for what is no day, OverflowError for the last one there is."""
     params = {name: asked[name] for name in (*FIELDS, "cursor") if asked[name]}
     if asked["start"]:
         params["from"] = datetime.combine(date.fromisoformat(asked["start"]), time.min, KST).isoformat()

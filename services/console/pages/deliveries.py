@@ -1,38 +1,43 @@
 """What was told to whom: correction notices to third parties (5.7) and messages to members, with their tries."""
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 
-from services.console.desk import Somebody
+from services.console.desk import Somebody, Visit
 from services.console.model import STAFF
 
 router = APIRouter()
 STATES = ("queued", "sent", "dropped", "failed")
-SHOWN = 100
+NOTICES = ("all", "open")
 
 
 @router.get("/deliveries")
-async def deliveries(visit: Somebody, state: str = "") -> Response:
-    """Show notices and messages, the newest first."""
+async def deliveries(
+    visit: Somebody, state: str = "", notices: str = "all", after: str = "", cursor: str = ""
+) -> Response:
+    """Show a page of notices and one of messages, the newest first; of notices without an answer the oldest first."""
     visit.require(*STAFF)
-    notices = await _notices(visit)
-    wanted = state if state in STATES else None
-    messages = await visit.api.listed("consent", "/v1/messages", "messages", state=wanted)
+    which = notices if notices in NOTICES else NOTICES[0]
+    told = await _notices(visit, which, after)
+    wanted = state if state in STATES else ""
+    sent = await visit.api.get("consent", "/v1/messages", state=wanted, order="newest", cursor=cursor)
     return visit.page(
         "deliveries.html",
-        notices=notices[::-1][:SHOWN],
-        open_notices=sum(1 for n in notices if n["acknowledged_at"] is None),
-        messages=messages[::-1][:SHOWN],
-        state=state,
+        which=which,
+        kinds=NOTICES,
+        notices=told["notices"],
+        notices_after=told["next"],
+        open_notices=told["unanswered"],
+        messages=sent["messages"],
+        messages_after=sent["next"],
+        state=wanted,
         states=STATES,
         now=visit.desk.gate.clock(),
     )
 
 
-async def _notices(visit: Somebody) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    after: object = 0
-    while after is not None and len(rows) < 20 * SHOWN:
-        page = await visit.api.get("consent", "/v1/notices", after=after)
-        rows += page["notices"]
-        after = page["next"]
-    return rows
+async def _notices(visit: Visit, which: str, after: str) -> dict[str, Any]:
+    asked = {"unanswered": "true"} if which == "open" else {"order": "newest"}
+    found: dict[str, Any] = await visit.api.get("consent", "/v1/notices", **asked, after=after)
+    return found

@@ -12,16 +12,22 @@ from services.policy.erasure import catalogue
 
 router = APIRouter()
 STATES: Final = ("open", "late", "selected", "approved", "executing", "held", "unconfirmed", "erased", "any")
+ENDED: Final = frozenset({"erased", "any"})
+"""These have no end: every case that ever was is among them."""
 VERBS: Final = {"approve": ("reason",), "execute": (), "hold": ("reason",), "lift": ()}
 
 
 @router.get("/erasures")
-async def cases(visit: Somebody, state: str = "open") -> Response:
-    """Show the cases of a state."""
+async def cases(visit: Somebody, state: str = "open", cursor: str = "") -> Response:
+    """Show all cases of a state that somebody must do something about; of the others a page, the newest first."""
     visit.require(*STAFF)
     wanted = state if state in STATES else "open"
-    found = await visit.api.listed("consent", "/v1/erasures", "erasures", state=wanted)
-    return visit.page("erasures.html", cases=found, state=wanted, states=STATES)
+    if wanted in ENDED:
+        asked = {"state": wanted, "order": "newest", "cursor": cursor}
+        page = await visit.api.get("consent", "/v1/erasures", **asked)
+    else:
+        page = {"erasures": await visit.api.listed("consent", "/v1/erasures", "erasures", state=wanted), "next": None}
+    return visit.page("erasures.html", cases=page["erasures"], following=page["next"], state=wanted, states=STATES)
 
 
 @router.get("/erasures/{ref}")

@@ -14,7 +14,6 @@ from services.policy.rights import TypeId, catalogue
 
 router = APIRouter()
 STATES: Final = ("received", "verified", "deferred", "decided", "done", "released", "withdrawn")
-OPEN: Final = ("received", "verified", "deferred", "decided")
 CHANNELS: Final = ("written", "email", "fax", "phone", "web")
 DOCUMENTS: Final = ("form-8", "form-11", "identity", "guardianship-certificate", "family-certificate", "proof")
 METHODS: Final = ("id_card", "phone_check", "signed_mandate", "own_token")
@@ -34,19 +33,27 @@ STEPS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @router.get("/rights")
-async def desk(visit: Somebody, state: str = "open") -> Response:
-    """Show the requests, those that are still to be done first by their last day."""
+async def desk(visit: Somebody, state: str = "open", cursor: str = "") -> Response:
+    """Show all requests that are still to be done, the first last day first; of another state a page, newest first."""
     visit.require(*PAGES["rights"])
-    return visit.page("rights.html", **await _desk(visit, state))
+    return visit.page("rights.html", **await _desk(visit, state, cursor))
 
 
-async def _desk(visit: Visit, state: str) -> dict[str, Any]:
-    wanted = state if state in STATES else None
-    found = await visit.api.listed("consent", "/v1/rights-requests", "requests", state=wanted)
-    found = [_whole(r) for r in found]
-    if state == "open":
-        found = sorted((r for r in found if r["state"] in OPEN), key=lambda r: (r["due_on"], r["received_at"]))
-    return {"requests": found, "state": state, "states": STATES, "types": catalogue().types, "channels": CHANNELS}
+async def _desk(visit: Visit, state: str, cursor: str = "") -> dict[str, Any]:
+    found, following = await (_open(visit) if state == "open" else _newest(visit, state, cursor))
+    offered = {"states": STATES, "types": catalogue().types, "channels": CHANNELS}
+    return {"requests": [_whole(r) for r in found], "following": following, "state": state, **offered}
+
+
+async def _open(visit: Visit) -> tuple[list[Any], None]:
+    found = await visit.api.listed("consent", "/v1/rights-requests", "requests", state="open")
+    return sorted(found, key=lambda r: (r["due_on"], r["received_at"])), None
+
+
+async def _newest(visit: Visit, state: str, cursor: str) -> tuple[list[Any], Any]:
+    asked = {"state": state if state in STATES else None, "order": "newest", "cursor": cursor}
+    page = await visit.api.get("consent", "/v1/rights-requests", **asked)
+    return page["requests"], page["next"]
 
 
 def _whole(request: Mapping[str, Any]) -> dict[str, Any]:

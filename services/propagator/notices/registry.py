@@ -174,10 +174,13 @@ class Registry:
             await self._note(connection, name, f"verified_{by}")
 
     async def rotate(self, name: str, overlap: timedelta) -> bytes:
-        """Return a new secret, shown this once. The old one signs too until `overlap` has passed (zero: no more)."""
-        secret = secrets.token_bytes(SECRET_BYTES)
-        until = self.clock() + overlap if overlap else None
-        await self._change(name, "rotated", SQL["rotate_secret"], self.sealer.seal(secret, name), until)
+        """Return a new secret, shown this once. What signs now signs too until `overlap` has passed (zero: no more).
+
+        Of several that sign, which one the third party has is not known: a new one may have been lost on its way.
+        """
+        secret, now = secrets.token_bytes(SECRET_BYTES), self.clock()
+        until = now + overlap if overlap else None
+        await self._change(name, "rotated", SQL["rotate_secret"], self.sealer.seal(secret, name), until, now)
         return secret
 
     async def pause(self, name: str) -> None:
@@ -200,16 +203,17 @@ class Registry:
         """Seal every secret under the present signing key: what lets the earlier one be thrown away."""
         for row in await self.pool.fetch(SQL["registered_endpoints"], None):
             name, one = row["recipient"], self._registered(row)
-            earlier = self.sealer.seal(one.endpoint.earlier[0], name) if one.endpoint.earlier else row["earlier"]
-            sealed = self.sealer.seal(one.endpoint.secret, name)
-            await self.pool.execute(SQL["reseal_endpoint"], name, row["secret"], sealed, earlier)
+            sealed, *others = [self.sealer.seal(secret, name) for secret in one.endpoint.secrets]
+            earlier, older = (others[0], others[1:]) if others else (row["earlier"], row["older"])
+            await self.pool.execute(SQL["reseal_endpoint"], name, row["secret"], sealed, earlier, older)
 
     def _registered(self, row: asyncpg.Record) -> Registered:
         name, until = row["recipient"], row["earlier_until"]
         live = until is not None and until > self.clock()
         try:
             secret = self.sealer.unseal(row["secret"], name)
-            earlier = (self.sealer.unseal(row["earlier"], name),) if live else ()
+            others = (row["earlier"], *row["older"]) if live else ()
+            earlier = tuple(self.sealer.unseal(one, name) for one in others)
         except SealedError:
             raise EndpointError(name, SEALED) from None
         return Registered(

@@ -96,6 +96,11 @@ async def test_pages_follow_each_other_without_a_gap(client: httpx.AsyncClient, 
     assert seen == [0, 1, 2, 3, 4, 5, 6]
 
 
+async def test_behind_the_last_index_there_can_be_the_page_is_empty(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/audit/entries", params={"cursor": "9223372036854775807"})
+    assert (answer.status_code, answer.json()) == (200, {"entries": [], "next": None})
+
+
 async def test_a_proof_holds_with_nothing_but_hashing(client: httpx.AsyncClient, members: list[str], log: Log) -> None:
     for index in range(7):
         proof = (await client.get(f"/v1/audit/entries/{index}/proof")).json()

@@ -90,6 +90,32 @@ async def test_every_combination_finds_what_a_scan_finds(log: Log) -> None:
         assert found == (expected[::-1] if newest else expected), wanted
 
 
+class Growing:
+    """A pool whose log grows as soon as it was looked up where entries of a time are."""
+
+    def __init__(self, log: Log, more: list[Any]) -> None:
+        self.log, self.more = log, more
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.log.pool, name)
+
+    async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
+        rows = await self.log.pool.fetch(sql, *values)
+        if sql == store.SQL["find_runs"]:
+            await self.log.append(self.more)
+        return list(rows)
+
+
+@pytest.mark.parametrize("newest", [False, True])
+async def test_a_slice_that_is_completed_meanwhile_hides_no_entry(log: Log, newest: bool) -> None:
+    made = [leaf_of(records.a_fact(MEMBERS[0], n + 1), n) for n in range(1100)]
+    await log.append(made[:1000])
+    growing: Any = Growing(log, made[1000:])
+    wanted = Filter(start=records.AT - timedelta(days=1))
+    found = [row["index"] for row in await search.entries(growing, wanted, Page(None, 2000, newest))]
+    assert found == (list(range(1099, -1, -1)) if newest else list(range(1100)))
+
+
 async def test_entries_of_one_change_are_found(log: Log) -> None:
     entries = await filled(log, 30)
     wanted = Filter(change_id=entries[7]["change_id"])

@@ -146,8 +146,9 @@ async def test_a_confirmed_withdrawal_selects_its_member_with_the_laws_days(quie
     assert datetime.fromisoformat(found["execute_from"]) == LEFT + timedelta(days=1)
     assert await duty(quiet, "destruction", ref) == [(DUE, None)]
     assert await entries(quiet, ref) == ["selected"]
-    listed = (await quiet.http.get("/v1/erasures")).json()
-    assert [one["erasure_id"] for one in listed["erasures"]] == [found["erasure_id"]]
+    for params in ({}, {"state": "any", "order": "newest"}):
+        listed = (await quiet.http.get("/v1/erasures", params=params)).json()
+        assert [one["erasure_id"] for one in listed["erasures"]] == [found["erasure_id"]]
 
 
 async def test_the_row_stays_without_values_until_the_wait_is_over(quiet: Service) -> None:

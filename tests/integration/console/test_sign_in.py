@@ -179,6 +179,32 @@ async def test_nobody_changes_their_own_account_and_names_are_held_to_their_shap
         await cpo.submit(page, "/accounts", 422, name=name, role=role)
 
 
+@pytest.mark.parametrize("role", ["", "service", "affiliate", "affiliate:nobody"])
+async def test_an_account_keeps_its_role_when_the_new_one_is_none(console: Console, role: str) -> None:
+    await enter(console)
+    cpo = await enter(console, "cpo")
+    page = await cpo.get("/accounts")
+    action = next(f.action for f in forms(page) if f.action.endswith("/role"))
+    assert "없는 권한입니다." in (await cpo.submit(page, action, 422, role=role)).text
+    row = await console.parts.desk.gate.pool.fetchrow("SELECT role, affiliate FROM account WHERE name = 'kim'")
+    assert row is not None
+    assert tuple(row) == ("compliance", None)
+
+
+async def test_people_of_an_affiliate_that_was_added_may_have_accounts(emptied: Databases, tmp_path: Path) -> None:
+    folder = tmp_path / "affiliates"
+    folder.mkdir()
+    (folder / "new.toml").write_text(
+        '[[affiliate]]\nid = "tmax-data"\nko = "㈜티맥스데이터"\nen = "Tmax Data"\nclause = "4.3"\n', encoding="utf-8"
+    )
+    async with harness.running(harness.settings_in(tmp_path, emptied, affiliates_dir=folder)) as console:
+        cpo = await enter(console, "cpo")
+        page = await cpo.get("/accounts")
+        assert 'value="affiliate:tmax-data"' in page.text
+        made = await cpo.submit(page, "/accounts", name="lee", role="affiliate:tmax-data")
+        assert "lee" in made.text
+
+
 async def test_only_the_privacy_officer_sees_the_accounts(console: Console) -> None:
     kim = await enter(console)
     await kim.get("/accounts", 403)

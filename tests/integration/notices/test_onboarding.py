@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from services.propagator.notices import app, roster
 from services.propagator.notices.onboarding import CHALLENGE_TYPE, PING_TYPE, WELL_KNOWN
 from services.propagator.notices.sealing import SealedError, Sealer
 from services.propagator.notices.signing import Signer, secret_of
+from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
 from tests.integration.notices.conftest import (
     PARTNER,
@@ -167,6 +169,22 @@ async def test_after_a_rotation_both_secrets_sign_until_the_overlap_is_over(dong
         leaked = await dongui("rotate-key", "their-id", "--overlap-hours", "0", "--format", "json", profile="dev")
         assert json.loads(leaked.stdout)["earlier_secret_until"] is None
         assert (await dongui("ping", "their-id", profile="dev")).exit_code == 3
+
+
+async def test_a_new_secret_that_was_lost_is_replaced_without_ending_the_one_in_use(settings: Settings) -> None:
+    async with app.build(settings) as parts:
+        registry, overlap = parts.registry, timedelta(hours=72)
+        in_use = (await registry.find(PARTNER)).endpoint.secret
+        lost, new = await registry.rotate(PARTNER, overlap), await registry.rotate(PARTNER, overlap)
+        assert (await registry.find(PARTNER)).endpoint.secrets == (new, lost, in_use)
+        await registry.reseal()
+        assert (await registry.find(PARTNER)).endpoint.secrets == (new, lost, in_use)
+        later = replace(registry, clock=lambda: utc_now() + timedelta(hours=73))
+        assert (await later.find(PARTNER)).endpoint.secrets == (new,)
+        newest = await later.rotate(PARTNER, overlap)
+        assert (await later.find(PARTNER)).endpoint.secrets == (newest, new)
+        after_a_leak = await registry.rotate(PARTNER, timedelta(0))
+        assert (await registry.find(PARTNER)).endpoint.secrets == (after_a_leak,)
 
 
 async def test_a_paused_endpoint_is_told_nothing_and_resumed_within_seconds(

@@ -366,3 +366,21 @@ def test_the_verifier_knows_every_kind_it_checks() -> None:
     assert set(certificates.TYPES) == set(certificates.FIELDS) == {certificate.KIND, "kr.dongui.destruction.v1"}
     assert certificates.TYPES[certificate.KIND] == certificate.TYPE
     assert certificates.TYPES["kr.dongui.destruction.v1"] == destruction.TYPE
+
+
+def test_a_destruction_whose_proof_is_one_line_is_refused() -> None:
+    header, payload = (base64.urlsafe_b64encode(text).rstrip(b"=").decode() for text in (b'{"kid":"x"}', b"{}"))
+    told = {
+        "certificate": {"certificate": certificates.DESTRUCTION},
+        "jws": f"{header}.{payload}.",
+        "proof": "one line",
+    }
+    report = verify_certificate(json.dumps(told).encode(), LOG, KEYS)
+    assert "bad_certificate_file" in {finding.code for finding in report.findings}
+
+
+def test_keys_and_certificates_that_are_too_deep_are_none(tmp_path: Path) -> None:
+    (tmp_path / "deep").write_text("[" * 100_000)
+    assert not is_certificate(tmp_path / "deep")
+    with pytest.raises(BadKeysError):
+        Keys.parse("[" * 100_000)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from services.audit import certificate
+from services.audit import certificate, sheet
 from services.commands import audit
 from tests.unit.audit.test_certificate import KEY as CERTIFICATE_KEY
 from tests.unit.audit.test_certificate import WITNESS, proof
@@ -94,3 +94,38 @@ def test_a_file_that_is_not_there_is_named(option: str, tmp_path: Path) -> None:
     code, told = verify(tmp_path, str(file), option, str(tmp_path / "absent"))
     assert code == 1
     assert "absent" in told
+
+
+DEEP = "[" * 100_000
+EXPORT = '{"kind": "export", "version": 1, "origin": "dongui.kr/audit"}\n'
+SELECTED = '{"kind": "selection", "version": 1, "checkpoint": "none"}\n'
+MADE_UP = {
+    "deep": DEEP,
+    "a deep line": f"{EXPORT}{DEEP}\n",
+    "a deep line of a selection": f"{SELECTED}{DEEP}\n",
+    "an index without end": EXPORT + '{"kind": "entry", "index": 1e400, "leaf_hash": "", "body": ""}\n',
+    "a selected index without end": SELECTED + '{"kind": "entry", "index": 1e400, "path": [], "body": ""}\n',
+    "a cell of 200 kB": f"{sheet.head()}1,{'x' * 200_000}\r\n",
+    "no object": "7\n",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("content", MADE_UP.values(), ids=MADE_UP)
+def test_whatever_is_made_up_gets_its_verdict(content: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(content, encoding="utf-8")
+    code, told = verify(tmp_path, str(tmp_path / "file"))
+    assert code == 3, told
+    assert told.startswith("NOT VERIFIED")
+
+
+@pytest.mark.parametrize("command", [["query"], ["export"], ["certificate", "1", "--output", "x.html"]])
+@pytest.mark.parametrize("reason", ["민원", "for Mr Hong"])
+def test_a_reason_that_is_no_code_is_refused_before_anything_is_asked(
+    command: list[str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DONGUI_SERVICE_TOKEN", "x")
+    done = CliRunner().invoke(audit.app, [*command, "--reason", reason])
+    assert done.exit_code == 2, done.output
+    assert "a code or a file number" in done.output.replace("│", " ")
+    assert "Hong" not in done.output

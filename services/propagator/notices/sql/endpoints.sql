@@ -13,7 +13,7 @@ RETURNING recipient
 -- name: declare_endpoint
 UPDATE endpoint
 SET url = $2, challenge = $3, verified_by = $5, verified_at = CASE WHEN $5::text IS NOT NULL THEN $4::timestamptz END,
-    secret = $6, earlier = NULL, earlier_until = NULL, declared_url = $2
+    secret = $6, older = DEFAULT, earlier = NULL, earlier_until = NULL, declared_url = $2
 WHERE recipient = $1 AND url <> $2 AND declared_url IS DISTINCT FROM $2
 RETURNING recipient
 
@@ -28,12 +28,13 @@ UPDATE endpoint SET verified_at = $3, verified_by = $4 WHERE recipient = $1 AND 
 
 -- name: rotate_secret
 UPDATE endpoint
-SET secret = $2, earlier = CASE WHEN $3::timestamptz IS NOT NULL THEN secret END, earlier_until = $3
+SET secret = $2, earlier = CASE WHEN $3::timestamptz IS NOT NULL THEN secret END, earlier_until = $3,
+    older = CASE WHEN $3::timestamptz IS NOT NULL AND earlier_until > $4 THEN earlier || older ELSE '{}' END
 WHERE recipient = $1
 RETURNING recipient
 
 -- name: reseal_endpoint
-UPDATE endpoint SET secret = $3, earlier = $4 WHERE recipient = $1 AND secret = $2
+UPDATE endpoint SET secret = $3, earlier = $4, older = $5 WHERE recipient = $1 AND secret = $2
 
 -- name: pause_endpoint
 UPDATE endpoint SET paused_at = coalesce(paused_at, $2) WHERE recipient = $1 RETURNING recipient
