@@ -261,7 +261,7 @@ def _after_stop(before: HeldState, action: StopFor, seq: int) -> HeldState:
 
 
 def member_part(member: Member) -> MemberPart:
-    """Return what a recipient may hold of a member who is not withdrawn (3.2)."""
+    """Return what a recipient may hold of a member who is not withdrawn (3.2), with the status in force."""
     assert member.email is not None
     assert member.name is not None
     assert member.password_hash is not None
@@ -269,7 +269,7 @@ def member_part(member: Member) -> MemberPart:
         email=member.email,
         name=member.name,
         password_hash=member.password_hash,
-        status=member.status,
+        status=member.in_force,
         signed_up_at=member.signed_up_at,
     )
 

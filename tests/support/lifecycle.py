@@ -50,6 +50,11 @@ class Life:
         return self.ended or (self.layers[-1] if self.layers else "active")
 
     @property
+    def in_force(self) -> str:
+        """The status in every store: a request to leave lifts no suspension (5.1)."""
+        return "suspended" if "suspended" in self.layers else self.status
+
+    @property
     def gone(self) -> bool:
         return self.ended is not None
 
@@ -122,7 +127,7 @@ class Life:
             return {"email": None, "name": None, "status": "withdrawn", "marketing": None}
         channels = self.marketing.get(affiliate, set())
         told = {c: c in channels for c in CHANNELS} if channels else None
-        return {"email": self.email, "name": self.name, "status": self.status, "marketing": told}
+        return {"email": self.email, "name": self.name, "status": self.in_force, "marketing": told}
 
     def processed_row(self, affiliate: str) -> dict[str, Any] | None:
         """Return an affiliate's `processed_member` row; None = there is none."""

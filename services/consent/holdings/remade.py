@@ -38,7 +38,7 @@ STOPS: Final[Mapping[str, StopName]] = {
 
 @dataclass(frozen=True)
 class Told:
-    """One change an affiliate was told of. `status` is the member's as it then was.
+    """One change an affiliate was told of. `status` is the member's then in force.
 
     `suspended`: what its record named as suspended in part.
     """
@@ -54,8 +54,9 @@ class Told:
 
     @property
     def stop(self) -> StopName | None:
-        """The stop it was sent; None for a full state."""
-        return STOPS.get(self.rule)
+        """The stop it was sent; None for a full state. A request to leave lifts no suspension, told of or not."""
+        stop = STOPS.get(self.rule)
+        return "suspended" if stop == "withdrawal_requested" and self.status == "suspended" else stop
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,6 @@ def _envelope(holding: Holding, told: Told, schema: str, prev: int) -> Envelope:
 
 
 def status_at(seq: int, statuses: Sequence[Mapping[str, Any]]) -> MemberStatus:
-    """Return the status a member had at a sequence, of the changes that set one, in order."""
+    """Return the status in force at a sequence, of the changes that say one, in order."""
     before = [row["status"] for row in statuses if row["seq"] <= seq]
     return cast(MemberStatus, before[-1] if before else "active")

@@ -23,8 +23,6 @@ WITH page AS (
              AS processed_seq,
            max(seq) FILTER (WHERE said = 'state') AS state_seq,
            max(seq) FILTER (WHERE said IN ('withdrawal_requested', 'suspended', 'withdrawn')) AS status_seq,
-           (array_agg(said ORDER BY seq DESC) FILTER (WHERE said IN ('withdrawal_requested', 'suspended', 'withdrawn')))[1]
-             AS stopped,
            (array_agg(parts ORDER BY seq DESC) FILTER (WHERE said IN ('state', 'suspended_in_part')))[1] AS parts,
            max(accepted_at) FILTER (WHERE said = 'withdrawn') AS withdrawn_at,
            bool_or(said = 'withdrawn' AND roles ? 'recipient') AS member_ended,
@@ -38,12 +36,8 @@ WITH page AS (
                   CASE WHEN s.parts ? 'email' THEN NULL ELSE m.email END,
                   CASE WHEN s.parts ? 'name' THEN NULL ELSE m.name END,
                   CASE WHEN s.parts ? 'password_hash' THEN NULL ELSE m.password_hash END,
-                  CASE WHEN s.status_seq > s.state_seq THEN s.stopped ELSE (
-                    SELECT CASE c.name WHEN 'withdrawal_requested' THEN c.name ELSE coalesce(c.status, 'active') END
-                    FROM change c WHERE c.member_ref = p.member_ref AND c.seq <= s.state_seq
-                      AND c.name IN ('signed_up', 'withdrawal_requested', 'suspended', 'released', 'withdrawn')
-                      AND NOT (c.status = 'suspended' AND coalesce(c.fact->>'note', '') IN ('in_part', 'suspension_in_part'))
-                    ORDER BY c.seq DESC LIMIT 1) END,
+                  (SELECT c.status FROM change c WHERE c.member_ref = p.member_ref AND c.status IS NOT NULL
+                     AND c.seq <= greatest(s.state_seq, s.status_seq) ORDER BY c.seq DESC LIMIT 1),
                   (extract(epoch FROM m.signed_up_at) * 1000000)::bigint, NULL, p.marketing, nullif(s.parts, '[]'))
                 WHEN s.member_ended THEN jsonb_build_array(s.member_seq, NULL, NULL, NULL, 'withdrawn', NULL,
                   (extract(epoch FROM s.withdrawn_at) * 1000000)::bigint, NULL, NULL)
@@ -77,10 +71,7 @@ WHERE c.member_ref = ANY($1::uuid[]) AND a.value->>'id' = $2 AND a.value->>'kind
 ORDER BY c.member_ref, c.seq
 
 -- name: holdings_statuses
-SELECT member_ref, seq, CASE name WHEN 'withdrawal_requested' THEN name ELSE coalesce(status, 'active') END AS status
-FROM change WHERE member_ref = ANY($1::uuid[])
-  AND name IN ('signed_up', 'withdrawal_requested', 'suspended', 'released', 'withdrawn')
-  AND NOT (status = 'suspended' AND coalesce(fact->>'note', '') IN ('in_part', 'suspension_in_part'))
+SELECT member_ref, seq, status FROM change WHERE member_ref = ANY($1::uuid[]) AND status IS NOT NULL
 ORDER BY member_ref, seq
 
 -- name: holdings_unanswered

@@ -234,7 +234,7 @@ async def test_a_suspension_in_part_is_no_drift_is_made_again_as_such_and_neithe
 async def test_a_part_released_under_a_whole_suspension_and_a_request_to_leave_is_no_drift(
     silent: Service, sides: dict[str, Side]
 ) -> None:
-    """The status a store is told stays the member's own, whatever stands over it."""
+    """The suspension stays in every store: a request to leave does not lift it."""
     ref = (await silent.sign_up(profiles=[HOST]))["member_ref"]
     part = await asked(silent, ref, "suspension", items=["name"])
     await step(silent, part, "decide", {"outcome": "granted"})
@@ -245,7 +245,7 @@ async def test_a_part_released_under_a_whole_suspension_and_a_request_to_leave_i
         await side.feed()
         assert (await side.cycle()).ranges_differed == 0
     found = await sides["tmax-os"].owner.fetchrow("SELECT status, name IS NOT NULL AS named FROM member")
-    assert tuple(found) == ("withdrawal_requested", True)
+    assert tuple(found) == ("suspended", True)
 
 
 async def test_the_ledgers_last_member_is_found_when_its_row_is_gone(silent: Service, sides: dict[str, Side]) -> None:

@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.events import Projection, Stop
@@ -74,8 +74,16 @@ def check_no_item_leaves_without_a_grant_or_a_task(drawn: Drawn) -> None:
     for sent in history.sent:
         carried(sent)
     assert history.member.in_force == status_in_force(history.oracle)
+    every_store_says_the_status_in_force(history)
     if not history.oracle.suspended:
         nothing_suspended_is_in_sight(history)
+
+
+def every_store_says_the_status_in_force(history: History) -> None:
+    """Whoever has a row knows what may be done with it: a request to leave hides no suspension (37(2))."""
+    for affiliate in AFFILIATES:
+        member, _ = rows(folded([s.record for s in history.sent if s.affiliate == affiliate]))
+        assert member is None or member.status == status_in_force(history.oracle)
 
 
 def nothing_suspended_is_in_sight(history: History) -> None:
@@ -141,6 +149,7 @@ def rows(state: store.State) -> tuple[store.MemberRow | None, store.ProcessedRow
 
 
 @given(histories)
+@example((frozenset(), frozenset(), False, [("suspend", None), ("request", None), ("rename", "김하나")]))
 @SHORT
 def test_no_item_leaves_without_a_grant_or_a_task(drawn: Drawn) -> None:
     check_no_item_leaves_without_a_grant_or_a_task(drawn)
