@@ -102,11 +102,15 @@ class MemberPart(Shape):
 
 
 class ProcessedPart(Shape):
-    """What a processor holds under clause 4.3 for the service it runs; item values by name."""
+    """What a processor holds under clause 4.3 for the service it runs; item values by name.
+
+    `status` is null but for a member whose processing is suspended, or who asked to leave: it stands over this row too.
+    """
 
     service: str
     role: str
     items: dict[ItemName, str | list[str]]
+    status: MemberStatus | None = None
 
 
 class Projection(Shape):

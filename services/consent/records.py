@@ -277,14 +277,16 @@ def member_part(member: Member) -> MemberPart:
 def processed_part(member: Member, service: str | None) -> ProcessedPart | None:
     """Return what the processor of a service holds: the account's e-mail and name, and that service's items.
 
-    An item suspended in part is not among them: nothing of it is shared until it is released (37(2)).
+    An item suspended in part is not among them: nothing of it is shared until it is released (37(2)). What stands over
+    the whole membership is told with them; that it is active is nothing a processor needs.
     """
     if service is None:
         return None
     profile = member.profiles[service]
     items = {"email": member.email, "name": member.name, **profile.items}
     shared = {i: v for i, v in items.items() if not {i, f"{service}.{i}"} & member.suspended}
-    return ProcessedPart(service=service, role=profile.role, items=shared)
+    status = None if member.in_force == "active" else member.in_force
+    return ProcessedPart(service=service, role=profile.role, items=shared, status=status)
 
 
 def _affiliate_ledger(

@@ -77,7 +77,7 @@ def _for_affiliate(rules: Rules, recipient: str, situation: Situation, change: C
         ever = stop == "erased" and change.name == "erased" and recipient in situation.held
         return _stop(recipient, stop, BOTH if ever else held_roles(held))
     allowed = _allowed(rules, recipient, situation, held)
-    state = _state(rules, recipient, held, allowed, change, situation.suspended)
+    state = _state(rules, recipient, held, allowed, change, situation)
     return (
         (_in_part(rules, recipient, held, allowed, situation) if in_part else None)
         or _lost_role(recipient, held, allowed, situation.status, state)
@@ -207,12 +207,12 @@ def _lost_marketing(recipient: str, held: Held, allowed: Allowed, state: Project
 
 
 def _state(
-    rules: Rules, recipient: str, held: Held, allowed: Allowed, change: Change, suspended: frozenset[str]
+    rules: Rules, recipient: str, held: Held, allowed: Allowed, change: Change, situation: Situation
 ) -> Project | None:
     items = _items(rules, allowed)
     gained = bool(allowed.roles - held.roles or channels(allowed.marketing) - channels(held.marketing))
     touched = any(item in items or _of_service(item, allowed.service) for item in change.items)
-    released = change.name == "released"
+    released = change.name == "released" and situation.status != "suspended"
     if not allowed.roles or not (gained or touched or released):
         return None
     bases = _bases(rules, allowed)
@@ -222,7 +222,7 @@ def _state(
     because += [ids.CORRECT] if change.name == "corrected" and touched else []
     because += [ids.RELEASE] if released else []
     because += [ids.CONTRACT] if allowed.uncontracted else []
-    parts = parts_of(items, suspended)
+    parts = parts_of(items, situation.suspended)
     because += [ids.SUSPEND_PART] if parts else []
     return Project(
         recipient=recipient,
@@ -259,7 +259,7 @@ def _bases(rules: Rules, allowed: Allowed) -> dict[str, tuple[str, str]]:
 def _why_nothing(allowed: Allowed, status: MemberStatus, change: Change) -> tuple[str, ...]:
     if status == "pending_guardian":
         return (ids.GUARDIAN,)
-    if status == "suspended" and change.name == "withdrawal_requested":
+    if status == "suspended" and change.name in {"withdrawal_requested", "released"}:
         return (ids.SUSPEND,)
     held_back = (ids.SUSPEND_PART,) if allowed.held_back else ()
     if allowed.roles:

@@ -134,8 +134,9 @@ class Life:
         if self.ended == "erased" or "processor" not in self.held[affiliate]:
             return None
         if self.ended:
-            return {"service": None, "role": None, "items": None}
+            return {"service": None, "role": None, "items": None, "status": "withdrawn"}
         service = next(s for s in self.profiles if PROCESSORS[s] == affiliate)
         items = {name: value for name, value in self.profiles[service].items() if name != "role"}
         items |= {"email": self.email, "name": self.name}
-        return {"service": service, "role": self.profiles[service]["role"], "items": items}
+        stands = None if self.in_force == "active" else self.in_force
+        return {"service": service, "role": self.profiles[service]["role"], "items": items, "status": stands}

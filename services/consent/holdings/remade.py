@@ -95,10 +95,12 @@ def _needed(told: Sequence[Told]) -> Sequence[Told]:
 def _state(holding: Holding, told: Told, data_key: bytes, prev: int) -> Record:
     """The values of now are those of then: what changed since and is this affiliate's was told since.
 
-    But what is suspended in part is what it was told: under a whole suspension a part is recorded and not told.
+    But status and what is suspended in part are what it was told: under a whole suspension a part is recorded and not
+    told.
     """
-    roles, member = frozenset(told.roles), holding.member
-    part = records.member_part(member).model_copy(update={"status": told.status}) if "recipient" in roles else None
+    roles, parts = frozenset(told.roles), frozenset(told.suspended)
+    member = replace(holding.member, status=told.status, status_before=None, suspended=parts)
+    part = records.member_part(member) if "recipient" in roles else None
     runs = holding.service if "processor" in roles and holding.service in member.profiles else None
     shape = Projection(
         change_id=told.change_id,
@@ -108,7 +110,7 @@ def _state(holding: Holding, told: Told, data_key: bytes, prev: int) -> Record:
         at=told.at,
         member=part,
         marketing=holding.held.marketing if part else None,
-        processed=records.processed_part(replace(member, suspended=frozenset(told.suspended)), runs),
+        processed=records.processed_part(member, runs),
         suspended=told.suspended,
     )
     kid = derive.format_kid(holding.affiliate, member.member_ref, holding.held.epoch)

@@ -61,7 +61,7 @@ def _cells(state: State) -> dict[str, Any] | None:
         "member": shown,
         "processed": {"service": runs.service, "role": runs.role, "items": dict(runs.items or {})} if runs else None,
         "marketing": dict(member.marketing) if member and member.marketing else None,
-        "status": member.status if member else None,
+        "status": member.status if member else runs.status if runs else None,
     }
 
 
@@ -75,7 +75,7 @@ class Writer:
     prev: int = 0
 
     def state(self, *, processed: bool = False, marketing: bool = False) -> Projection:
-        """The next full state."""
+        """The next full state of a recipient."""
         seq, prev = self._next()
         email = f"m{seq}.{self.member_ref[:8]}@example.com"
         part = MemberPart(
@@ -88,6 +88,13 @@ class Writer:
             marketing=YES if marketing else None,
             processed=runs if processed else None,
         )
+
+    def run(self, status: Any = None) -> Projection:
+        """The next full state of one who only runs a service; `status` is what stands over the membership."""
+        seq, prev = self._next()
+        items: dict[str, Any] = {"email": f"m{seq}.{self.member_ref[:8]}@example.com", "title": f"직책{seq}"}
+        runs = ProcessedPart(service="hypermeeting", role="host", items=items, status=status)
+        return Projection(**self._told(seq, prev), member=None, marketing=None, processed=runs)
 
     def stop(self, name: Any, *roles: Any) -> Stop:
         """The next stop record."""
@@ -152,6 +159,11 @@ def _suspended(w: Writer, case: Case) -> None:
     case.second = [w.state(marketing=True)]
 
 
+def _suspended_at_a_processor(w: Writer, case: Case) -> None:
+    case.first = [w.run(), w.stop("suspended", "processor")]
+    case.second = [w.run("suspended")]
+
+
 def _processor_ends(w: Writer, case: Case) -> None:
     case.first = [w.state(processed=True, marketing=True), w.stop("sharing_revoked", "processor")]
 
@@ -187,6 +199,7 @@ MAKERS: Final[dict[str, Callable[[Writer, Case], None]]] = {
     "a stop as the first record of all": _stop_first_of_all,
     "a withdrawal ends both rows for good": _withdrawn,
     "a suspension ends with the next state": _suspended,
+    "a suspension stands over a processor's row too": _suspended_at_a_processor,
     "a processor's end leaves the recipient's row": _processor_ends,
     "an erased member never comes back": _erased,
     "a destroyed key is skipped, not an error": _destroyed,

@@ -231,12 +231,12 @@ def suspension(member: Member, *, wanted: bool) -> Step:
     """As the rights requests ask for it: only what is not so already."""
     if steps.is_suspended(member) == wanted:
         raise Problem(409, "no_change", "", "")
-    return steps.suspend(member) if wanted else steps.release(member)
+    return steps.suspend(member) if wanted else steps.release(member, member.suspended)
 
 
 def release_part(member: Member, part: str) -> Step:
-    """As a request that let this part stand suspended is released."""
-    if part not in member.suspended:
+    """As a request that let this part stand suspended is released: under a whole suspension nothing changes yet."""
+    if part not in member.suspended or steps.is_suspended(member):
         raise Problem(409, "no_change", "", "")
     return steps.release_part(member, member.suspended - {part})
 

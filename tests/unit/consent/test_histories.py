@@ -82,8 +82,10 @@ def check_no_item_leaves_without_a_grant_or_a_task(drawn: Drawn) -> None:
 def every_store_says_the_status_in_force(history: History) -> None:
     """Whoever has a row knows what may be done with it: a request to leave hides no suspension (37(2))."""
     for affiliate in AFFILIATES:
-        member, _ = rows(folded([s.record for s in history.sent if s.affiliate == affiliate]))
-        assert member is None or member.status == status_in_force(history.oracle)
+        member, processed = rows(folded([s.record for s in history.sent if s.affiliate == affiliate]))
+        status = status_in_force(history.oracle)
+        assert member is None or member.status == status
+        assert processed is None or processed.status == (None if status == "active" else status)
 
 
 def nothing_suspended_is_in_sight(history: History) -> None:
@@ -150,6 +152,7 @@ def rows(state: store.State) -> tuple[store.MemberRow | None, store.ProcessedRow
 
 @given(histories)
 @example((frozenset(), frozenset(), False, [("suspend", None), ("request", None), ("rename", "김하나")]))
+@example((frozenset(), frozenset(), False, [("use", ("wapl", "member")), ("suspend", None), ("rename", "이둘")]))
 @SHORT
 def test_no_item_leaves_without_a_grant_or_a_task(drawn: Drawn) -> None:
     check_no_item_leaves_without_a_grant_or_a_task(drawn)
