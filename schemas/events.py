@@ -92,11 +92,11 @@ class Fact(Shape):
 
 
 class MemberPart(Shape):
-    """What a recipient may hold under clause 3.2, and not one item more."""
+    """What a recipient may hold under clause 3.2, and not one item more. An item suspended in part is null (37(2))."""
 
-    email: str
-    name: str
-    password_hash: str
+    email: str | None
+    name: str | None
+    password_hash: str | None
     status: MemberStatus
     signed_up_at: Instant
 

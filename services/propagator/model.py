@@ -19,7 +19,7 @@ Empty = Literal["absent", "ended"]
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What a recipient may have under clause 3.2, without the status. None: read back while suspended in part."""
+    """What a recipient may have under clause 3.2, without the status. None: suspended in part, given or read back."""
 
     email: str | None
     name: str | None

@@ -55,7 +55,8 @@ def _cells(state: State) -> dict[str, Any] | None:
     member, processed = model.member_row(state), model.processed_row(state)
     if state.suppressed or (member is None and processed is None):
         return None
-    shown = {n: getattr(member, n) for n in ("email", "name", "password_hash")} if member and member.email else None
+    held = member is not None and member.signed_up_at is not None  # what is suspended of it is null
+    shown = {n: getattr(member, n) for n in ("email", "name", "password_hash")} if held else None
     runs = processed if processed is not None and processed.service else None
     return {
         "member": shown,
@@ -74,19 +75,21 @@ class Writer:
     seq: int = 0
     prev: int = 0
 
-    def state(self, *, processed: bool = False, marketing: bool = False) -> Projection:
-        """The next full state of a recipient."""
+    def state(self, *, processed: bool = False, marketing: bool = False, mail: bool = True) -> Projection:
+        """The next full state of a recipient; without `mail` its e-mail is suspended in part."""
         seq, prev = self._next()
-        email = f"m{seq}.{self.member_ref[:8]}@example.com"
+        email = f"m{seq}.{self.member_ref[:8]}@example.com" if mail else None
         part = MemberPart(
             email=email, name=f"이름{seq}", password_hash=f"$argon2id${seq}", status="active", signed_up_at=BEGAN
         )
-        runs = ProcessedPart(service="hypermeeting", role="host", items={"email": email, "title": f"직책{seq}"})
+        items = {"title": f"직책{seq}"} | ({"email": email} if email else {})
+        runs = ProcessedPart(service="hypermeeting", role="host", items=items)
         return Projection(
             **self._told(seq, prev),
             member=part,
             marketing=YES if marketing else None,
             processed=runs if processed else None,
+            suspended=() if mail else ("email",),
         )
 
     def run(self, status: Any = None) -> Projection:
@@ -159,6 +162,10 @@ def _suspended(w: Writer, case: Case) -> None:
     case.second = [w.state(marketing=True)]
 
 
+def _suspended_in_part(w: Writer, case: Case) -> None:
+    case.first, case.second = [w.state(processed=True)], [w.state(processed=True, mail=False)]
+
+
 def _suspended_at_a_processor(w: Writer, case: Case) -> None:
     case.first = [w.run(), w.stop("suspended", "processor")]
     case.second = [w.run("suspended")]
@@ -199,6 +206,7 @@ MAKERS: Final[dict[str, Callable[[Writer, Case], None]]] = {
     "a stop as the first record of all": _stop_first_of_all,
     "a withdrawal ends both rows for good": _withdrawn,
     "a suspension ends with the next state": _suspended,
+    "what is suspended in part is empty in the state": _suspended_in_part,
     "a suspension stands over a processor's row too": _suspended_at_a_processor,
     "a processor's end leaves the recipient's row": _processor_ends,
     "an erased member never comes back": _erased,

@@ -60,7 +60,9 @@ def carried(sent: Sent) -> None:
         return
     assert held_after(set(), record) <= sent.may, "a row or channel without a live grant or task"
     if record.member is not None:
-        assert record.member.model_dump().keys() - {"signed_up_at"} == FOUR
+        told = record.member.model_dump()
+        assert told.keys() - {"signed_up_at"} == FOUR
+        assert {item for item, value in told.items() if value is None} == FOUR & sent.parts
     if record.processed is not None:
         assert sent.profile == (record.processed.service, record.processed.role)
         named = {f"{record.processed.service}.{item}": item for item in ITEMS_OF[sent.profile]}
@@ -153,6 +155,7 @@ def rows(state: store.State) -> tuple[store.MemberRow | None, store.ProcessedRow
 @given(histories)
 @example((frozenset(), frozenset(), False, [("suspend", None), ("request", None), ("rename", "김하나")]))
 @example((frozenset(), frozenset(), False, [("use", ("wapl", "member")), ("suspend", None), ("rename", "이둘")]))
+@example((frozenset(), frozenset(), False, [("suspend_part", "name"), ("rename", "박셋"), ("release_part", "name")]))
 @SHORT
 def test_no_item_leaves_without_a_grant_or_a_task(drawn: Drawn) -> None:
     check_no_item_leaves_without_a_grant_or_a_task(drawn)
