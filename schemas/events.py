@@ -92,21 +92,25 @@ class Fact(Shape):
 
 
 class MemberPart(Shape):
-    """What a recipient may hold under clause 3.2, and not one item more."""
+    """What a recipient may hold under clause 3.2, and not one item more. An item suspended in part is null (37(2))."""
 
-    email: str
-    name: str
-    password_hash: str
+    email: str | None
+    name: str | None
+    password_hash: str | None
     status: MemberStatus
     signed_up_at: Instant
 
 
 class ProcessedPart(Shape):
-    """What a processor holds under clause 4.3 for the service it runs; item values by name."""
+    """What a processor holds under clause 4.3 for the service it runs; item values by name.
+
+    `status` is null but for a member whose processing is suspended, or who asked to leave: it stands over this row too.
+    """
 
     service: str
     role: str
     items: dict[ItemName, str | list[str]]
+    status: MemberStatus | None = None
 
 
 class Projection(Shape):

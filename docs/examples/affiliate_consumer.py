@@ -81,7 +81,8 @@ async def open_record(keys, headers, value, topic):
 def cells_of(headers, body):
     """Return what a record says, cell by cell. A projection says everything; a stop only what it takes away."""
     if headers["ce_dataschema"] == "urn:dongui:projection:v1":
-        status = body["member"]["status"] if body["member"] else None
+        held = body["member"] or body["processed"] or {}
+        status = held.get("status")  # of a processor's row only what stands over it: suspended, withdrawal_requested
         told = {name: body[name] for name in ("member", "processed", "marketing")}
         return told | {"status": status, "suspended": body.get("suspended", [])}
     stop, roles = body["stop"], set(body["roles"])

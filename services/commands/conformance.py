@@ -266,7 +266,8 @@ def _gaps(case: Case, said: dict[str, Any]) -> list[tuple[int, int]]:
 
 
 def _part(value: Any) -> Any:
-    """A member's part has more than the kit compares; what it compares must be the same."""
-    if isinstance(value, dict) and "email" in value and "name" in value:
-        return {name: value.get(name) for name in ("email", "name", "password_hash")}
+    """A part may have more than the kit compares; what it compares must be the same."""
+    for names in (("email", "name", "password_hash"), ("service", "role", "items")):
+        if isinstance(value, dict) and names[0] in value and names[1] in value:
+            return {name: value.get(name) for name in names}
     return value

@@ -312,7 +312,7 @@ def situation_of(
     )
     held = {r: policy.Held(h.roles, h.marketing, h.prev) for r, h in member.held.items()}
     return policy.Situation(
-        status=member.status,
+        status=member.in_force,
         profiles=tuple((p.service, p.role) for p in member.profiles.values()),
         sharing=member.sharing(),
         marketing=member.marketing(),
@@ -320,7 +320,6 @@ def situation_of(
         ledger=ledger,
         at=at,
         suspended=member.suspended,
-        in_force=member.in_force,
     )
 
 

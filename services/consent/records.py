@@ -261,30 +261,28 @@ def _after_stop(before: HeldState, action: StopFor, seq: int) -> HeldState:
 
 
 def member_part(member: Member) -> MemberPart:
-    """Return what a recipient may hold of a member who is not withdrawn (3.2)."""
-    assert member.email is not None
-    assert member.name is not None
-    assert member.password_hash is not None
-    return MemberPart(
-        email=member.email,
-        name=member.name,
-        password_hash=member.password_hash,
-        status=member.status,
-        signed_up_at=member.signed_up_at,
-    )
+    """Return what a recipient may hold of a member who is not withdrawn (3.2), with the status in force.
+
+    An item suspended in part is left empty: nothing of it is shared until it is released (37(2)).
+    """
+    values = member.values()
+    shared = {i: None if i in member.suspended else values[i] for i in ("email", "name", "password_hash")}
+    return MemberPart(**shared, status=member.in_force, signed_up_at=member.signed_up_at)
 
 
 def processed_part(member: Member, service: str | None) -> ProcessedPart | None:
     """Return what the processor of a service holds: the account's e-mail and name, and that service's items.
 
-    An item suspended in part is not among them: nothing of it is shared until it is released (37(2)).
+    An item suspended in part is not among them: nothing of it is shared until it is released (37(2)). What stands over
+    the whole membership is told with them; that it is active is nothing a processor needs.
     """
     if service is None:
         return None
     profile = member.profiles[service]
     items = {"email": member.email, "name": member.name, **profile.items}
     shared = {i: v for i, v in items.items() if not {i, f"{service}.{i}"} & member.suspended}
-    return ProcessedPart(service=service, role=profile.role, items=shared)
+    status = None if member.in_force == "active" else member.in_force
+    return ProcessedPart(service=service, role=profile.role, items=shared, status=status)
 
 
 def _affiliate_ledger(
@@ -305,12 +303,9 @@ def _affiliate_ledger(
 def _given(projection: Projection) -> dict[str, dict[str, Any]]:
     given: dict[str, dict[str, Any]] = {}
     if (part := projection.member) is not None:
-        given["recipient"] = {
-            "email": part.email,
-            "name": part.name,
-            "password_hash": part.password_hash,
-            "membership_status": part.status,
-        }
+        told = {"email": part.email, "name": part.name, "password_hash": part.password_hash}
+        shared = {item: value for item, value in told.items() if value is not None}
+        given["recipient"] = shared | {"membership_status": part.status}
     if projection.processed is not None:
         given["processor"] = dict(projection.processed.items)
     return given

@@ -77,13 +77,13 @@ def _for_affiliate(rules: Rules, recipient: str, situation: Situation, change: C
         ever = stop == "erased" and change.name == "erased" and recipient in situation.held
         return _stop(recipient, stop, BOTH if ever else held_roles(held))
     allowed = _allowed(rules, recipient, situation, held)
-    state = _state(rules, recipient, held, allowed, change, situation.suspended)
+    state = _state(rules, recipient, held, allowed, change, situation)
     return (
         (_in_part(rules, recipient, held, allowed, situation) if in_part else None)
         or _lost_role(recipient, held, allowed, situation.status, state)
         or _lost_marketing(recipient, held, allowed, state)
         or state
-        or Nothing(recipient, _why_nothing(allowed, situation.status))
+        or Nothing(recipient, _why_nothing(allowed, situation.status, change))
     )
 
 
@@ -93,13 +93,16 @@ def held_roles(held: Held) -> frozenset[Role]:
 
 
 def _ending(status: MemberStatus, change: Change) -> StopName | None:
-    """What the change or the status stops for everyone; the stronger one when they differ."""
+    """What the change or the status stops for everyone; the stronger one when they differ.
+
+    A request to leave stops nothing under a suspension (37(2)): every store says suspended, and goes on saying so.
+    """
     named = {status, change.name}
     if "erased" in named:
         return "erased"
     if "withdrawn" in named:
         return "withdrawn"
-    if change.name in {"withdrawal_requested", "suspended"}:
+    if change.name == "suspended" or (change.name == "withdrawal_requested" and status != "suspended"):
         return change.name
     return None
 
@@ -204,12 +207,12 @@ def _lost_marketing(recipient: str, held: Held, allowed: Allowed, state: Project
 
 
 def _state(
-    rules: Rules, recipient: str, held: Held, allowed: Allowed, change: Change, suspended: frozenset[str]
+    rules: Rules, recipient: str, held: Held, allowed: Allowed, change: Change, situation: Situation
 ) -> Project | None:
     items = _items(rules, allowed)
     gained = bool(allowed.roles - held.roles or channels(allowed.marketing) - channels(held.marketing))
     touched = any(item in items or _of_service(item, allowed.service) for item in change.items)
-    released = change.name == "released"
+    released = change.name == "released" and situation.status != "suspended"
     if not allowed.roles or not (gained or touched or released):
         return None
     bases = _bases(rules, allowed)
@@ -219,7 +222,7 @@ def _state(
     because += [ids.CORRECT] if change.name == "corrected" and touched else []
     because += [ids.RELEASE] if released else []
     because += [ids.CONTRACT] if allowed.uncontracted else []
-    parts = parts_of(items, suspended)
+    parts = parts_of(items, situation.suspended)
     because += [ids.SUSPEND_PART] if parts else []
     return Project(
         recipient=recipient,
@@ -253,9 +256,11 @@ def _bases(rules: Rules, allowed: Allowed) -> dict[str, tuple[str, str]]:
     return {role: (rules.rules[rule].purposes[0], rule) for role, rule in named.items() if role in allowed.roles}
 
 
-def _why_nothing(allowed: Allowed, status: MemberStatus) -> tuple[str, ...]:
+def _why_nothing(allowed: Allowed, status: MemberStatus, change: Change) -> tuple[str, ...]:
     if status == "pending_guardian":
         return (ids.GUARDIAN,)
+    if status == "suspended" and change.name in {"withdrawal_requested", "released"}:
+        return (ids.SUSPEND,)
     held_back = (ids.SUSPEND_PART,) if allowed.held_back else ()
     if allowed.roles:
         return (ids.MINIMUM, *held_back)
@@ -291,7 +296,7 @@ def _notice(recipient: str, sent: Mapping[str, bool]) -> NoticeFor:
 
 
 def _sent(rules: Rules, entry: LedgerEntry, situation: Situation) -> bool:
-    allowed = may_have(rules, entry.item, situation.in_force or situation.status, situation.suspended)
+    allowed = may_have(rules, entry.item, situation.status, situation.suspended)
     return allowed and carries_values(rules, entry.recipient, entry.bases)
 
 

@@ -35,10 +35,10 @@ class LedgerEntry:
 class Situation:
     """The member after the change, as far as policy looks at it. No values.
 
+    `status` is the one in force: a request to leave lifts neither a suspension nor the wait for a guardian.
     `profiles` are (service, role); `sharing` the affiliates with a live grant; `marketing` the consents per sender;
     `held` what each affiliate has, with an entry for each that ever had anything; `at` the instant of the change;
-    `suspended` the items and purposes whose processing is suspended in part; `in_force` the status that a request to
-    leave stands over and does not lift, where it is another.
+    `suspended` the items and purposes whose processing is suspended in part.
     """
 
     status: MemberStatus
@@ -49,7 +49,6 @@ class Situation:
     ledger: tuple[LedgerEntry, ...]
     at: datetime
     suspended: frozenset[str] = frozenset()
-    in_force: MemberStatus | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ Empty = Literal["absent", "ended"]
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What a recipient may have under clause 3.2, without the status. None: read back while suspended in part."""
+    """What a recipient may have under clause 3.2, without the status. None: suspended in part, given or read back."""
 
     email: str | None
     name: str | None
@@ -114,6 +114,8 @@ class ProcessedRow:
     role: str | None
     items: Mapping[str, Any] | None
     suspended: tuple[str, ...] | None
+    status: str | None
+    """What stands over the row: suspended (37(2)), asked to leave, withdrawn; None for a membership that is active."""
 
 
 Writes = dict[str, Any]
@@ -185,7 +187,7 @@ def _projected(p: Projection) -> Writes:
         "values": Values(member.email, member.name, member.password_hash, member.signed_up_at) if member else "absent",
         "processed": Processed(processed.service, processed.role, processed.items) if processed else "absent",
         "marketing": p.marketing.model_dump() if p.marketing else None,
-        "status": Status(member.status if member else None),
+        "status": Status(member.status if member else processed.status if processed else None),
         "parts": p.suspended,
     }
 
@@ -236,18 +238,19 @@ def member_row(state: State) -> MemberRow | None:
 
 def processed_row(state: State) -> ProcessedRow | None:
     """Return the visible `processed_member` row; None when there is none."""
-    held = state.processed.value
+    held, status = state.processed.value, state.status.value.name
     if held == "absent":
         return None
     kept = held if isinstance(held, Processed) else None
     parts = state.parts.value if kept else ()
     return ProcessedRow(
         member_ref=state.member_ref,
-        seq=max(state.processed.seq, state.parts.seq),
+        seq=max(state.processed.seq, state.status.seq, state.parts.seq),
         service=kept.service if kept else None,
         role=kept.role if kept else None,
         items=_in_sight(kept, parts) if kept else None,
         suspended=parts or None,
+        status=None if status == "active" else status,
     )
 
 

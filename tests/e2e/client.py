@@ -121,7 +121,7 @@ class Client:
 
     async def processed(self, ref: str) -> dict[str, Row]:
         """Return each affiliate's `processed_member` row of a person (4.3)."""
-        statement = "SELECT service, role, items FROM processed_member WHERE member_ref = $1"
+        statement = "SELECT service, role, items, status FROM processed_member WHERE member_ref = $1"
         return {a: _plain(await (await self.pool(a)).fetchrow(statement, ref)) for a in AFFILIATES}
 
     async def decision(self, ref: str, recipient: str, **question: str) -> dict[str, Any]:

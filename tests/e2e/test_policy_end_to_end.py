@@ -334,7 +334,7 @@ def _as_held(stores: dict[str, tuple[Row, Row]]) -> list[tuple[dict[str, str], b
     """Return questions with the answer that the rows give: a value there, under a status that lets it be used."""
     found: list[tuple[dict[str, str], bool]] = []
     for affiliate, (member, processed) in stores.items():
-        status = member["status"] if member else "active"
+        status = member["status"] if member else (processed or {}).get("status") or "active"
         usable = status in {"active", "withdrawal_requested"}
         mail = usable and bool((member and member["email"]) or (processed and processed["items"]))
         phone = usable and bool(processed and processed["items"])

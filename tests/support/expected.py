@@ -53,13 +53,14 @@ class Person:
     def processed_row(self, affiliate: str) -> dict[str, Any] | None:
         """Return what this affiliate's `processed_member` row must say; None = there must be none."""
         if self.status == "withdrawn":
-            emptied = {"service": None, "role": None, "items": None}
+            emptied = {"service": None, "role": None, "items": None, "status": "withdrawn"}
             return emptied if "processed" in self.ended_rows.get(affiliate, set()) else None
         for service, profile in self.profiles.items():
             if PROCESSORS[service] == affiliate:
                 items = {k: v for k, v in profile.items() if k != "role"}
                 items |= {"email": self.email, "name": self.name}
-                return {"service": service, "role": profile["role"], "items": items}
+                stands = None if self.status == "active" else self.status
+                return {"service": service, "role": profile["role"], "items": items, "status": stands}
         return None
 
     def withdraw(self) -> None:

@@ -50,6 +50,11 @@ class Life:
         return self.ended or (self.layers[-1] if self.layers else "active")
 
     @property
+    def in_force(self) -> str:
+        """The status in every store: a request to leave lifts no suspension (5.1)."""
+        return "suspended" if "suspended" in self.layers else self.status
+
+    @property
     def gone(self) -> bool:
         return self.ended is not None
 
@@ -122,15 +127,16 @@ class Life:
             return {"email": None, "name": None, "status": "withdrawn", "marketing": None}
         channels = self.marketing.get(affiliate, set())
         told = {c: c in channels for c in CHANNELS} if channels else None
-        return {"email": self.email, "name": self.name, "status": self.status, "marketing": told}
+        return {"email": self.email, "name": self.name, "status": self.in_force, "marketing": told}
 
     def processed_row(self, affiliate: str) -> dict[str, Any] | None:
         """Return an affiliate's `processed_member` row; None = there is none."""
         if self.ended == "erased" or "processor" not in self.held[affiliate]:
             return None
         if self.ended:
-            return {"service": None, "role": None, "items": None}
+            return {"service": None, "role": None, "items": None, "status": "withdrawn"}
         service = next(s for s in self.profiles if PROCESSORS[s] == affiliate)
         items = {name: value for name, value in self.profiles[service].items() if name != "role"}
         items |= {"email": self.email, "name": self.name}
-        return {"service": service, "role": self.profiles[service]["role"], "items": items}
+        stands = None if self.in_force == "active" else self.in_force
+        return {"service": service, "role": self.profiles[service]["role"], "items": items, "status": stands}

@@ -38,7 +38,7 @@ STOPS: Final[Mapping[str, StopName]] = {
 
 @dataclass(frozen=True)
 class Told:
-    """One change an affiliate was told of. `status` is the member's as it then was.
+    """One change an affiliate was told of. `status` is the member's then in force.
 
     `suspended`: what its record named as suspended in part.
     """
@@ -54,8 +54,9 @@ class Told:
 
     @property
     def stop(self) -> StopName | None:
-        """The stop it was sent; None for a full state."""
-        return STOPS.get(self.rule)
+        """The stop it was sent; None for a full state. A request to leave lifts no suspension, told of or not."""
+        stop = STOPS.get(self.rule)
+        return "suspended" if stop == "withdrawal_requested" and self.status == "suspended" else stop
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,12 @@ def _needed(told: Sequence[Told]) -> Sequence[Told]:
 def _state(holding: Holding, told: Told, data_key: bytes, prev: int) -> Record:
     """The values of now are those of then: what changed since and is this affiliate's was told since.
 
-    But what is suspended in part is what it was told: under a whole suspension a part is recorded and not told.
+    But status and what is suspended in part are what it was told: under a whole suspension a part is recorded and not
+    told.
     """
-    roles, member = frozenset(told.roles), holding.member
-    part = records.member_part(member).model_copy(update={"status": told.status}) if "recipient" in roles else None
+    roles, parts = frozenset(told.roles), frozenset(told.suspended)
+    member = replace(holding.member, status=told.status, status_before=None, suspended=parts)
+    part = records.member_part(member) if "recipient" in roles else None
     runs = holding.service if "processor" in roles and holding.service in member.profiles else None
     shape = Projection(
         change_id=told.change_id,
@@ -107,7 +110,7 @@ def _state(holding: Holding, told: Told, data_key: bytes, prev: int) -> Record:
         at=told.at,
         member=part,
         marketing=holding.held.marketing if part else None,
-        processed=records.processed_part(replace(member, suspended=frozenset(told.suspended)), runs),
+        processed=records.processed_part(member, runs),
         suspended=told.suspended,
     )
     kid = derive.format_kid(holding.affiliate, member.member_ref, holding.held.epoch)
@@ -153,6 +156,6 @@ def _envelope(holding: Holding, told: Told, schema: str, prev: int) -> Envelope:
 
 
 def status_at(seq: int, statuses: Sequence[Mapping[str, Any]]) -> MemberStatus:
-    """Return the status a member had at a sequence, of the changes that set one, in order."""
+    """Return the status in force at a sequence, of the changes that say one, in order."""
     before = [row["status"] for row in statuses if row["seq"] <= seq]
     return cast(MemberStatus, before[-1] if before else "active")

@@ -51,19 +51,23 @@ async def _steps(
 def _suspension(
     request: Request, effect: Effect, member: Member, others: frozenset[str]
 ) -> list[Callable[[Member], Step]]:
-    """`others`: what other requests of this member keep suspended in part."""
+    """`others`: what other requests of this member keep suspended in part.
+
+    A part that is let go while everything is suspended changes nothing yet: it is lifted with the whole (37(2)).
+    """
     if member.status in ENDED:
         return []
+    whole = steps.is_suspended(member)
     if request.items is None and request.outcome != "partial":
-        wanted = steps.suspend if effect == "suspend" else steps.release
-        return [] if steps.is_suspended(member) == (effect == "suspend") else [wanted]
+        wanted = steps.suspend if effect == "suspend" else lambda m: steps.release(m, others)
+        return [] if whole == (effect == "suspend") else [wanted]
     if effect == "suspend":
         parts = request.items or frozenset()
         return [] if parts <= member.suspended else [lambda m: steps.suspend_part(m, parts)]
     keep = others | ((standing(request) or frozenset()) if effect == "narrow" else frozenset())
     if request.items is None and effect == "narrow":
-        return [lambda m: steps.narrow(m, keep)] if steps.is_suspended(member) else []
-    return [] if member.suspended == keep else [lambda m: steps.release_part(m, keep)]
+        return [lambda m: steps.narrow(m, keep)] if whole else []
+    return [] if whole or member.suspended == keep else [lambda m: steps.release_part(m, keep)]
 
 
 async def _correction(consent: Consent, request: Request, sealed: bytes | None) -> Callable[[Member], Step]:

@@ -36,7 +36,7 @@ def suspend_part(member: Member, parts: frozenset[str]) -> Step:
 
 
 def release_part(member: Member, keep: frozenset[str]) -> Step:
-    """Lift what of a suspension in part is not to be kept: other requests' parts stay."""
+    """Lift what of a suspension in part is not to be kept: other requests' parts stay. Not under a whole one."""
     refuse_ended(member)
     lifted = member.suspended - keep
     return Step(replace(member, suspended=keep), "released", note="suspension_in_part", lifted=lifted)
@@ -44,12 +44,14 @@ def release_part(member: Member, keep: frozenset[str]) -> Step:
 
 def narrow(member: Member, keep: frozenset[str]) -> Step:
     """A whole suspension was granted in part: the status goes back, what is granted stays suspended."""
-    step = release(member)
-    return replace(step, member=replace(step.member, suspended=keep), note="suspension_in_part")
+    return replace(release(member, keep), note="suspension_in_part")
 
 
-def release(member: Member) -> Step:
-    """Lift a suspension: back to what was before it, a pending withdrawal included. 409 where none stands."""
+def release(member: Member, keep: frozenset[str]) -> Step:
+    """Lift a whole suspension: back to what was before it, a pending withdrawal included. 409 where none stands.
+
+    `keep` is what stays suspended in part; what of a part was released in the meantime is lifted only now.
+    """
     refuse_ended(member)
     if not is_suspended(member):  # a child's wait for a guardian ends by the guardian's word only
         raise refusals.nothing_to_release()
@@ -59,7 +61,8 @@ def release(member: Member) -> Step:
         after = replace(member, status="withdrawal_requested")
     else:
         after = replace(member, status=member.status_before or "active", status_before=None)
-    return Step(after, "released", note="suspension")
+    lifted = member.suspended - keep
+    return Step(replace(after, suspended=keep), "released", note="suspension", lifted=lifted)
 
 
 def delete_items(member: Member, items: frozenset[str]) -> Step:

@@ -19,12 +19,9 @@ WITH page AS (
 ), seen AS (
     SELECT member_ref,
            max(seq) FILTER (WHERE said <> 'sharing_revoked' OR roles ? 'recipient') AS member_seq,
-           max(seq) FILTER (WHERE said IN ('state', 'suspended_in_part') OR (said IN ('sharing_revoked', 'withdrawn') AND roles ? 'processor'))
+           max(seq) FILTER (WHERE said <> 'marketing_revoked' AND (said <> 'sharing_revoked' OR roles ? 'processor'))
              AS processed_seq,
-           max(seq) FILTER (WHERE said = 'state') AS state_seq,
-           max(seq) FILTER (WHERE said IN ('withdrawal_requested', 'suspended', 'withdrawn')) AS status_seq,
-           (array_agg(said ORDER BY seq DESC) FILTER (WHERE said IN ('withdrawal_requested', 'suspended', 'withdrawn')))[1]
-             AS stopped,
+           max(seq) FILTER (WHERE said IN ('state', 'withdrawal_requested', 'suspended', 'withdrawn')) AS status_seq,
            (array_agg(parts ORDER BY seq DESC) FILTER (WHERE said IN ('state', 'suspended_in_part')))[1] AS parts,
            max(accepted_at) FILTER (WHERE said = 'withdrawn') AS withdrawn_at,
            bool_or(said = 'withdrawn' AND roles ? 'recipient') AS member_ended,
@@ -38,12 +35,7 @@ WITH page AS (
                   CASE WHEN s.parts ? 'email' THEN NULL ELSE m.email END,
                   CASE WHEN s.parts ? 'name' THEN NULL ELSE m.name END,
                   CASE WHEN s.parts ? 'password_hash' THEN NULL ELSE m.password_hash END,
-                  CASE WHEN s.status_seq > s.state_seq THEN s.stopped ELSE (
-                    SELECT CASE c.name WHEN 'withdrawal_requested' THEN c.name ELSE coalesce(c.status, 'active') END
-                    FROM change c WHERE c.member_ref = p.member_ref AND c.seq <= s.state_seq
-                      AND c.name IN ('signed_up', 'withdrawal_requested', 'suspended', 'released', 'withdrawn')
-                      AND NOT (c.status = 'suspended' AND coalesce(c.fact->>'note', '') IN ('in_part', 'suspension_in_part'))
-                    ORDER BY c.seq DESC LIMIT 1) END,
+                  coalesce(in_force.status, 'active'),
                   (extract(epoch FROM m.signed_up_at) * 1000000)::bigint, NULL, p.marketing, nullif(s.parts, '[]'))
                 WHEN s.member_ended THEN jsonb_build_array(s.member_seq, NULL, NULL, NULL, 'withdrawn', NULL,
                   (extract(epoch FROM s.withdrawn_at) * 1000000)::bigint, NULL, NULL)
@@ -52,11 +44,13 @@ WITH page AS (
                 WHEN 'processor' = ANY(p.roles) THEN jsonb_build_array(s.processed_seq, f.service, f.role,
                   (f.items || jsonb_build_object('email', m.email, 'name', m.name)) - ARRAY(
                     SELECT CASE WHEN starts_with(part, f.service || '.') THEN substr(part, length(f.service) + 2) ELSE part END
-                    FROM jsonb_array_elements_text(s.parts) part), nullif(s.parts, '[]'))
-                WHEN s.processed_ended THEN jsonb_build_array(s.processed_seq, NULL, NULL, NULL, NULL)
+                    FROM jsonb_array_elements_text(s.parts) part), nullif(s.parts, '[]'), nullif(in_force.status, 'active'))
+                WHEN s.processed_ended THEN jsonb_build_array(s.processed_seq, NULL, NULL, NULL, NULL, 'withdrawn')
            END AS processed
     FROM page p JOIN member m USING (member_ref) LEFT JOIN seen s USING (member_ref)
     LEFT JOIN profile f ON f.member_ref = p.member_ref AND f.service = $2
+    LEFT JOIN LATERAL (SELECT c.status FROM change c WHERE c.member_ref = p.member_ref AND c.seq <= s.status_seq
+                         AND c.status IS NOT NULL ORDER BY c.seq DESC LIMIT 1) in_force ON true
 )
 SELECT (place - 1) / $9 AS part, max(member_ref::text)::uuid AS until, count(*) AS seen,
        count(*) FILTER (WHERE member IS NOT NULL OR processed IS NOT NULL) AS members,
@@ -77,10 +71,7 @@ WHERE c.member_ref = ANY($1::uuid[]) AND a.value->>'id' = $2 AND a.value->>'kind
 ORDER BY c.member_ref, c.seq
 
 -- name: holdings_statuses
-SELECT member_ref, seq, CASE name WHEN 'withdrawal_requested' THEN name ELSE coalesce(status, 'active') END AS status
-FROM change WHERE member_ref = ANY($1::uuid[])
-  AND name IN ('signed_up', 'withdrawal_requested', 'suspended', 'released', 'withdrawn')
-  AND NOT (status = 'suspended' AND coalesce(fact->>'note', '') IN ('in_part', 'suspension_in_part'))
+SELECT member_ref, seq, status FROM change WHERE member_ref = ANY($1::uuid[]) AND status IS NOT NULL
 ORDER BY member_ref, seq
 
 -- name: holdings_unanswered

@@ -55,13 +55,14 @@ def _cells(state: State) -> dict[str, Any] | None:
     member, processed = model.member_row(state), model.processed_row(state)
     if state.suppressed or (member is None and processed is None):
         return None
-    shown = {n: getattr(member, n) for n in ("email", "name", "password_hash")} if member and member.email else None
+    held = member is not None and member.signed_up_at is not None  # what is suspended of it is null
+    shown = {n: getattr(member, n) for n in ("email", "name", "password_hash")} if held else None
     runs = processed if processed is not None and processed.service else None
     return {
         "member": shown,
         "processed": {"service": runs.service, "role": runs.role, "items": dict(runs.items or {})} if runs else None,
         "marketing": dict(member.marketing) if member and member.marketing else None,
-        "status": member.status if member else None,
+        "status": member.status if member else runs.status if runs else None,
     }
 
 
@@ -74,20 +75,29 @@ class Writer:
     seq: int = 0
     prev: int = 0
 
-    def state(self, *, processed: bool = False, marketing: bool = False) -> Projection:
-        """The next full state."""
+    def state(self, *, processed: bool = False, marketing: bool = False, mail: bool = True) -> Projection:
+        """The next full state of a recipient; without `mail` its e-mail is suspended in part."""
         seq, prev = self._next()
-        email = f"m{seq}.{self.member_ref[:8]}@example.com"
+        email = f"m{seq}.{self.member_ref[:8]}@example.com" if mail else None
         part = MemberPart(
             email=email, name=f"이름{seq}", password_hash=f"$argon2id${seq}", status="active", signed_up_at=BEGAN
         )
-        runs = ProcessedPart(service="hypermeeting", role="host", items={"email": email, "title": f"직책{seq}"})
+        items = {"title": f"직책{seq}"} | ({"email": email} if email else {})
+        runs = ProcessedPart(service="hypermeeting", role="host", items=items)
         return Projection(
             **self._told(seq, prev),
             member=part,
             marketing=YES if marketing else None,
             processed=runs if processed else None,
+            suspended=() if mail else ("email",),
         )
+
+    def run(self, status: Any = None) -> Projection:
+        """The next full state of one who only runs a service; `status` is what stands over the membership."""
+        seq, prev = self._next()
+        items: dict[str, Any] = {"email": f"m{seq}.{self.member_ref[:8]}@example.com", "title": f"직책{seq}"}
+        runs = ProcessedPart(service="hypermeeting", role="host", items=items, status=status)
+        return Projection(**self._told(seq, prev), member=None, marketing=None, processed=runs)
 
     def stop(self, name: Any, *roles: Any) -> Stop:
         """The next stop record."""
@@ -152,6 +162,15 @@ def _suspended(w: Writer, case: Case) -> None:
     case.second = [w.state(marketing=True)]
 
 
+def _suspended_in_part(w: Writer, case: Case) -> None:
+    case.first, case.second = [w.state(processed=True)], [w.state(processed=True, mail=False)]
+
+
+def _suspended_at_a_processor(w: Writer, case: Case) -> None:
+    case.first = [w.run(), w.stop("suspended", "processor")]
+    case.second = [w.run("suspended")]
+
+
 def _processor_ends(w: Writer, case: Case) -> None:
     case.first = [w.state(processed=True, marketing=True), w.stop("sharing_revoked", "processor")]
 
@@ -187,6 +206,8 @@ MAKERS: Final[dict[str, Callable[[Writer, Case], None]]] = {
     "a stop as the first record of all": _stop_first_of_all,
     "a withdrawal ends both rows for good": _withdrawn,
     "a suspension ends with the next state": _suspended,
+    "what is suspended in part is empty in the state": _suspended_in_part,
+    "a suspension stands over a processor's row too": _suspended_at_a_processor,
     "a processor's end leaves the recipient's row": _processor_ends,
     "an erased member never comes back": _erased,
     "a destroyed key is skipped, not an error": _destroyed,

@@ -37,17 +37,18 @@ WITH watermarks AS (
         marketing = excluded.marketing, suspended = excluded.suspended, applied_at = excluded.applied_at
     WHERE excluded.seq >= member.seq
 ), processed AS (
-    INSERT INTO processed_member (member_ref, seq, service, role, items, suspended, applied_at)
+    INSERT INTO processed_member (member_ref, seq, service, role, items, suspended, status, applied_at)
     SELECT t.*, $1::timestamptz
-    FROM unnest($25::uuid[], $26::bigint[], $27::text[], $28::text[], $29::jsonb[], $30::jsonb[])
-      AS t(member_ref, seq, service, role, items, suspended)
+    FROM unnest($25::uuid[], $26::bigint[], $27::text[], $28::text[], $29::jsonb[], $30::jsonb[],
+                $31::text[])
+      AS t(member_ref, seq, service, role, items, suspended, status)
     ON CONFLICT (member_ref) DO UPDATE
     SET seq = excluded.seq, service = excluded.service, role = excluded.role, items = excluded.items,
-        suspended = excluded.suspended, applied_at = excluded.applied_at
+        suspended = excluded.suspended, status = excluded.status, applied_at = excluded.applied_at
     WHERE excluded.seq >= processed_member.seq
 )
 INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, headers, shard)
-SELECT * FROM unnest($31::uuid[], $32::text[], $33::text[], $34::text[], $35::bytea[], $36::jsonb[], $37::int[])
+SELECT * FROM unnest($32::uuid[], $33::text[], $34::text[], $35::text[], $36::bytea[], $37::jsonb[], $38::int[])
 ON CONFLICT (id) DO NOTHING
 
 -- name: delete_members

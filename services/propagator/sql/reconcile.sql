@@ -14,7 +14,7 @@ CROSS JOIN LATERAL (
                CASE WHEN m.seq IS NOT NULL THEN jsonb_build_array(m.seq, m.email, m.name, m.password_hash, m.status,
                  (extract(epoch FROM m.signed_up_at) * 1000000)::bigint,
                  (extract(epoch FROM m.withdrawn_at) * 1000000)::bigint, m.marketing, m.suspended) END AS member,
-               CASE WHEN p.seq IS NOT NULL THEN jsonb_build_array(p.seq, p.service, p.role, p.items, p.suspended)
+               CASE WHEN p.seq IS NOT NULL THEN jsonb_build_array(p.seq, p.service, p.role, p.items, p.suspended, p.status)
                END AS processed
         FROM (SELECT * FROM member WHERE member_ref > r.after AND member_ref <= r.until) m
         FULL JOIN (SELECT * FROM processed_member WHERE member_ref > r.after AND member_ref <= r.until) p
@@ -40,7 +40,7 @@ SELECT member_ref, seq, email, name, password_hash, status, signed_up_at, withdr
 FROM member WHERE member_ref = ANY($1::uuid[])
 
 -- name: reconcile_processed
-SELECT member_ref, seq, service, role, items, suspended FROM processed_member WHERE member_ref = ANY($1::uuid[])
+SELECT member_ref, seq, service, role, items, suspended, status FROM processed_member WHERE member_ref = ANY($1::uuid[])
 
 -- name: reconcile_forget_gaps
 DELETE FROM gap WHERE member_ref = ANY($1::uuid[])

@@ -234,18 +234,46 @@ async def test_a_suspension_in_part_is_no_drift_is_made_again_as_such_and_neithe
 async def test_a_part_released_under_a_whole_suspension_and_a_request_to_leave_is_no_drift(
     silent: Service, sides: dict[str, Side]
 ) -> None:
-    """The status a store is told stays the member's own, whatever stands over it."""
+    """The suspension stays in every store: a request to leave does not lift it, and no part is given back under it."""
     ref = (await silent.sign_up(profiles=[HOST]))["member_ref"]
     part = await asked(silent, ref, "suspension", items=["name"])
     await step(silent, part, "decide", {"outcome": "granted"})
-    await asked(silent, ref, "suspension")
+    whole = await asked(silent, ref, "suspension")
     assert (await silent.post(f"/v1/members/{ref}/withdrawal")).status_code == 202
-    await step(silent, part, "release", VERIFIED)
+    assert (await step(silent, part, "release", VERIFIED))["state"] == "released"
+    assert (await silent.http.get(f"/v1/members/{ref}")).json()["suspended"] == ["name"]
     for side in sides.values():
         await side.feed()
         assert (await side.cycle()).ranges_differed == 0
-    found = await sides["tmax-os"].owner.fetchrow("SELECT status, name IS NOT NULL AS named FROM member")
-    assert tuple(found) == ("withdrawal_requested", True)
+    read = "SELECT m.status, m.name, p.status AS stands, p.items ? 'name' AS named FROM member m, processed_member p"
+    assert tuple(await sides["tmax-os"].owner.fetchrow(read)) == ("suspended", None, "suspended", False)
+    await step(silent, whole, "withdraw")
+    for side in sides.values():
+        await side.feed()
+        assert (await side.cycle()).ranges_differed == 0
+    assert tuple(await sides["tmax-os"].owner.fetchrow(read)) == (
+        *("withdrawal_requested", "홍길동"),
+        *("withdrawal_requested", True),
+    )
+
+
+async def test_a_suspension_stands_in_a_store_that_only_processes_and_is_made_again_there(
+    silent: Service, sides: dict[str, Side]
+) -> None:
+    ref = (await silent.sign_up(profiles=[HOST], consents={"collection": True, "sharing": {}}))["member_ref"]
+    side, read = sides["tmax-os"], "SELECT seq, status, items ->> 'name' AS name FROM processed_member"
+    await asked(silent, ref, "suspension")
+    await side.feed()
+    assert tuple(await side.owner.fetchrow(read)) == (2, "suspended", "홍길동")
+    assert (await side.cycle()).ranges_differed == 0
+    assert (await silent.patch(ref, 2, {"name": "새 이름"})).status_code == 200
+    await side.feed()
+    assert tuple(await side.owner.fetchrow(read)) == (3, "suspended", "새 이름")
+    assert (await side.cycle()).ranges_differed == 0
+    await side.owner.execute("UPDATE processed_member SET status = NULL")
+    (found,) = (await side.cycle(repair=True)).drifts
+    assert (found.member_ref, found.why, found.rows) == (ref, "row_changed", {"processed_member": ("status",)})
+    assert tuple(await side.owner.fetchrow(read)) == (3, "suspended", "새 이름")
 
 
 async def test_the_ledgers_last_member_is_found_when_its_row_is_gone(silent: Service, sides: dict[str, Side]) -> None:

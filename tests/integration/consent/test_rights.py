@@ -189,6 +189,30 @@ async def test_a_suspended_member_may_still_leave(silent: Service) -> None:
     assert await status_of(silent, ref) == "withdrawn"
 
 
+async def test_a_request_to_leave_hides_a_suspension_from_no_store(service: Service) -> None:
+    """37(2): what is suspended is used by nobody, also while the member thinks about leaving."""
+    ref = (await service.sign_up(profiles=[WAPL]))["member_ref"]
+    request_id = await asked(service, ref, "suspension")
+    assert (await service.post(f"/v1/members/{ref}/withdrawal")).status_code == 202
+    assert await status_of(service, ref) == "withdrawal_requested"
+    assert (await facts(service))[-1].addressees == ()
+    for affiliate in ("tmax-cloud", "tmax-os", "tmax-anc"):
+        stop = (await service.sent_to(affiliate))[-1]
+        assert isinstance(stop, Stop), affiliate
+        assert (stop.stop, stop.seq) == ("suspended", 2)
+    assert (await service.patch(ref, 3, {"name": "새 이름"})).status_code == 200
+    for affiliate in ("tmax-cloud", "tmax-os", "tmax-anc"):
+        state = (await service.sent_to(affiliate))[-1]
+        assert isinstance(state, Projection), affiliate
+        assert state.member is not None
+        assert (state.member.status, state.member.name, state.prev) == ("suspended", "새 이름", 2)
+    await step(service, request_id, "withdraw")
+    back = (await service.sent_to("tmax-os"))[-1]
+    assert isinstance(back, Projection)
+    assert back.member is not None
+    assert back.member.status == "withdrawal_requested"
+
+
 async def test_a_deletion_of_an_optional_item_clears_it_everywhere_and_tells_no_third_party(service: Service) -> None:
     ref = (await service.sign_up(profiles=[WAPL]))["member_ref"]
     given = {"recipient": "demo-partner", "items": ["wapl.office_phone"], "purpose": "P1.1", "basis": "consent"}

@@ -120,6 +120,65 @@ async def test_two_suspensions_in_part_stand_beside_each_other_and_end_one_by_on
     assert await silent.pool.fetchval(read, ref) == []
 
 
+async def test_a_part_released_under_a_whole_suspension_is_given_back_with_the_whole_and_not_before(
+    service: Service,
+) -> None:
+    """37(2): while everything is suspended nothing is given to anybody, and the ledger says when it was."""
+    ref = (await service.sign_up(profiles=[WAPL], consents={"collection": True, "sharing": {}}))["member_ref"]
+    part = await asked(service, ref, "suspension", items=["wapl.title"])
+    await step(service, part, "decide", {"outcome": "granted"})
+    whole = await asked(service, ref, "suspension")
+    done = await step(service, part, "release", VERIFIED)
+    assert (done["state"], await status_of(service, ref)) == ("released", "suspended")
+    assert (await facts(service))[-1].change == "suspended"
+    stop = (await service.sent_to("tmax-anc"))[-1]
+    assert isinstance(stop, Stop)
+    assert (stop.stop, stop.seq, stop.roles) == ("suspended", 3, ("processor",))
+    assert await times_given(service, ref, "tmax-anc", "title") == 1
+    assert (await service.patch(ref, 3, {"name": "새 이름"})).status_code == 200
+    told = (await service.sent_to("tmax-anc"))[-1]
+    assert isinstance(told, Projection)
+    assert told.processed is not None
+    assert (told.processed.status, told.suspended) == ("suspended", ("wapl.title",))
+    assert (told.processed.items.keys(), told.processed.items["name"]) == ({"email", "name", "office_phone"}, "새 이름")
+    await step(service, whole, "withdraw")
+    back = (await service.sent_to("tmax-anc"))[-1]
+    assert isinstance(back, Projection)
+    assert back.processed is not None
+    assert (back.processed.status, back.suspended, back.processed.items["title"]) == (None, (), "책임")
+    assert await times_given(service, ref, "tmax-anc", "title") == 2
+
+
+async def times_given(service: Service, ref: str, recipient: str, item: str) -> int:
+    ledger = (await service.http.get(f"/v1/members/{ref}/disclosures")).json()["disclosures"]
+    return sum(row["recipient"] == recipient and item in row["items"] for row in ledger)
+
+
+async def test_the_new_value_of_a_suspended_account_item_is_given_to_nobody_before_its_release(
+    service: Service,
+) -> None:
+    """37(2): what is suspended is neither used nor shared, and a correction shares it no less."""
+    made = await service.sign_up(profiles=[WAPL], consents={"collection": True, "sharing": {"tmax-os": True}})
+    ref, mail = made["member_ref"], f"new-{uuid.uuid4().hex[:8]}@example.com"
+    request_id = await asked(service, ref, "suspension", items=["email"])
+    await step(service, request_id, "decide", {"outcome": "granted"})
+    assert (await service.patch(ref, 2, {"email": mail, "name": "새 이름"})).status_code == 200
+    for affiliate in ("tmax-cloud", "tmax-os"):
+        state = (await service.sent_to(affiliate))[-1]
+        assert isinstance(state, Projection), affiliate
+        assert state.member is not None
+        assert (state.member.email, state.member.name, state.suspended) == (None, "새 이름", ("email",))
+        assert await times_given(service, ref, affiliate, "email") == 1, "at the sign-up"
+        assert await times_given(service, ref, affiliate, "name") == 2
+    await step(service, request_id, "release", VERIFIED)
+    for affiliate in ("tmax-cloud", "tmax-os"):
+        back = (await service.sent_to(affiliate))[-1]
+        assert isinstance(back, Projection), affiliate
+        assert back.member is not None
+        assert (back.member.email, back.suspended) == (mail, ())
+        assert await times_given(service, ref, affiliate, "email") == 2
+
+
 async def test_what_cannot_be_suspended_is_refused_by_its_name(silent: Service) -> None:
     ref = (await silent.sign_up(profiles=[WAPL]))["member_ref"]
     for fields, code in (

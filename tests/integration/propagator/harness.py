@@ -37,7 +37,7 @@ YES = Marketing(use=True, email=True, sms=False, night=False)
 EVENTS = {"sharing_revoked": "consent_changed", "marketing_revoked": "consent_changed"}
 STATE_COLUMNS = {
     "member": "member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing, suspended",
-    "processed_member": "member_ref, seq, service, role, items, suspended",
+    "processed_member": "member_ref, seq, service, role, items, suspended, status",
     "watermark": "*",
     "gap": "member_ref, after_seq, upto_seq",
     "suppressed": "member_ref",

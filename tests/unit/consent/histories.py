@@ -93,7 +93,7 @@ class History:
     oracle: Oracle
     sent: list[Sent] = field(default_factory=list)
     facts: list[tuple[Fact, MemberStatus]] = field(default_factory=list)
-    """Every fact with the status the member then had."""
+    """Every fact with the member's status then in force."""
     refused: int = 0
 
     def run(self, command: Command) -> None:
@@ -115,7 +115,7 @@ class History:
         at = START + timedelta(minutes=numbered.member.seq)
         context = Context(str(UUID(int=numbered.member.seq)), at, "member", "web", "2021-02-22", "h", RULES.version)
         out = outgoing(RULES, numbered, {}, DATA_KEY, context)
-        self.facts.append((out.fact, numbered.member.status))
+        self.facts.append((out.fact, numbered.member.in_force))
         for record in out.records:
             self._read(record)
         self.member = replace(numbered.member, held={**numbered.member.held, **out.held})
@@ -231,12 +231,12 @@ def suspension(member: Member, *, wanted: bool) -> Step:
     """As the rights requests ask for it: only what is not so already."""
     if steps.is_suspended(member) == wanted:
         raise Problem(409, "no_change", "", "")
-    return steps.suspend(member) if wanted else steps.release(member)
+    return steps.suspend(member) if wanted else steps.release(member, member.suspended)
 
 
 def release_part(member: Member, part: str) -> Step:
-    """As a request that let this part stand suspended is released."""
-    if part not in member.suspended:
+    """As a request that let this part stand suspended is released: under a whole suspension nothing changes yet."""
+    if part not in member.suspended or steps.is_suspended(member):
         raise Problem(409, "no_change", "", "")
     return steps.release_part(member, member.suspended - {part})
 

@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.events import Projection, Stop
@@ -60,7 +60,9 @@ def carried(sent: Sent) -> None:
         return
     assert held_after(set(), record) <= sent.may, "a row or channel without a live grant or task"
     if record.member is not None:
-        assert record.member.model_dump().keys() - {"signed_up_at"} == FOUR
+        told = record.member.model_dump()
+        assert told.keys() - {"signed_up_at"} == FOUR
+        assert {item for item, value in told.items() if value is None} == FOUR & sent.parts
     if record.processed is not None:
         assert sent.profile == (record.processed.service, record.processed.role)
         named = {f"{record.processed.service}.{item}": item for item in ITEMS_OF[sent.profile]}
@@ -74,8 +76,18 @@ def check_no_item_leaves_without_a_grant_or_a_task(drawn: Drawn) -> None:
     for sent in history.sent:
         carried(sent)
     assert history.member.in_force == status_in_force(history.oracle)
+    every_store_says_the_status_in_force(history)
     if not history.oracle.suspended:
         nothing_suspended_is_in_sight(history)
+
+
+def every_store_says_the_status_in_force(history: History) -> None:
+    """Whoever has a row knows what may be done with it: a request to leave hides no suspension (37(2))."""
+    for affiliate in AFFILIATES:
+        member, processed = rows(folded([s.record for s in history.sent if s.affiliate == affiliate]))
+        status = status_in_force(history.oracle)
+        assert member is None or member.status == status
+        assert processed is None or processed.status == (None if status == "active" else status)
 
 
 def nothing_suspended_is_in_sight(history: History) -> None:
@@ -141,6 +153,9 @@ def rows(state: store.State) -> tuple[store.MemberRow | None, store.ProcessedRow
 
 
 @given(histories)
+@example((frozenset(), frozenset(), False, [("suspend", None), ("request", None), ("rename", "김하나")]))
+@example((frozenset(), frozenset(), False, [("use", ("wapl", "member")), ("suspend", None), ("rename", "이둘")]))
+@example((frozenset(), frozenset(), False, [("suspend_part", "name"), ("rename", "박셋"), ("release_part", "name")]))
 @SHORT
 def test_no_item_leaves_without_a_grant_or_a_task(drawn: Drawn) -> None:
     check_no_item_leaves_without_a_grant_or_a_task(drawn)

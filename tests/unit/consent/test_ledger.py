@@ -81,7 +81,7 @@ class Lived:
 
     def _suspend(self, _: None) -> None:
         wanted = not steps.is_suspended(self.member)
-        self._change(steps.suspend(self.member) if wanted else steps.release(self.member))
+        self._change(steps.suspend(self.member) if wanted else steps.release(self.member, frozenset()))
 
     def _answer(self, argument: tuple[int, str]) -> None:
         """An answer to a notice, which may be an old one; after one that stands no other counts."""

@@ -50,6 +50,17 @@ def check_remade(drawn: Drawn) -> None:
         assert held.prev == sent.seq
 
 
+def test_a_suspension_that_a_request_to_leave_once_hid_is_made_again() -> None:
+    """Stores were told of the request over the suspension until this was put right: they hear the suspension again."""
+    history = lived((frozenset(), frozenset(), False, [("suspend", None), ("request", None)]))
+    rules = {1: "4.3-operator", 2: "5.1-suspend", 3: "3.2-withdrawal-request"}
+    told = [Told(f.change_id, f.seq, f.change, f.at, ("recipient",), rules[f.seq], s) for f, s in history.facts]
+    holding = Holding("tmax-cloud", history.member, history.member.held["tmax-cloud"], None, told)
+    row = store.member_row(stored([opened(record) for record in remake(holding, DATA_KEY)]))
+    assert row is not None
+    assert (row.seq, row.status) == (3, "suspended")
+
+
 MARKETED = frozenset({("tmax-cloud", "use")})
 HOSTED = ("use", ("hypermeeting", "host"))
 

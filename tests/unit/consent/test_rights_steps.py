@@ -16,13 +16,15 @@ WAPL = Profile("wapl", "member", {"title": "책임", "friends": ["가"]})
 HOST = Profile("hypermeeting", "host", {"phone": "1", "department": "d", "title": "t"})
 MEMBER = Member("m", 5, "active", AT, "a@example.com", "이름", "hash", profiles={"wapl": WAPL, "hypermeeting": HOST})
 
+NONE: frozenset[str] = frozenset()
+
 
 @pytest.mark.parametrize("before", ["active", "dormant_notified"])
 def test_a_release_returns_to_what_was_before(before: str) -> None:
     member = replace(MEMBER, status=before)
     suspended = steps.suspend(member)
     assert (suspended.change, suspended.member.status) == ("suspended", "suspended")
-    released = steps.release(suspended.member)
+    released = steps.release(suspended.member, NONE)
     assert (released.change, released.note) == ("released", "suspension")
     assert released.member == member
 
@@ -31,9 +33,9 @@ def test_a_suspension_and_a_withdrawal_request_end_in_either_order() -> None:
     asked = model.request_withdrawal(MEMBER, AT).member
     both = steps.suspend(asked).member
     assert both.status == "suspended"
-    assert steps.release(both).member == asked
+    assert steps.release(both, NONE).member == asked
     assert model.cancel_withdrawal(both).member.status == "suspended"
-    assert steps.release(model.cancel_withdrawal(both).member).member == MEMBER
+    assert steps.release(model.cancel_withdrawal(both).member, NONE).member == MEMBER
     assert model.confirm_withdrawal(both, AT).member.status == "withdrawn"
 
 
@@ -41,10 +43,21 @@ def test_a_withdrawal_request_made_under_a_suspension_outlives_its_release() -> 
     suspended = steps.suspend(MEMBER).member
     both = model.request_withdrawal(suspended, AT).member
     assert steps.is_suspended(both)
-    released = steps.release(both).member
+    released = steps.release(both, NONE).member
     assert (released.status, steps.is_suspended(released)) == ("withdrawal_requested", False)
     assert model.cancel_withdrawal(released).member == MEMBER
     assert model.cancel_withdrawal(both).member.status == "suspended"
+
+
+def test_a_whole_suspension_lifts_with_it_the_part_that_nobody_keeps() -> None:
+    """While everything is suspended a part is not given back: so its release is a new provision only now."""
+    member = steps.suspend(replace(MEMBER, suspended=frozenset({"wapl.title", "email", "P1.4"}))).member
+    released = steps.release(member, frozenset({"email"}))
+    assert (released.member.status, released.member.suspended) == ("active", {"email"})
+    assert (released.lifted, released.note) == ({"wapl.title", "P1.4"}, "suspension")
+    narrowed = steps.narrow(member, frozenset({"email", "name"}))
+    assert (narrowed.member.status, narrowed.member.suspended) == ("active", {"email", "name"})
+    assert (narrowed.lifted, narrowed.note) == ({"wapl.title", "P1.4"}, "suspension_in_part")
 
 
 @pytest.mark.parametrize("status", ["withdrawn", "erased", "pending_guardian"])
@@ -60,7 +73,7 @@ def test_nothing_is_released_where_nothing_is_suspended_least_of_all_a_child_tha
     child = model.request_withdrawal(child, AT).member if asked_to_leave else child
     for member in (child, MEMBER):
         with pytest.raises(Problem) as refused:
-            steps.release(member)
+            steps.release(member, NONE)
         assert (refused.value.status, refused.value.code) == (409, "nothing_to_release")
 
 

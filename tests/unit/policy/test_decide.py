@@ -313,7 +313,6 @@ def test_one_notice_names_all_corrected_items_in_order() -> None:
         ("values", {"consent"}, {"suspended": frozenset({"name", "P1.4"})}, ()),
         ("values", {"consent"}, {"status": "suspended"}, ("email",)),
         (None, {"consent"}, {"status": "withdrawal_requested"}, ()),
-        (None, {"consent"}, {"status": "withdrawal_requested", "in_force": "suspended"}, ("email",)),
     ],
 )
 def test_a_notice_carries_a_value_only_to_whom_it_may_go(

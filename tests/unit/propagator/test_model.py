@@ -38,9 +38,10 @@ def projection(
     *,
     member: bool = True,
     marketing: Marketing | None = None,
-    processed: bool = False,
+    processed: bool | str = False,
     suspended: tuple[str, ...] = (),
 ):
+    """`processed`: whether it has such a part; a status says so too, and what stands over it."""
     return Projection(
         change_id=str(uuid.UUID(int=seq)),
         member_ref=REF,
@@ -57,7 +58,12 @@ def projection(
         if member
         else None,
         marketing=marketing,
-        processed=ProcessedPart(service="hypermeeting", role="host", items={"email": f"m{seq}@example.com"})
+        processed=ProcessedPart(
+            service="hypermeeting",
+            role="host",
+            items={"email": f"m{seq}@example.com"},
+            status=processed if isinstance(processed, str) else None,
+        )
         if processed
         else None,
         suspended=suspended,
@@ -101,35 +107,66 @@ def gaps(state: State) -> list[tuple[int, int]]:
 
 
 FULL = projection(1, 0, marketing=YES, processed=True)
+RUNS = projection(1, 0, member=False, processed=True)
 DECISIONS = [
-    # records in order of arrival; (seq, e-mail, status, withdrawn, marketing) or None; (seq, service) or None
-    ([FULL], (1, "m1@example.com", "active", None, YES), (1, "hypermeeting")),
-    ([FULL, stop("sharing_revoked", 2, 1, "recipient")], None, (1, "hypermeeting")),
+    # records in order of arrival; (seq, e-mail, status, withdrawn, marketing) or None; (seq, service, status) or None
+    ([FULL], (1, "m1@example.com", "active", None, YES), (1, "hypermeeting", None)),
+    ([FULL, stop("sharing_revoked", 2, 1, "recipient")], None, (1, "hypermeeting", None)),
     ([FULL, stop("sharing_revoked", 2, 1, "processor")], (1, "m1@example.com", "active", None, YES), None),
     (
         [FULL, stop("marketing_revoked", 2, 1, marketing=LESS)],
         (2, "m1@example.com", "active", None, LESS),
-        (1, "hypermeeting"),
+        (1, "hypermeeting", None),
     ),
-    ([FULL, stop("marketing_revoked", 2, 1)], (2, "m1@example.com", "active", None, None), (1, "hypermeeting")),
+    ([FULL, stop("marketing_revoked", 2, 1)], (2, "m1@example.com", "active", None, None), (1, "hypermeeting", None)),
     (
         [FULL, stop("withdrawal_requested", 2, 1, "recipient")],
         (2, "m1@example.com", "withdrawal_requested", None, YES),
-        (1, "hypermeeting"),
+        (2, "hypermeeting", "withdrawal_requested"),
     ),
-    ([FULL, stop("suspended", 2, 1, "recipient")], (2, "m1@example.com", "suspended", None, YES), (1, "hypermeeting")),
+    (
+        [FULL, stop("suspended", 2, 1, "processor", "recipient")],
+        (2, "m1@example.com", "suspended", None, YES),
+        (2, "hypermeeting", "suspended"),
+    ),
+    # who only runs a service is told by its row alone what stands over it, and a correction does not hide it
+    ([RUNS, stop("suspended", 2, 1, "processor")], None, (2, "hypermeeting", "suspended")),
+    (
+        [RUNS, stop("suspended", 2, 1, "processor"), projection(3, 2, member=False, processed="suspended")],
+        None,
+        (3, "hypermeeting", "suspended"),
+    ),
+    (
+        [projection(3, 2, member=False, processed="suspended"), stop("suspended", 2, 1, "processor"), RUNS],
+        None,
+        (3, "hypermeeting", "suspended"),
+    ),
+    (
+        [stop("suspended", 2, 1, "processor"), projection(3, 2, member=False, processed=True)],
+        None,
+        (3, "hypermeeting", None),
+    ),
+    (
+        [FULL, stop("suspended", 2, 1, "processor", "recipient"), stop("sharing_revoked", 3, 2, "recipient")],
+        None,
+        (2, "hypermeeting", "suspended"),
+    ),
     (
         [FULL, stop("withdrawn", 2, 1, "recipient", "processor")],
         (2, None, "withdrawn", at(2), None),
-        (2, None),
+        (2, None, "withdrawn"),
     ),
-    ([stop("withdrawn", 2, 1, "recipient", "processor"), FULL], (2, None, "withdrawn", at(2), None), (2, None)),
+    (
+        [stop("withdrawn", 2, 1, "recipient", "processor"), FULL],
+        (2, None, "withdrawn", at(2), None),
+        (2, None, "withdrawn"),
+    ),
     (
         [stop("withdrawal_requested", 2, 1, "recipient"), FULL],
         (2, "m1@example.com", "withdrawal_requested", None, YES),
-        (1, "hypermeeting"),
+        (2, "hypermeeting", "withdrawal_requested"),
     ),
-    ([stop("sharing_revoked", 2, 1, "recipient"), FULL], None, (1, "hypermeeting")),
+    ([stop("sharing_revoked", 2, 1, "recipient"), FULL], None, (1, "hypermeeting", None)),
     ([FULL, stop("erased", 2, 1, "recipient", "processor")], None, None),
     ([stop("erased", 2, 1, "recipient", "processor"), FULL], None, None),
     ([stop("erased", 2, 1, "recipient", "processor"), projection(3, 2)], None, None),
@@ -138,17 +175,17 @@ DECISIONS = [
         (3, "m3@example.com", "active", None, LESS),
         None,
     ),
-    ([projection(3, 2, member=False, processed=True), FULL], None, (3, "hypermeeting")),
+    ([projection(3, 2, member=False, processed=True), FULL], None, (3, "hypermeeting", None)),
     # suspended in part: the status stays; what is named is out of sight
     (
         [FULL, stop("suspended", 2, 1, "recipient", suspended=("email",))],
         (2, None, "active", None, YES),
-        (2, "hypermeeting"),
+        (2, "hypermeeting", None),
     ),
     (
         [stop("suspended", 2, 1, "recipient", suspended=("P1.5",)), FULL],
         (2, "m1@example.com", "active", None, None),
-        (2, "hypermeeting"),
+        (2, "hypermeeting", None),
     ),
     (
         [
@@ -157,7 +194,7 @@ DECISIONS = [
             stop("suspended", 2, 1, "recipient", suspended=("email",)),
         ],
         (3, "m3@example.com", "active", None, YES),
-        (3, "hypermeeting"),
+        (3, "hypermeeting", None),
     ),
 ]
 
@@ -168,7 +205,7 @@ def test_the_visible_rows_follow_the_decision_table(records: Any, member: Any, p
     row, held = member_row(state), processed_row(state)
     found = row and (row.seq, row.email, row.status, row.withdrawn_at, row.marketing)
     assert found == (member and (*member[:4], member[4] and member[4].model_dump()))
-    assert (held and (held.seq, held.service)) == processed
+    assert (held and (held.seq, held.service, held.status)) == processed
 
 
 def test_a_withdrawn_row_keeps_no_personal_value() -> None:
@@ -289,7 +326,7 @@ class Oracle:
         hidden = () if ended else parts
         assert status is not None
         part = None if ended else values.member  # type: ignore[union-attr]
-        named = status.stop if isinstance(status, Stop) else (status.member.status if status.member else None)
+        named = self.named(status)
         return {
             "seq": max(values.seq, status.seq, marketing.seq if marketing else 0, parts_seq),
             "email": part.email if part and "email" not in hidden else None,
@@ -312,6 +349,13 @@ class Oracle:
         ]
         return found[-1] if found else None
 
+    @staticmethod
+    def named(status: Projection | Stop | None) -> str | None:
+        """A stop names itself; of a state the member's part says it, or else the processor's."""
+        if status is None or isinstance(status, Stop):
+            return status and status.stop
+        return next((part.status for part in (status.member, status.processed) if part), None)
+
     def parts(self) -> tuple[tuple[str, ...], int]:
         """What is suspended in part: by the last projection, or a suspension that names something after it."""
         found = [r for r in self.readable if isinstance(r, Projection) or r.suspended]
@@ -330,21 +374,24 @@ class Oracle:
         return found[-1] if found else None
 
     def processed(self) -> dict[str, Any] | None:
-        found = self.last("processor", "sharing_revoked", "withdrawn")
+        found, stands = self.last("processor", "sharing_revoked", "withdrawn"), self._status()
         if self.erased or found is None:
             return None
+        over = self.named(stands)
+        status = None if over == "active" else over
+        seq = max(found.seq, self.parts()[1], stands.seq if stands else 0)
         if isinstance(found, Stop):
-            seq = max(found.seq, self.parts()[1])
-            ended = {"seq": seq, "service": None, "role": None, "items": None, "suspended": None}
+            ended = {"seq": seq, "service": None, "role": None, "items": None, "suspended": None, "status": status}
             return ended if found.stop == "withdrawn" else None
         part = found.processed
-        parts, parts_seq = self.parts()
+        parts, _ = self.parts()
         return part and {
-            "seq": max(found.seq, parts_seq),
+            "seq": seq,
             "service": part.service,
             "role": part.role,
             "items": {name: v for name, v in part.items.items() if name not in parts},
             "suspended": parts or None,
+            "status": status,
         }
 
 
@@ -365,7 +412,7 @@ def sent(draw: st.DrawFn, *, erasures: bool = True) -> list[Projection | Stop | 
         seq = prev + draw(st.integers(1, 3))
         kind = draw(st.sampled_from(["projection", "projection", "stop", "stop", "unread"]))
         if kind == "projection":
-            flags = draw(st.tuples(st.booleans(), MARKETING, st.booleans()))
+            flags = draw(st.tuples(st.booleans(), MARKETING, st.sampled_from([False, True, "suspended"])))
             made = projection(seq, prev, member=flags[0], marketing=flags[1], processed=flags[2], suspended=draw(PARTS))
             chain.append(made)
         elif kind == "stop":

@@ -101,6 +101,14 @@ def test_we_open_what_an_independent_library_seals() -> None:
     assert codec.unseal(an_envelope("projection"), value.encode(), key=KEY, topic=TOPIC) == PROJECTION
 
 
+def test_a_state_from_before_a_processors_part_had_a_status_is_still_read() -> None:
+    processed = {"service": "hypermeeting", "role": "host", "items": {"phone": "010", "friends": ["a", "b"]}}
+    header = {"alg": "dir", "enc": "A256GCM", "kid": KIDS["projection"], "topic": TOPIC, "member": MEMBER, "seq": 3}
+    body = body_of(PROJECTION, processed=processed)
+    value = jose.encrypt_compact(header, body, OctKey.import_key(KEY), registry=LIBRARY)
+    assert codec.unseal(an_envelope("projection"), value.encode(), key=KEY, topic=TOPIC) == PROJECTION
+
+
 @pytest.mark.parametrize(
     "changes",
     [
