@@ -3,8 +3,9 @@
 First what ends everything (erasure, withdrawal), then what is lost, then what is gained: a withdrawal dominates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from schemas.base import Marketing, MemberStatus, Role
 from schemas.events import StopName
@@ -159,8 +160,7 @@ def entitled(rules: Rules, recipient: str, situation: Situation) -> Allowed:
     affiliate = rules.affiliates.get(recipient)
     if affiliate is None:
         return Allowed()
-    granted = affiliate.operator or recipient in situation.sharing
-    member = granted and rules.permits(ids.OPERATOR if affiliate.operator else ids.SHARE, situation.at)
+    member = has_member_row(rules, recipient, situation.sharing, situation.at)
     used = next((p for p in situation.profiles if p[0] == affiliate.processes), None)
     wanted = used if rules.permits(ids.PROCESS, situation.at) else None
     processed = wanted if rules.contracted(recipient, situation.at) else None
@@ -175,6 +175,14 @@ def entitled(rules: Rules, recipient: str, situation: Situation) -> Allowed:
         operator=affiliate.operator,
         uncontracted=wanted is not None and processed is None,
     )
+
+
+def has_member_row(rules: Rules, recipient: str, sharing: Collection[str], at: datetime) -> bool:
+    """Say whether an affiliate may have the member row: as the operator (4.3), or under a live grant to it (3.2)."""
+    affiliate = rules.affiliates.get(recipient)
+    if affiliate is None or not (affiliate.operator or recipient in sharing):
+        return False
+    return rules.permits(ids.OPERATOR if affiliate.operator else ids.SHARE, at)
 
 
 def _lost_role(
@@ -313,6 +321,7 @@ __all__ = [
     "Situation",
     "StopFor",
     "decide",
+    "has_member_row",
     "is_minor",
     "validate_disclosure",
     "validate_profile",

@@ -12,8 +12,8 @@ from typing import Any, Final
 from schemas.base import Marketing, MemberStatus
 from services.consent.decisions.history import Given, Grant, History, StatusSpan, UsedProfile
 from services.policy import decide as policy
-from services.policy import ids, questions
-from services.policy.marketing import USE, MediumId, may_send, reconfirmed
+from services.policy import ids, messages, questions
+from services.policy.marketing import USE, MediumId, may_send, reception, reconfirmed
 from services.policy.model import Rules
 from services.policy.scope import part_of, provider_of
 from services.policy.situation import Situation
@@ -119,12 +119,16 @@ def _decided(now: Instant) -> Answer:
 
 
 def _is_part(now: Instant, parts: frozenset[str]) -> bool:
-    """Say whether the purpose or the item asked about is suspended in part; a bare name means the asker's service."""
+    """Say whether the purpose or the item asked about, or the address a sending would use, is suspended in part.
+
+    A bare name means the asker's service.
+    """
     asked = now.question
     affiliate = now.rules.affiliates.get(asked.recipient)
     services = now.rules.services if affiliate is None else [affiliate.processes]
     named = {asked.purpose, asked.item, *(f"{service}.{asked.item}" for service in services if asked.item)}
-    return bool(named & parts)
+    address = messages.load().reached_by(asked.medium) if asked.medium else frozenset()
+    return bool((named | address) & parts)
 
 
 def _first_that_allows(answers: list[Answer]) -> Answer | None:
@@ -217,11 +221,15 @@ def _marketing(now: Instant) -> Answer:
 def _sending(now: Instant, use: Grant | None, medium: MediumId | None) -> tuple[bool, str]:
     if medium is None:
         return (True, ids.MARKETING) if use is not None else (False, USE)
-    reception = now.grant("marketing", now.question.recipient, medium)
-    checked = reception is None or reconfirmed(
-        reception.given_at, now.history.checks_of(reception.consent_id, now.question.at), now.question.at
-    )
-    return may_send(now.allowed.marketing, medium, now.question.at, reconfirmed=checked)
+    at = now.question.at
+    checked = all(_checked(now, channel) for channel in reception(medium, at))
+    return may_send(now.allowed.marketing, medium, at, reconfirmed=checked)
+
+
+def _checked(now: Instant, channel: str) -> bool:
+    """Say whether no two-year check of the live consent to a channel is overdue: what is not consented to has none."""
+    grant, at = now.grant("marketing", now.question.recipient, channel), now.question.at
+    return grant is None or reconfirmed(grant.given_at, now.history.checks_of(grant.consent_id, at), at)
 
 
 def _marketing_evidence(now: Instant) -> Iterator[Mapping[str, Any]]:

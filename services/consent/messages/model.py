@@ -8,8 +8,9 @@ from typing import Any, Final, get_args
 
 from services.consent.model import ConsentRef, Member, Step
 from services.policy import ids, marketing
-from services.policy.decide import MARKETING_PURPOSE
+from services.policy.decide import MARKETING_PURPOSE, has_member_row
 from services.policy.messages import FieldType, Kind, Language, Medium, Messages, load
+from services.policy.model import Rules
 from services.runtime.clock import KST
 
 UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -154,19 +155,28 @@ class Drop:
 
 
 def ruling(
-    kind: Kind, sender: str, medium: marketing.MediumId, member: Member, at: datetime, *, reconfirmed: bool
+    rules: Rules,
+    kind: Kind,
+    sender: str,
+    medium: marketing.MediumId,
+    member: Member,
+    at: datetime,
+    *,
+    reconfirmed: bool,
 ) -> Go | Wait | Drop:
     """Return what becomes of a queued message at the instant of sending. A withdrawal beats whatever is queued (E2).
 
-    Only an advertisement needs consents; at night it waits for the morning and is looked at again.
+    Only an advertisement needs consents, and a member row to be sent from (1.5, 3.2); at night it waits for the
+    morning and is looked at again.
     """
     if not kind.advertising:
         return Go()
     if member.status != "active":
         return Drop(ids.SUSPEND if member.status == "suspended" else ids.WITHDRAWAL_REQUEST)
-    reached_by = {item for found, items in load().reach.items() if found == medium for item in items}
-    if member.suspended & {MARKETING_PURPOSE, *reached_by}:
+    if member.suspended & {MARKETING_PURPOSE, *load().reached_by(medium)}:
         return Drop(ids.SUSPEND_PART)
+    if not has_member_row(rules, sender, member.sharing(), at):
+        return Drop(ids.MARKETING)
     allowed, rule = marketing.may_send(member.marketing().get(sender), medium, at, reconfirmed=reconfirmed)
     if allowed:
         return Go()

@@ -125,7 +125,8 @@ class Sender:
         late = kind.advertising and await reconfirmation.overdue(
             self.consent.pool, job["member_ref"], job["sender"], job["medium"], at
         )
-        return model.ruling(kind, job["sender"], job["medium"], member, at, reconfirmed=not late)
+        asked = (self.consent.rules, kind, job["sender"], job["medium"], member, at)
+        return model.ruling(*asked, reconfirmed=not late)
 
     async def _send(self, job: Job, member: Member) -> None:
         try:

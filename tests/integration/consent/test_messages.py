@@ -187,6 +187,24 @@ async def test_a_withdrawal_beats_an_advertisement_that_is_queued(post: Post) ->
     assert (entry["state"], entry["codes"]["reason"]) == ("dropped", "1.5-channel")
 
 
+async def test_an_affiliate_that_the_member_shares_with_no_more_sends_it_no_advertisement(post: Post) -> None:
+    """Found in review: the sender and GET /v1/decisions are one in that a member row is sent from (1.5, 3.2)."""
+    ref, email = await post.member(consents=marketing(email=True))
+    await post.send()
+    post.mail.mails.clear()
+    message_id = (await post.advertise(ref)).json()["message_id"]
+    operators = (await post.advertise(ref, sender="tmax-cloud")).json()["message_id"]
+    put = {"granted": False, "recipients": ["tmax-os", "tmax-cloud"]}
+    assert (await post.service.put(ref, 1, "sharing", put)).status_code == 200
+    await post.send()
+    ended = {m["message_id"]: (m["state"], m["reason"]) for m in await post.listed(ref)}
+    assert (ended[message_id], ended[operators]) == (("dropped", "1.5-marketing"), ("sent", None))
+    assert [m["Subject"] for m in post.mail.to(email)] == ["(광고) [㈜티맥스클라우드] 새 소식"]
+    question = {"recipient": "tmax-os", "purpose": "marketing", "channel": "email", "member_ref": ref}
+    found = (await post.service.http.get("/v1/decisions", params=question)).json()
+    assert (found["allowed"], found["rule"]) == (False, "1.5-marketing")
+
+
 async def test_an_advertisement_that_looks_wrong_is_refused_at_the_door(post: Post) -> None:
     ref, _ = await post.member(consents=marketing(email=True))
     for changes, code in (
@@ -266,7 +284,8 @@ async def test_a_medium_without_an_adapter_keeps_its_messages(post: Post) -> Non
 async def _imported(post: Post, consented_at: str) -> tuple[str, str]:
     email = f"m{uuid.uuid4().hex[:12]}@example.com"
     wishes = {"use": True, "email": True, "sms": True}
-    row = a_sign_up(email=email, consented_at=consented_at, consents={"collection": True, "marketing": wishes})
+    consents = {"collection": True, "sharing": True, "marketing": wishes}
+    row = a_sign_up(email=email, consented_at=consented_at, consents=consents)
     answer = await post.service.post("/v1/members/import", {"rows": [row]})
     return answer.json()["rows"][0]["member_ref"], email
 

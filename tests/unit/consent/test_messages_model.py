@@ -12,15 +12,20 @@ from services.consent.messages.model import Drop, Go, MessageDataError, Wait
 from services.consent.messages.use import yearly_use
 from services.consent.model import ConsentRef, Member, Step
 from services.policy.messages import load
+from services.policy.model import load as load_rules
 from services.runtime.clock import KST
 
 REF = "0192f0c4-7c1e-7000-8000-5f2d9c1e0a11"
 AT = datetime(2026, 11, 23, 10, tzinfo=KST)
+RULES = load_rules()
 CHANGE = "0192f0c4-7c1d-7000-8000-3b1f6a2c4d00"
 
 
-def a_member(*channels: str, sender: str = "tmax-os", status: Any = "active") -> Member:
-    consents = frozenset({ConsentRef("collection"), *(ConsentRef("marketing", sender, c) for c in channels)})
+def a_member(
+    *channels: str, sender: str = "tmax-os", status: Any = "active", sharing: tuple[str, ...] = ("tmax-os",)
+) -> Member:
+    wished = {ConsentRef("marketing", sender, c) for c in channels}
+    consents = frozenset({ConsentRef("collection"), *(ConsentRef("sharing", r) for r in sharing), *wished})
     return Member(REF, 3, status, AT, "m@example.com", "홍길동", consents=consents)
 
 
@@ -127,9 +132,11 @@ def test_a_kind_of_each_company_needs_one_and_the_others_come_from_the_operator(
             model.way(load(), kinds["marketing_result"], wrong)
 
 
-def ruled(member: Member, at: datetime, medium: Any = "email", *, reconfirmed: bool = True) -> Go | Wait | Drop:
+def ruled(
+    member: Member, at: datetime, medium: Any = "email", *, reconfirmed: bool = True, sender: str = "tmax-os"
+) -> Go | Wait | Drop:
     kind = load().kinds["advertisement"]
-    return model.ruling(kind, "tmax-os", medium, member, at, reconfirmed=reconfirmed)
+    return model.ruling(RULES, kind, sender, medium, member, at, reconfirmed=reconfirmed)
 
 
 def test_a_withdrawal_a_second_before_the_sending_drops_what_was_queued() -> None:
@@ -165,7 +172,23 @@ def test_at_night_a_text_message_waits_for_the_morning_and_a_mail_does_not() -> 
 def test_an_overdue_check_drops_an_advertisement_and_nothing_else() -> None:
     assert ruled(a_member("use", "email"), AT, reconfirmed=False) == Drop("1.5-reconfirm")
     result = load().kinds["marketing_result"]
-    assert model.ruling(result, "tmax-os", "email", a_member(), AT, reconfirmed=False) == Go()
+    assert model.ruling(RULES, result, "tmax-os", "email", a_member(), AT, reconfirmed=False) == Go()
+
+
+def test_an_affiliate_without_a_member_row_has_nobody_to_advertise_to() -> None:
+    """Clause 3.2 and 1.5: refused at sign-up or revoked, whatever marketing consents live. The operator needs none."""
+    assert ruled(a_member("use", "email", sharing=()), AT) == Drop("1.5-marketing")
+    assert ruled(a_member("use", "email", sharing=("tmax-anc",)), AT) == Drop("1.5-marketing")
+    assert ruled(a_member("use", "email", sharing=("tmax-os",)), AT) == Go()
+    operators = a_member("use", "email", sender="tmax-cloud", sharing=())
+    assert ruled(operators, AT, sender="tmax-cloud") == Go()
+
+
+def test_a_suspended_address_drops_what_would_go_to_it_and_nothing_else() -> None:
+    member = a_member("use", "email")
+    assert ruled(replace(member, suspended=frozenset({"email"})), AT) == Drop("5.1-suspend-part")
+    assert ruled(replace(member, suspended=frozenset({"P1.5"})), AT) == Drop("5.1-suspend-part")
+    assert ruled(replace(member, suspended=frozenset({"hypermeeting.phone"})), AT) == Go()
 
 
 CONSENTED = datetime(2024, 11, 24, 10, tzinfo=KST)
