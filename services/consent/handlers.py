@@ -178,10 +178,15 @@ async def change_consent(
     key: Key | None,
 ) -> Answer:
     """Give or take back sharing or marketing consents; give the consent to collection anew."""
+    step_of, version = consent_step(consent, purpose, body)
+    return await change(consent, ref, step_of, if_match, caller, key, version=version)
+
+
+def consent_step(consent: Consent, purpose: str, body: ConsentBody) -> tuple[Callable[[Member], Step], tuple[str, str]]:
+    """Return what a PUT of a consent makes of the member now, and the notice it cites. Raise Problem 422."""
     at = consent.clock()
     version = agreed.notice(consent.rules, body.notice_version, at, body.notice_locale, giving=body.granted)
-    step_of = agreed.step_of(consent.rules, purpose, body, at)
-    return await change(consent, ref, step_of, if_match, caller, key, version=version)
+    return agreed.step_of(consent.rules, purpose, body, at), version
 
 
 async def request_withdrawal(consent: Consent, ref: str, caller: Caller, key: Key | None) -> Answer:

@@ -368,6 +368,16 @@ async def test_a_guardian_asks_for_a_child(silent: Service) -> None:
     assert (fact["change"], fact["actor"]) == ("corrected", "guardian")
 
 
+async def test_a_guardian_asks_for_a_child_by_declaration_after_it_was_confirmed_too(silent: Service) -> None:
+    """PIPA 38(2): a child without a birth date stops being one by no confirmation of its guardian."""
+    ref = (await silent.sign_up(age_declaration=False))["member_ref"]
+    named = {"name": "홍부모", "contact": "010-9999-0000"}
+    body = {"method": "paper", "guardian": named}
+    assert (await silent.post(f"/v1/members/{ref}/guardian/confirm", body)).status_code == 200
+    agent = {"kind": "legal_representative", "document": "family-certificate"}
+    await asked(silent, ref, "correction", agent=agent, changes={"name": "김하나"}, verified=False)
+
+
 async def test_a_request_at_an_affiliate_is_routed_here_and_its_result_fans_out(service: Service) -> None:
     made = await service.sign_up(profiles=[HOST], consents={"collection": True, "sharing": {"tmax-os": True}})
     ref = made["member_ref"]
