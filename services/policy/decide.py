@@ -10,7 +10,6 @@ from datetime import datetime
 from schemas.base import Marketing, MemberStatus, Role
 from schemas.events import StopName
 from services.policy import ids
-from services.policy.calendar import is_minor
 from services.policy.disclosure import carries_values, may_have, validate_disclosure
 from services.policy.model import Rules
 from services.policy.profile import validate_profile
@@ -322,7 +321,6 @@ __all__ = [
     "StopFor",
     "decide",
     "has_member_row",
-    "is_minor",
     "validate_disclosure",
     "validate_profile",
 ]

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from datetime import datetime
 
+from services.consent import age
 from services.consent.model import DELETION, Member, Profile, Step, refuse_ended, withdrawal_pending
 from services.consent.rights import refusals
-from services.policy.calendar import is_minor
 from services.policy.model import Rules
 from services.runtime.problem import Problem
 
@@ -86,10 +86,11 @@ def not_deletable(rules: Rules, member: Member, items: frozenset[str], at: datet
 
 
 def _deletable(rules: Rules, member: Member, item: str, at: datetime) -> bool:
+    if item.rpartition(".")[2] == age.BORN and age.under_14(member, at):
+        return False
     service, _, name = item.partition(".")
     if service in rules.services:
         profile = member.profiles.get(service)
         role = rules.services[service].role(profile.role) if profile else None
         return not name or role is None or name in role.optional
-    child = member.birth_date is not None and is_minor(member.birth_date, at)
-    return item == "birth_date" and not child
+    return item == age.BORN

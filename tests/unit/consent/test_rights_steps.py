@@ -96,3 +96,9 @@ def test_the_birth_date_of_a_child_stays() -> None:
     assert steps.not_deletable(load(), child, frozenset({"birth_date"}), AT) == ["birth_date"]
     grown = replace(MEMBER, birth_date=date(1990, 1, 1))
     assert steps.delete_items(grown, frozenset({"birth_date"})).member.birth_date is None
+
+
+def test_the_birth_date_of_a_child_in_a_profile_stays_as_the_accounts_does() -> None:
+    for born, kept in (("2015-01-01", ["wapl.birth_date"]), ("1990-01-01", [])):
+        member = replace(MEMBER, profiles={"wapl": Profile("wapl", "member", {"birth_date": born})})
+        assert steps.not_deletable(load(), member, frozenset({"wapl.birth_date"}), AT) == kept
