@@ -45,10 +45,11 @@ def is_of_age(member: Member, at: datetime) -> bool:
     return member.birth_date is not None and not is_child(member, at)
 
 
-def given(birth_date: date | None, profiles: Sequence[ProfileBody]) -> dict[str, date]:
-    """Return the birth dates of a request body by their JSON Pointers; one that cannot be read is refused elsewhere."""
-    found = {f"/profiles/{i}/{BORN}": day_of(profile.items().get(BORN)) for i, profile in enumerate(profiles)}
-    return {pointer: born for pointer, born in {f"/{BORN}": birth_date, **found}.items() if born is not None}
+def given(birth_date: date | None, profiles: Sequence[ProfileBody], under: str = "") -> dict[str, date]:
+    """Return the birth dates of a body (at `under`) by JSON Pointer; one that cannot be read is refused elsewhere."""
+    items = {f"{under}/profiles/{i}/{BORN}": day_of(profile.items().get(BORN)) for i, profile in enumerate(profiles)}
+    found = {f"{under}/{BORN}": birth_date} | items
+    return {pointer: born for pointer, born in found.items() if born is not None}
 
 
 def check_given(found: Mapping[str, date], at: datetime) -> None:

@@ -19,6 +19,9 @@ ENDED: frozenset[MemberStatus] = frozenset({"withdrawn", "erased"})
 DELETION = "deletion"
 """Note of a step that clears items: a correction to every store, but no correction result for third parties (5.7)."""
 
+OF_AGE = "birth_date_corrected"
+"""Note of a release: the birth date for which the member waited for a guardian was wrong."""
+
 
 @dataclass(frozen=True)
 class Profile:

@@ -80,10 +80,10 @@ def _for_affiliate(rules: Rules, recipient: str, situation: Situation, change: C
     state = _state(rules, recipient, held, allowed, change, situation.suspended)
     return (
         (_in_part(rules, recipient, held, allowed, situation) if in_part else None)
-        or _lost_role(recipient, held, allowed, situation.status, state)
+        or _lost_role(recipient, held, allowed, situation, state)
         or _lost_marketing(recipient, held, allowed, state)
         or state
-        or Nothing(recipient, _why_nothing(allowed, situation.status))
+        or Nothing(recipient, _why_nothing(allowed, situation))
     )
 
 
@@ -110,7 +110,7 @@ def _stop(recipient: str, stop: StopName, roles: frozenset[Role]) -> Action:
 
 
 def _allowed(rules: Rules, recipient: str, situation: Situation, held: Held) -> Allowed:
-    if situation.status == "pending_guardian":
+    if situation.waits:
         return Allowed()
     allowed = _without_parts(rules, entitled(rules, recipient, situation), held, situation.suspended)
     if situation.status not in FROZEN:
@@ -185,7 +185,7 @@ def has_member_row(rules: Rules, recipient: str, sharing: Collection[str], at: d
 
 
 def _lost_role(
-    recipient: str, held: Held, allowed: Allowed, status: MemberStatus, state: Project | None
+    recipient: str, held: Held, allowed: Allowed, situation: Situation, state: Project | None
 ) -> Action | None:
     """A role that ended is a stop, before anything new; where the one that stays has news, the full state says both."""
     lost = held_roles(held) - allowed.roles
@@ -193,7 +193,7 @@ def _lost_role(
         return None
     because = [rule for role, rule in (("recipient", ids.REVOKE), ("processor", ids.PROCESS_END)) if role in lost]
     because += [ids.CONTRACT] if "processor" in lost and allowed.uncontracted else []
-    because += [ids.GUARDIAN] if status == "pending_guardian" else []
+    because += [ids.GUARDIAN] if situation.waits else []
     if state is not None and not allowed.roles - held.roles:
         because += [ids.MARKETING_STOP] if channels(held.marketing) - channels(allowed.marketing) else []
         return replace(state, rules=tuple(dict.fromkeys((*state.rules, *because))))
@@ -260,16 +260,16 @@ def _bases(rules: Rules, allowed: Allowed) -> dict[str, tuple[str, str]]:
     return {role: (rules.rules[rule].purposes[0], rule) for role, rule in named.items() if role in allowed.roles}
 
 
-def _why_nothing(allowed: Allowed, status: MemberStatus) -> tuple[str, ...]:
-    if status == "pending_guardian":
+def _why_nothing(allowed: Allowed, situation: Situation) -> tuple[str, ...]:
+    if situation.waits:
         return (ids.GUARDIAN,)
     held_back = (ids.SUSPEND_PART,) if allowed.held_back else ()
     if allowed.roles:
         return (ids.MINIMUM, *held_back)
     if allowed.uncontracted:
         return (ids.CONTRACT,)
-    if status in FROZEN:
-        return (FROZEN[status],)
+    if situation.status in FROZEN:
+        return (FROZEN[situation.status],)
     return held_back or (ids.CONSENT,)
 
 

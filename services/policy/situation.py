@@ -51,6 +51,11 @@ class Situation:
     suspended: frozenset[str] = frozenset()
     in_force: MemberStatus | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Say whether the member waits for a guardian, also under a request to leave: nobody may have anything."""
+        return (self.in_force or self.status) == "pending_guardian"
+
 
 @dataclass(frozen=True)
 class Change:

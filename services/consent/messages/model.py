@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final, get_args
 
-from services.consent.model import ConsentRef, Member, Step
+from services.consent.model import OF_AGE, ConsentRef, Member, Step
 from services.policy import ids, marketing
 from services.policy.decide import MARKETING_PURPOSE, has_member_row
 from services.policy.messages import FieldType, Kind, Language, Medium, Messages, load
@@ -97,7 +97,8 @@ def _is_date(text: str) -> bool:
 def following(before: Member | None, step: Step, change_id: str, at: datetime) -> tuple[Wanted, ...]:
     """Return the messages a change brings: one result notice per wish and company (E4), the last one at withdrawal.
 
-    A sign-up's "no" is the absence of a wish, a PUT's "no" is one. A minor's wish counts once the guardian consents.
+    A sign-up's "no" is the absence of a wish, a PUT's "no" is one. Of one who waits for a guardian it counts once
+    the guardian consents, or the wait proves to be a mistake.
     """
     found = [_result(sender, wish, refs, change_id, at) for sender, wish, refs in _wishes(before, step)]
     if step.change == "withdrawn":
@@ -118,7 +119,7 @@ def _wishes(before: Member | None, step: Step) -> Iterator[tuple[str, str, list[
 def _shown(step: Step) -> Iterable[ConsentRef]:
     if step.change == "signed_up":
         return step.given if step.member.status == "active" else ()
-    if step.change == "released" and step.note == "guardian_confirmed":
+    if step.change == "released" and step.note in {"guardian_confirmed", OF_AGE}:
         return step.member.consents
     return step.ended if step.change == "withdrawn" else step.asked
 

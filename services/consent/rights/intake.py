@@ -45,6 +45,8 @@ async def receive(consent: Consent, body: RequestBody, ref: str, who: Who, key: 
 
 def _request(consent: Consent, body: RequestBody, member: Member, who: Who, at: datetime) -> Request:
     _check_fields(consent, body, member, who)
+    if body.changes is not None:
+        age.check_given(age.given(body.changes.birth_date, body.changes.profiles or [], "/changes"), at)
     agent = _agent(body, member, at)
     return Request(
         id=str(uuid7()),

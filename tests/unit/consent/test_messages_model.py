@@ -71,6 +71,8 @@ def test_a_minors_wish_waits_for_the_guardian() -> None:
     assert told(None, waiting) == []
     confirmed = Step(replace(waiting.member, status="active"), "released", note="guardian_confirmed")
     assert told(waiting.member, confirmed) == [("marketing_result", "tmax-os", "granted", ("use",))]
+    mistaken = Step(replace(waiting.member, status="active"), "released", note="birth_date_corrected")
+    assert told(waiting.member, mistaken) == [("marketing_result", "tmax-os", "granted", ("use",))]
     released = Step(replace(waiting.member, status="active"), "released", note="withdrawal_request")
     assert told(waiting.member, released) == []
 
