@@ -7,10 +7,11 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final, get_args
 
 from services.consent.model import OF_AGE, ConsentRef, Member, Step
-from services.policy import ids, marketing
+from services.policy import ids, marketing, questions
 from services.policy.decide import MARKETING_PURPOSE, has_member_row
 from services.policy.messages import FieldType, Kind, Language, Medium, Messages, load
 from services.policy.model import Rules
+from services.policy.scope import covers
 from services.runtime.clock import KST
 
 UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -164,11 +165,13 @@ def ruling(
     at: datetime,
     *,
     reconfirmed: bool,
+    notice_version: str | None,
 ) -> Go | Wait | Drop:
     """Return what becomes of a queued message at the instant of sending. A withdrawal beats whatever is queued (E2).
 
     Only an advertisement needs consents, and a member row to be sent from (1.5, 3.2); at night it waits for the
-    morning and is looked at again.
+    morning and is looked at again. `notice_version`: what the sender's consent to marketing use cites, whose notice
+    must have told of the address that the medium uses (15(2), 18(1)).
     """
     if not kind.advertising:
         return Go()
@@ -179,9 +182,11 @@ def ruling(
     if not has_member_row(rules, sender, member.sharing(), at):
         return Drop(ids.MARKETING)
     allowed, rule = marketing.may_send(member.marketing().get(sender), medium, at, reconfirmed=reconfirmed)
-    if allowed:
-        return Go()
-    return Wait(_morning(at)) if rule == marketing.NIGHT else Drop(rule)
+    if not allowed:
+        return Wait(_morning(at)) if rule == marketing.NIGHT else Drop(rule)
+    address, purpose = load().reached_by(medium), MARKETING_PURPOSE
+    told = covers(rules, notice_version, "marketing", party=sender, purpose=purpose, items=address)
+    return Go() if told else Drop(questions.SCOPE)
 
 
 def _morning(at: datetime) -> datetime:

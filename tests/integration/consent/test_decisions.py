@@ -109,10 +109,10 @@ async def test_sending_is_answered_at_its_instant_night_and_request_to_leave_inc
         when = {"at": at} if at else {}
         return str((await decision(silent, ref, purpose="marketing", channel=channel, **when))["rule"])
 
-    assert await rule("sms", "2026-10-02T20:59:59+09:00") == "1.5-send"
+    assert await rule("sms", "2026-10-02T20:59:59+09:00") == "12-scope", "no notice told of the telephone number"
     assert await rule("sms", "2026-10-02T21:00:00+09:00") == "1.5-night"
     assert await rule("sms", "2026-10-03T07:59:59+09:00") == "1.5-night"
-    assert await rule("sms", "2026-10-03T08:00:00+09:00") == "1.5-send"
+    assert await rule("sms", "2026-10-03T08:00:00+09:00") == "12-scope"
     assert await rule("email", "2026-10-02T23:00:00+09:00") == "1.5-send"
     assert await rule("push", "2026-10-02T12:00:00+09:00") == "1.5-channel"
     assert await rule("use", "2026-10-01T11:59:59+09:00") == "3.1-consent"

@@ -12,12 +12,13 @@ from services.consent.messages.model import Drop, Go, MessageDataError, Wait
 from services.consent.messages.use import yearly_use
 from services.consent.model import ConsentRef, Member, Step
 from services.policy.messages import load
-from services.policy.model import load as load_rules
 from services.runtime.clock import KST
+from tests.support.notices import WITH_PHONE, rules_with_phone
 
 REF = "0192f0c4-7c1e-7000-8000-5f2d9c1e0a11"
 AT = datetime(2026, 11, 23, 10, tzinfo=KST)
-RULES = load_rules()
+RULES = rules_with_phone()
+PUBLISHED = "2021-02-22"
 CHANGE = "0192f0c4-7c1d-7000-8000-3b1f6a2c4d00"
 
 
@@ -135,10 +136,16 @@ def test_a_kind_of_each_company_needs_one_and_the_others_come_from_the_operator(
 
 
 def ruled(
-    member: Member, at: datetime, medium: Any = "email", *, reconfirmed: bool = True, sender: str = "tmax-os"
+    member: Member,
+    at: datetime,
+    medium: Any = "email",
+    *,
+    reconfirmed: bool = True,
+    sender: str = "tmax-os",
+    version: str | None = PUBLISHED,
 ) -> Go | Wait | Drop:
-    kind = load().kinds["advertisement"]
-    return model.ruling(RULES, kind, sender, medium, member, at, reconfirmed=reconfirmed)
+    kind, known = load().kinds["advertisement"], {"reconfirmed": reconfirmed, "notice_version": version}
+    return model.ruling(RULES, kind, sender, medium, member, at, **known)
 
 
 def test_a_withdrawal_a_second_before_the_sending_drops_what_was_queued() -> None:
@@ -165,16 +172,18 @@ def test_at_night_a_text_message_waits_for_the_morning_and_a_mail_does_not() -> 
     member = a_member("use", "email", "sms")
     late, early = datetime(2026, 11, 23, 21, tzinfo=KST), datetime(2026, 11, 24, 7, 59, 59, tzinfo=KST)
     morning = datetime(2026, 11, 24, 8, tzinfo=KST)
-    assert ruled(member, late, "sms") == Wait(morning)
-    assert ruled(member, early, "sms") == Wait(morning)
-    assert ruled(member, morning, "sms") == Go()
+    assert ruled(member, late, "sms", version=WITH_PHONE) == Wait(morning)
+    assert ruled(member, early, "sms", version=WITH_PHONE) == Wait(morning)
+    assert ruled(member, morning, "sms", version=WITH_PHONE) == Go()
     assert ruled(member, late) == Go()
 
 
 def test_an_overdue_check_drops_an_advertisement_and_nothing_else() -> None:
     assert ruled(a_member("use", "email"), AT, reconfirmed=False) == Drop("1.5-reconfirm")
     result = load().kinds["marketing_result"]
-    assert model.ruling(RULES, result, "tmax-os", "email", a_member(), AT, reconfirmed=False) == Go()
+    plain = {"reconfirmed": False, "notice_version": None}
+    assert model.ruling(RULES, result, "tmax-os", "email", a_member(), AT, **plain) == Go()
+    assert model.ruling(RULES, result, "tmax-os", "sms", a_member(), AT, **plain) == Go()
 
 
 def test_an_affiliate_without_a_member_row_has_nobody_to_advertise_to() -> None:
@@ -184,6 +193,15 @@ def test_an_affiliate_without_a_member_row_has_nobody_to_advertise_to() -> None:
     assert ruled(a_member("use", "email", sharing=("tmax-os",)), AT) == Go()
     operators = a_member("use", "email", sender="tmax-cloud", sharing=())
     assert ruled(operators, AT, sender="tmax-cloud") == Go()
+
+
+def test_a_text_message_advertises_to_a_number_only_that_the_consent_was_told_of() -> None:
+    """PIPA 15(2), 18(1): the notice of 2021-02-22 tells of e-mail and name; one that tells of the number lets it go."""
+    member = a_member("use", "email", "sms")
+    assert ruled(member, AT, "sms") == Drop("12-scope")
+    assert ruled(member, AT, "sms", version="1999-01-01") == Drop("12-scope")
+    assert ruled(member, AT, "sms", version=WITH_PHONE) == Go()
+    assert ruled(member, AT, "email") == Go()
 
 
 def test_a_suspended_address_drops_what_would_go_to_it_and_nothing_else() -> None:
