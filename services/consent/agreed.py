@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Literal
 
-from services.consent import model
+from services.consent import age, model
 from services.consent.bodies import ConsentBody, ConsentsBody
 from services.consent.model import ConsentRef, Member, Step
 from services.consent.refusals import field
-from services.policy.calendar import is_minor
 from services.policy.model import Rules
 from services.policy.scope import told_parties
 from services.policy.shapes import Locale
@@ -46,10 +45,30 @@ def at_sign_up(rules: Rules, consents: ConsentsBody, version: str) -> tuple[Cons
 
 
 def step_of(rules: Rules, purpose: str, body: ConsentBody, at: datetime) -> StepOf:
-    """Return what a PUT of a consent makes of the member. Raise Problem 422 for fields that are not this purpose's."""
+    """Return what a PUT of a consent makes of the member. Raise Problem 422 for fields that are not this purpose's.
+
+    The step raises Problem 409 for a child's consent without its guardian, and for a guardian of one who is no child.
+    """
     if purpose == "collection":
-        return _collection(body, at)
-    return _sharing(rules, body) if purpose == "sharing" else _marketing(rules, body)
+        found = _collection(body, at)
+    else:
+        found = _sharing(rules, body) if purpose == "sharing" else _marketing(rules, body)
+    return _by_who_may(found, body, at)
+
+
+def _by_who_may(step_of: StepOf, body: ConsentBody, at: datetime) -> StepOf:
+    """Each consent of a child is the guardian's to give, not that of the sign-up alone (PIPA 22-2(1))."""
+
+    def step(member: Member) -> Step:
+        found = step_of(member)  # first what is refused whoever consents
+        child = age.is_child(member, at)
+        if child and body.granted and body.guardian is None:
+            raise model.guardian_needed()
+        if body.guardian is not None and not child:
+            raise age.guardian_not_for_adults()
+        return found
+
+    return step
 
 
 def _collection(body: ConsentBody, at: datetime) -> StepOf:
@@ -63,11 +82,7 @@ def _collection(body: ConsentBody, at: datetime) -> StepOf:
         )
     _no_other(body, (), "수집·이용 동의에는 받는 곳이나 채널이 없습니다.", "Collection names no party and no channel.")
 
-    def step(member: Member) -> Step:
-        of_age = member.birth_date is not None and not is_minor(member.birth_date, at)
-        return model.consent_to_collection(member, of_age=of_age)
-
-    return step
+    return lambda member: model.consent_to_collection(member, of_age=age.is_of_age(member, at))
 
 
 def _sharing(rules: Rules, body: ConsentBody) -> StepOf:

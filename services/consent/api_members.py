@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Response
 from services.consent import handlers, masking, reveals, store
 from services.consent.access import OFFICERS, Ask, Asked, Write, send
 from services.consent.bodies import ConsentBody, CorrectionBody, SignUpBody
+from services.consent.guardians import handlers as guardians
 from services.consent.reveals import Look, RevealBody, SearchBody
 from services.policy.model import Rules
 from services.policy.scope import part_of, provider_of
@@ -110,11 +111,13 @@ async def change_consent(
     response: Response,
     if_match: IfMatch = None,
 ) -> dict[str, Any]:
-    """Give or take back a consent; `collection` can only be given anew."""
-    canonical = ask.member(ref)
+    """Give or take back a consent; `collection` can only be given anew. A guardian's: by who verified it, no child."""
+    if body.guardian is not None:
+        ask.require("service", *OFFICERS)
+    canonical = ask.member(ref, staff=body.guardian is not None)
     key = ask.key(body.model_dump(mode="json"), required=False)
-    answer = await handlers.change_consent(ask.consent, canonical, purpose, body, if_match, ask.caller(), key)
-    return send(response, answer)
+    verb = handlers.change_consent if body.guardian is None else guardians.consent_for
+    return send(response, await verb(ask.consent, canonical, purpose, body, if_match, ask.caller(), key))
 
 
 @router.post("/v1/members/{ref}/withdrawal", status_code=202)

@@ -96,6 +96,7 @@ Email = Annotated[
 ]
 NoticeVersion = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[\w .:()/①-⑳-]+$")]
+GuardianMethod = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,40}$")]
 MarketingChannel = Literal["use", "email", "sms", "night"]
 Sharing = Annotated[StrictBool | dict[RecipientId, StrictBool], one_error("sharing_invalid", "true, false or a map")]
 
@@ -204,8 +205,17 @@ class CorrectionBody(Body):
         return self
 
 
+class ByGuardianBody(Body):
+    """How it was verified that the guardian on record consents (PIPA 22-2(1), decree 17-2)."""
+
+    method: GuardianMethod
+
+
 class ConsentBody(Body):
-    """PUT /v1/members/{ref}/consents/{purpose}. Absent recipients or senders mean all affiliates."""
+    """PUT /v1/members/{ref}/consents/{purpose}. Absent recipients or senders mean all affiliates.
+
+    `guardian`: the consent is the guardian's, for a member under 14; sent by those who verify it, never by the child.
+    """
 
     granted: StrictBool
     recipients: Annotated[list[RecipientId], Field(min_length=1, max_length=20)] | None = None
@@ -213,6 +223,7 @@ class ConsentBody(Body):
     channel: MarketingChannel | None = None
     notice_version: NoticeVersion
     notice_locale: Literal["ko", "en"] = "ko"
+    guardian: ByGuardianBody | None = None
 
 
 class DisclosureBody(Body):

@@ -15,21 +15,21 @@ from argon2 import PasswordHasher
 from uuid_utils import uuid7
 
 from schemas.base import ActorKind, Channel
-from services.consent import agreed, idempotency, model, profiles, records, store
+from services.consent import age, agreed, idempotency, model, profiles, records, store
 from services.consent.bodies import AccountBody, ConsentBody, CorrectionBody, SignUpBody
 from services.consent.erasure import selection
 from services.consent.idempotency import Answer, Key
 from services.consent.messages import wishes
 from services.consent.model import ConsentRef, Member, Profile, Step
 from services.consent.records import Context
-from services.consent.refusals import check_version, email_taken, etag_of, field, not_found
+from services.consent.refusals import check_version, email_taken, etag_of, not_found
 from services.keyring import derive
 from services.keyring.derive import MemberKeys
 from services.keyring.keyring import Keyring
 from services.policy import decide as policy
 from services.policy.model import Rules
 from services.runtime import tracing
-from services.runtime.clock import KST, Clock
+from services.runtime.clock import Clock
 from services.runtime.passwords import aside
 from services.runtime.postgres import Connection
 
@@ -63,7 +63,7 @@ async def sign_up(consent: Consent, body: SignUpBody, caller: Caller, key: Key |
     version = agreed.notice(consent.rules, body.notice_version, at, body.notice_locale)
     given = agreed.at_sign_up(consent.rules, body.consents, body.notice_version)
     wanted = profiles.validated(consent.rules, {}, body.profiles)
-    check_born(body, at)
+    age.check_sign_up(body, at)
     if stored := await _recalled(consent, key):
         return stored
     member = new_member(body, await hash_password(consent, body.password), wanted, at, caller.channel)
@@ -101,38 +101,12 @@ async def _recalled(consent: Consent, key: Key | None) -> Answer | None:
     return await idempotency.stored(consent.pool, key) if key else None
 
 
-def check_born(body: AccountBody, at: datetime) -> None:
-    """Raise Problem 422 for a birth date after the day of `at` in Korea, or one that belies the 14+ declaration."""
-    if body.birth_date is None:
-        return
-    if body.age_declaration and policy.is_minor(body.birth_date, at):
-        raise field(
-            422,
-            "age_declaration_contradicted",
-            "/age_declaration",
-            "생년월일이 만 14세 이상이라는 확인과 맞지 않습니다.",
-            "The birth date contradicts the declaration of being 14 or older.",
-        )
-    if body.birth_date > at.astimezone(KST).date():
-        raise field(
-            422,
-            "birth_date_in_future",
-            "/birth_date",
-            "생년월일은 오늘보다 늦을 수 없습니다.",
-            "A birth date cannot be later than today.",
-        )
-
-
 def new_member(body: AccountBody, password_hash: str, wanted: dict[str, Profile], at: datetime, via: Channel) -> Member:
-    """Return a member as signed up at `at`; one under 14 waits for a guardian and nothing is shared.
-
-    Under 14 is who was born so late, or says so; the policy collects no birth date, so a declaration takes its place.
-    """
-    minor = policy.is_minor(body.birth_date, at) if body.birth_date else body.age_declaration is False
+    """Return a member as signed up at `at`; one under 14 waits for a guardian and nothing is shared."""
     return Member(
         member_ref=str(uuid7()),
         seq=1,
-        status="pending_guardian" if minor else "active",
+        status="pending_guardian" if age.waits(body, at) else "active",
         signed_up_at=at,
         email=body.email,
         name=body.name,
@@ -153,7 +127,8 @@ async def correct(
     key: Key | None,
 ) -> Answer:
     """Correct account items or profiles (5.1). Every affiliate that holds one follows; third parties are told (5.7)."""
-    fields = body.model_fields_set
+    at, fields = consent.clock(), body.model_fields_set
+    age.check_given(age.given(None, body.profiles or []), at)
     changed: dict[str, Any] = {f: getattr(body, f) for f in ("email", "name") if f in fields}
     if body.password is not None:
         if stored := await _recalled(consent, key):
@@ -163,7 +138,9 @@ async def correct(
     def step(member: Member) -> Step:
         model.refuse_ended(member)  # first: the profile that a correction builds on has gone with the member
         wanted = profiles.validated(consent.rules, member.profiles, body.profiles or [])
-        return model.correct(member, **changed, profiles=wanted)
+        found = model.correct(member, **changed, profiles=wanted)
+        age.check_correction(member, found.member, at)
+        return found
 
     return await change(consent, ref, step, if_match, caller, key)
 
@@ -178,10 +155,15 @@ async def change_consent(
     key: Key | None,
 ) -> Answer:
     """Give or take back sharing or marketing consents; give the consent to collection anew."""
+    step_of, version = consent_step(consent, purpose, body)
+    return await change(consent, ref, step_of, if_match, caller, key, version=version)
+
+
+def consent_step(consent: Consent, purpose: str, body: ConsentBody) -> tuple[Callable[[Member], Step], tuple[str, str]]:
+    """Return what a PUT of a consent makes of the member now, and the notice it cites. Raise Problem 422."""
     at = consent.clock()
     version = agreed.notice(consent.rules, body.notice_version, at, body.notice_locale, giving=body.granted)
-    step_of = agreed.step_of(consent.rules, purpose, body, at)
-    return await change(consent, ref, step_of, if_match, caller, key, version=version)
+    return agreed.step_of(consent.rules, purpose, body, at), version
 
 
 async def request_withdrawal(consent: Consent, ref: str, caller: Caller, key: Key | None) -> Answer:

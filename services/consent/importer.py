@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from services.consent import agreed, idempotency, model, profiles, store
+from services.consent import age, agreed, idempotency, model, profiles, store
 from services.consent.bodies import ImportRow
-from services.consent.handlers import Caller, Consent, check_born, context_of, hash_password, new_member, outgoing
+from services.consent.handlers import Caller, Consent, context_of, hash_password, new_member, outgoing
 from services.consent.idempotency import Answer, Key
 from services.consent.model import ConsentRef, Member
 from services.consent.records import Context
@@ -75,7 +75,7 @@ async def _row(consent: Consent, caller: Caller, position: int, body: ImportRow,
     at = (body.consented_at or now).astimezone(UTC)
     if at > now:
         raise _refusal("consented_at_in_future", "/consented_at")
-    check_born(body, now)
+    age.check_sign_up(body, now)
     version = agreed.notice(consent.rules, body.notice_version, at, body.notice_locale)
     given = agreed.at_sign_up(consent.rules, body.consents, body.notice_version)
     wanted = profiles.validated(consent.rules, {}, body.profiles)

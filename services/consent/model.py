@@ -19,6 +19,9 @@ ENDED: frozenset[MemberStatus] = frozenset({"withdrawn", "erased"})
 DELETION = "deletion"
 """Note of a step that clears items: a correction to every store, but no correction result for third parties (5.7)."""
 
+OF_AGE = "birth_date_corrected"
+"""Note of a release: the birth date for which the member waited for a guardian was wrong."""
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -74,6 +77,8 @@ class Member:
     age_declared: bool = False
     suspended: frozenset[str] = frozenset()
     """Items and purposes whose processing is suspended in part (5.1); a whole suspension is a status."""
+    guardian_confirmed: bool = False
+    """A guardian was verified and consented for this member (22-2)."""
 
     @property
     def in_force(self) -> MemberStatus:
@@ -141,7 +146,7 @@ def confirm_guardian(member: Member) -> Step:
     refuse_ended(member)
     if member.status != "pending_guardian":
         raise not_pending()
-    return Step(replace(member, status="active"), "released", note="guardian_confirmed")
+    return Step(replace(member, status="active", guardian_confirmed=True), "released", note="guardian_confirmed")
 
 
 def consent_to_collection(member: Member, *, of_age: bool) -> Step:
@@ -156,14 +161,21 @@ def consent_to_collection(member: Member, *, of_age: bool) -> Step:
         _refuse_pending(member, True)
         return _consents(member, {own}, True)
     if not of_age:
-        raise Problem(
-            409,
-            "guardian_needed",
-            "만 14세 미만이거나 생년월일을 알 수 없어 법정대리인의 동의가 필요합니다.",
-            "Under 14, or of unknown birth date: a guardian must consent.",
-        )
+        raise guardian_needed()
     after = replace(member, status="active", consents=frozenset({own}))
     return Step(after, "released", given=(own,), ended=tuple(sorted(member.consents, key=str)), note="came_of_age")
+
+
+def guardian_needed() -> Problem:
+    """The refusal of a consent that only the guardian can give (22-2(1)), with how it is given."""
+    return Problem(
+        409,
+        "guardian_needed",
+        "만 14세 미만이거나 생년월일을 알 수 없어 법정대리인의 동의가 필요합니다. 가입의 동의는 guardian/confirm으로, "
+        "그 뒤의 동의는 담당자가 guardian에 확인 방법을 넣어 보내 주세요.",
+        "Under 14, or of unknown birth date: a guardian must consent. For the sign-up use guardian/confirm; a "
+        "later consent is sent by staff, with how the guardian was verified in `guardian`.",
+    )
 
 
 def not_pending() -> Problem:

@@ -81,6 +81,7 @@ def _loaded(row: asyncpg.Record, parts: asyncpg.Record) -> Loaded:
         collected_via=row["collected_via"],
         age_declared=row["age_declared"],
         suspended=frozenset(row["suspended"]),
+        guardian_confirmed=parts["guardian_confirmed"],
     )
     given = [ledger.given(row) for row in parts["ledger"]]
     return Loaded(member, ledger.holdings(given), parts["last_at"], ledger.bases(given))

@@ -3,13 +3,13 @@
 First what ends everything (erasure, withdrawal), then what is lost, then what is gained: a withdrawal dominates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from schemas.base import Marketing, MemberStatus, Role
 from schemas.events import StopName
 from services.policy import ids
-from services.policy.calendar import is_minor
 from services.policy.disclosure import carries_values, may_have, validate_disclosure
 from services.policy.model import Rules
 from services.policy.profile import validate_profile
@@ -80,10 +80,10 @@ def _for_affiliate(rules: Rules, recipient: str, situation: Situation, change: C
     state = _state(rules, recipient, held, allowed, change, situation)
     return (
         (_in_part(rules, recipient, held, allowed, situation) if in_part else None)
-        or _lost_role(recipient, held, allowed, situation.status, state)
+        or _lost_role(recipient, held, allowed, situation, state)
         or _lost_marketing(recipient, held, allowed, state)
         or state
-        or Nothing(recipient, _why_nothing(allowed, situation.status, change))
+        or Nothing(recipient, _why_nothing(allowed, situation, change))
     )
 
 
@@ -162,8 +162,7 @@ def entitled(rules: Rules, recipient: str, situation: Situation) -> Allowed:
     affiliate = rules.affiliates.get(recipient)
     if affiliate is None:
         return Allowed()
-    granted = affiliate.operator or recipient in situation.sharing
-    member = granted and rules.permits(ids.OPERATOR if affiliate.operator else ids.SHARE, situation.at)
+    member = has_member_row(rules, recipient, situation.sharing, situation.at)
     used = next((p for p in situation.profiles if p[0] == affiliate.processes), None)
     wanted = used if rules.permits(ids.PROCESS, situation.at) else None
     processed = wanted if rules.contracted(recipient, situation.at) else None
@@ -180,8 +179,16 @@ def entitled(rules: Rules, recipient: str, situation: Situation) -> Allowed:
     )
 
 
+def has_member_row(rules: Rules, recipient: str, sharing: Collection[str], at: datetime) -> bool:
+    """Say whether an affiliate may have the member row: as the operator (4.3), or under a live grant to it (3.2)."""
+    affiliate = rules.affiliates.get(recipient)
+    if affiliate is None or not (affiliate.operator or recipient in sharing):
+        return False
+    return rules.permits(ids.OPERATOR if affiliate.operator else ids.SHARE, at)
+
+
 def _lost_role(
-    recipient: str, held: Held, allowed: Allowed, status: MemberStatus, state: Project | None
+    recipient: str, held: Held, allowed: Allowed, situation: Situation, state: Project | None
 ) -> Action | None:
     """A role that ended is a stop, before anything new; where the one that stays has news, the full state says both."""
     lost = held_roles(held) - allowed.roles
@@ -189,7 +196,7 @@ def _lost_role(
         return None
     because = [rule for role, rule in (("recipient", ids.REVOKE), ("processor", ids.PROCESS_END)) if role in lost]
     because += [ids.CONTRACT] if "processor" in lost and allowed.uncontracted else []
-    because += [ids.GUARDIAN] if status == "pending_guardian" else []
+    because += [ids.GUARDIAN] if situation.status == "pending_guardian" else []
     if state is not None and not allowed.roles - held.roles:
         because += [ids.MARKETING_STOP] if channels(held.marketing) - channels(allowed.marketing) else []
         return replace(state, rules=tuple(dict.fromkeys((*state.rules, *because))))
@@ -256,18 +263,18 @@ def _bases(rules: Rules, allowed: Allowed) -> dict[str, tuple[str, str]]:
     return {role: (rules.rules[rule].purposes[0], rule) for role, rule in named.items() if role in allowed.roles}
 
 
-def _why_nothing(allowed: Allowed, status: MemberStatus, change: Change) -> tuple[str, ...]:
-    if status == "pending_guardian":
+def _why_nothing(allowed: Allowed, situation: Situation, change: Change) -> tuple[str, ...]:
+    if situation.status == "pending_guardian":
         return (ids.GUARDIAN,)
-    if status == "suspended" and change.name in {"withdrawal_requested", "released"}:
+    if situation.status == "suspended" and change.name in {"withdrawal_requested", "released"}:
         return (ids.SUSPEND,)
     held_back = (ids.SUSPEND_PART,) if allowed.held_back else ()
     if allowed.roles:
         return (ids.MINIMUM, *held_back)
     if allowed.uncontracted:
         return (ids.CONTRACT,)
-    if status in FROZEN:
-        return (FROZEN[status],)
+    if situation.status in FROZEN:
+        return (FROZEN[situation.status],)
     return held_back or (ids.CONSENT,)
 
 
@@ -318,7 +325,7 @@ __all__ = [
     "Situation",
     "StopFor",
     "decide",
-    "is_minor",
+    "has_member_row",
     "validate_disclosure",
     "validate_profile",
 ]

@@ -30,9 +30,10 @@ def validate_disclosure(
 def may_have(rules: Rules, item: str, status: MemberStatus, suspended: Collection[str]) -> bool:
     """Say whether a third party that holds an item may be given its present value.
 
-    Not when its processing is suspended, as a whole or in part (37(2)); nor once the member has left.
+    Not when its processing is suspended, as a whole or in part (37(2)), nor while the member waits for a guardian
+    (22-2), nor once it has left.
     """
-    stopped = status in {"suspended", "withdrawn", "erased"} or item in suspended
+    stopped = status in {"pending_guardian", "suspended", "withdrawn", "erased"} or item in suspended
     return not stopped and item.rpartition(".")[2] not in rules.undisclosable
 
 

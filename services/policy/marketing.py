@@ -100,6 +100,17 @@ def may_send(
     return True, SEND
 
 
+def reception(channel: MediumId, at: datetime) -> tuple[str, ...]:
+    """Return the reception consents a sending at `at` needs beside that to use: the medium's, and at night the night's.
+
+    Each of them is checked every two years (Network Act 50(8), 50(3)).
+    """
+    known = advertising()
+    medium = known.media[channel]
+    night = medium.night and known.is_night(at)
+    return (*((medium.consent,) if medium.consent else ()), *(("night",) if night else ()))
+
+
 def reconfirm_by(consented_at: datetime, checks: int) -> date:
     """Return the last day (KST) of the next two-year check after `checks` done ones.
 

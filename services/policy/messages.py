@@ -119,6 +119,10 @@ class Messages:
         """The company that sends where the kind names no other."""
         return next(iter(self.companies))
 
+    def reached_by(self, medium: str) -> frozenset[str]:
+        """Return the items that a sending by a medium uses as the address; none where we keep no address for it."""
+        return frozenset(item for known, items in self.reach.items() if known == medium for item in items)
+
 
 class MessagesError(ValueError):
     """The data of messages contradicts itself; the text says where."""

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from services.policy.model import Rules
@@ -65,7 +66,15 @@ def _ill_formed(rules: Rules, role: RoleItems, items: Mapping[str, Any]) -> Iter
 def _well_formed(item: Item, value: Any) -> bool:
     if item.kind == "list":
         return isinstance(value, list) and len(value) <= LIST_MAX and all(_is_text(one) for one in value)
-    return _is_text(value)
+    return _is_text(value) and (item.kind != "date" or day_of(value) is not None)
+
+
+def day_of(value: object) -> date | None:
+    """Return the day that an item of kind `date` names; None for what names none."""
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _is_text(value: Any) -> bool:

@@ -4,7 +4,7 @@ A later version that tells of other items, recipients, purposes or another perio
 gives it, the old consent goes on covering the old scope.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -46,6 +46,16 @@ def part_of(rules: Rules, version: str, consent: str) -> NoticePart | None:
     """Return what a notice version told before one consent; None for an unknown version."""
     notice = rules.notice(version)
     return notice.part(consent) if notice else None
+
+
+def covers(
+    rules: Rules, version: str | None, consent: str, *, party: str, purpose: str, items: Collection[str]
+) -> bool:
+    """Say whether the notice a consent cites told of this party, purpose and items; an unknown one told nothing."""
+    part = part_of(rules, version, consent) if version else None
+    if part is None or party not in part.recipients or purpose not in part.purposes:
+        return False
+    return all(item.rpartition(".")[2] in part.items for item in items)
 
 
 def told_parties(rules: Rules, version: str, consent: str) -> frozenset[str]:

@@ -53,7 +53,7 @@ class Item(Shape):
     en: str
     account: bool = False
     shareable: bool = True
-    kind: Literal["text", "list"] = "text"
+    kind: Literal["text", "list", "date"] = "text"
 
 
 class RoleItems(Shape):

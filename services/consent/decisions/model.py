@@ -12,10 +12,10 @@ from typing import Any, Final
 from schemas.base import Marketing, MemberStatus
 from services.consent.decisions.history import Given, Grant, History, StatusSpan, UsedProfile
 from services.policy import decide as policy
-from services.policy import ids, questions
-from services.policy.marketing import USE, MediumId, may_send, reconfirmed
+from services.policy import ids, messages, questions
+from services.policy.marketing import USE, MediumId, may_send, reception, reconfirmed
 from services.policy.model import Rules
-from services.policy.scope import part_of, provider_of
+from services.policy.scope import covers, provider_of
 from services.policy.situation import Situation
 
 MARKETING_PURPOSE: Final = "P1.5"
@@ -119,12 +119,20 @@ def _decided(now: Instant) -> Answer:
 
 
 def _is_part(now: Instant, parts: frozenset[str]) -> bool:
-    """Say whether the purpose or the item asked about is suspended in part; a bare name means the asker's service."""
+    """Say whether the purpose or the item asked about, or the address a sending would use, is suspended in part.
+
+    A bare name means the asker's service.
+    """
     asked = now.question
     affiliate = now.rules.affiliates.get(asked.recipient)
     services = now.rules.services if affiliate is None else [affiliate.processes]
     named = {asked.purpose, asked.item, *(f"{service}.{asked.item}" for service in services if asked.item)}
-    return bool(named & parts)
+    return bool((named | _address(asked)) & parts)
+
+
+def _address(asked: Question) -> frozenset[str]:
+    """Return the items that a sending by the medium asked about would use."""
+    return messages.load().reached_by(asked.medium) if asked.medium else frozenset()
 
 
 def _first_that_allows(answers: list[Answer]) -> Answer | None:
@@ -159,7 +167,7 @@ def _recipient_row(now: Instant) -> Answer:
         return Answer(False, ids.ITEMS, evidence)
     if asked.purpose not in now.rules.rules[rule].purposes:
         return Answer(False, rule, evidence)
-    if not operator and not _in_scope(now, grant, item=asked.item):
+    if not operator and not _in_scope(now, grant, _asked(now)):
         return Answer(False, questions.SCOPE, evidence)
     if not _purpose_exists(now):
         return Answer(False, questions.CORPORATE, evidence)
@@ -190,17 +198,22 @@ def _purpose_exists(now: Instant) -> bool:
     return needed is None or any(role is not None and needed in role.required for role in roles)
 
 
-def _in_scope(now: Instant, grant: Grant | None, *, item: str | None) -> bool:
-    """Say whether the notice a consent cites told of this recipient, purpose and item; an unknown one told nothing."""
-    part = part_of(now.rules, grant.notice_version, grant.purpose) if grant else None
-    if part is None:
-        return False
-    told = now.question.recipient in part.recipients and now.question.purpose in part.purposes
-    return told and (item is None or item in part.items)
+def _asked(now: Instant) -> frozenset[str]:
+    return frozenset({now.question.item} if now.question.item else ())
+
+
+def _in_scope(now: Instant, grant: Grant | None, items: frozenset[str]) -> bool:
+    """Say whether the notice a consent cites told of this recipient, purpose and items."""
+    asked, version = now.question, grant.notice_version if grant else None
+    consent = grant.purpose if grant else ""
+    return covers(now.rules, version, consent, party=asked.recipient, purpose=asked.purpose, items=items)
 
 
 def _marketing(now: Instant) -> Answer:
-    """Use, and with a medium sending too (1.5): a row to send from, three consents, the two-year check, the night."""
+    """Use, and with a medium sending too (1.5): a row to send from, three consents, the two-year check, the night.
+
+    A sending uses the address: the consent to use must have been told of it (15(2)), whatever channel was offered.
+    """
     sender, medium = now.question.recipient, now.question.medium
     use = now.grant("marketing", sender, "use")
     evidence = tuple(_marketing_evidence(now))
@@ -209,7 +222,7 @@ def _marketing(now: Instant) -> Answer:
     if "recipient" not in now.allowed.roles:
         return Answer(False, ids.MARKETING, evidence)
     allowed, rule = _sending(now, use, medium)
-    if allowed and not _in_scope(now, use, item=now.question.item):
+    if allowed and not _in_scope(now, use, _asked(now) | _address(now.question)):
         return Answer(False, questions.SCOPE, evidence)
     return Answer(allowed, rule, evidence)
 
@@ -217,11 +230,15 @@ def _marketing(now: Instant) -> Answer:
 def _sending(now: Instant, use: Grant | None, medium: MediumId | None) -> tuple[bool, str]:
     if medium is None:
         return (True, ids.MARKETING) if use is not None else (False, USE)
-    reception = now.grant("marketing", now.question.recipient, medium)
-    checked = reception is None or reconfirmed(
-        reception.given_at, now.history.checks_of(reception.consent_id, now.question.at), now.question.at
-    )
-    return may_send(now.allowed.marketing, medium, now.question.at, reconfirmed=checked)
+    at = now.question.at
+    checked = all(_checked(now, channel) for channel in reception(medium, at))
+    return may_send(now.allowed.marketing, medium, at, reconfirmed=checked)
+
+
+def _checked(now: Instant, channel: str) -> bool:
+    """Say whether no two-year check of the live consent to a channel is overdue: what is not consented to has none."""
+    grant, at = now.grant("marketing", now.question.recipient, channel), now.question.at
+    return grant is None or reconfirmed(grant.given_at, now.history.checks_of(grant.consent_id, at), at)
 
 
 def _marketing_evidence(now: Instant) -> Iterator[Mapping[str, Any]]:

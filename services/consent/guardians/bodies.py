@@ -2,12 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from services.consent.bodies import Body, Name, Text
+from services.consent.bodies import Body, GuardianMethod, Name, Text
 
 Contact = Annotated[Text, Field(min_length=3, max_length=200)]
-Method = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,40}$")]
 
 
 class GuardianBody(Body):
@@ -26,5 +25,5 @@ class NamedGuardianBody(Body):
 class GuardianConfirmBody(Body):
     """POST /v1/members/{ref}/guardian/confirm: how it was verified; the guardian, unless named before."""
 
-    method: Method
+    method: GuardianMethod
     guardian: GuardianBody | None = None

@@ -11,14 +11,16 @@ import structlog
 from uuid_utils import uuid7
 
 from services.consent import duties, idempotency, model, register, sealing
+from services.consent.bodies import ConsentBody
 from services.consent.guardians.bodies import GuardianBody, GuardianConfirmBody
-from services.consent.handlers import Caller, Consent, change_within, not_found
+from services.consent.handlers import Caller, Consent, change_within, consent_step, not_found
 from services.consent.idempotency import Answer, Key
 from services.consent.refusals import etag_of, field
 from services.consent.store import SQL
 from services.policy.guardians import methods
 from services.runtime.clock import KST
 from services.runtime.postgres import Connection
+from services.runtime.problem import Problem
 
 DUTY = "guardian_destroy"
 KIND = "guardian"
@@ -47,7 +49,7 @@ async def confirm(consent: Consent, ref: str, body: GuardianConfirmBody, caller:
 
     409 unless the member waits for one; 422 for an unknown method, or without a guardian.
     """
-    _require_method(body.method)
+    _require_method(body.method, "/method")
     at = consent.clock()
     guardian = replace(caller, actor="guardian")
     async with consent.pool.acquire() as connection, connection.transaction():
@@ -59,6 +61,36 @@ async def confirm(consent: Consent, ref: str, body: GuardianConfirmBody, caller:
         await duties.close_duty(connection, DUTY, found, at, "confirmed")
         codes = {"method": body.method, "change_id": context.change_id}
         await register.append(connection, KIND, found, "confirmed", at, actor="guardian", member_ref=ref, codes=codes)
+        answered = {"seq": step.member.seq, "change_id": context.change_id}
+        answer = Answer(200, answered, etag_of(step.member.seq))
+        await idempotency.remember(connection, key, answer)
+    consent.nudge()
+    return answer
+
+
+async def consent_for(
+    consent: Consent, ref: str, purpose: str, body: ConsentBody, if_match: str | None, caller: Caller, key: Key | None
+) -> Answer:
+    """Give or take back a child's consent in the name of its guardian, whom the method verified again (22-2(1)).
+
+    The guardian is the one who was confirmed. 409 for a member who is no child, or whose guardian never was; 422 for
+    an unknown method.
+    """
+    assert body.guardian is not None  # the route sends only those here
+    method = body.guardian.method
+    _require_method(method, "/guardian/method")
+    step_of, version = consent_step(consent, purpose, body)
+    guardian, at = replace(caller, actor="guardian"), consent.clock()
+    async with consent.pool.acquire() as connection, connection.transaction():
+        if stored := await idempotency.recall(connection, key):
+            return stored
+        step, context = await change_within(consent, connection, ref, step_of, guardian, if_match, version=version)
+        row = await connection.fetchrow(SQL["guardian_read"], ref)
+        if row is None or row["confirmed_at"] is None:
+            raise _nobody_confirmed()
+        found, codes = str(row["guardian_id"]), {"method": method, "purpose": purpose, "change_id": context.change_id}
+        state = "consented" if body.granted else "revoked"
+        await register.append(connection, KIND, found, state, at, actor="guardian", member_ref=ref, codes=codes)
         answered = {"seq": step.member.seq, "change_id": context.change_id}
         answer = Answer(200, answered, etag_of(step.member.seq))
         await idempotency.remember(connection, key, answer)
@@ -107,6 +139,16 @@ async def _named(
     return str(row["guardian_id"])
 
 
+def _nobody_confirmed() -> Problem:
+    return field(
+        409,
+        "guardian_not_confirmed",
+        "/guardian",
+        "확인된 법정대리인이 없습니다. 생년월일 정정 요구를 처리하면 법정대리인의 확인을 기다리는 상태가 됩니다.",
+        "No guardian was confirmed. Granting a correction of the birth date makes the member wait for one.",
+    )
+
+
 async def _record(
     consent: Consent, tx: Connection, ref: str, body: GuardianBody, caller: Caller, at: datetime
 ) -> dict[str, str]:
@@ -131,14 +173,14 @@ async def _destroyed(tx: Connection, guardian_id: str, ref: str, at: datetime) -
     await register.append(tx, KIND, guardian_id, "destroyed", at, actor="system", member_ref=ref)
 
 
-def _require_method(method: str) -> None:
+def _require_method(method: str, pointer: str) -> None:
     known = methods()
     if method not in known:
         names = ", ".join(known)
         raise field(
             422,
             "unknown_method",
-            "/method",
+            pointer,
             f"시행령 17조의2의 확인 방법이 아닙니다. 가능한 값: {names}",
             f"Not a way of decree 17-2. Choose from: {names}",
         )

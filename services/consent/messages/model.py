@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final, get_args
 
-from services.consent.model import ConsentRef, Member, Step
-from services.policy import ids, marketing, rights
-from services.policy.decide import MARKETING_PURPOSE
+from services.consent.model import OF_AGE, ConsentRef, Member, Step
+from services.policy import ids, marketing, questions, rights
+from services.policy.decide import MARKETING_PURPOSE, has_member_row
 from services.policy.messages import FieldType, Kind, Language, Medium, Messages, load
+from services.policy.model import Rules
+from services.policy.scope import covers
 from services.runtime.clock import KST
 
 UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -121,7 +123,8 @@ def ends(kind: Kind, message_id: str, data: Mapping[str, Any]) -> tuple[Done, ..
 def following(before: Member | None, step: Step, change_id: str, at: datetime) -> tuple[Wanted, ...]:
     """Return the messages a change brings: one result notice per wish and company (E4), the last one at withdrawal.
 
-    A sign-up's "no" is the absence of a wish, a PUT's "no" is one. A minor's wish counts once the guardian consents.
+    A sign-up's "no" is the absence of a wish, a PUT's "no" is one. Of one who waits for a guardian it counts once
+    the guardian consents, or the wait proves to be a mistake.
     """
     found = [_result(sender, wish, refs, change_id, at) for sender, wish, refs in _wishes(before, step)]
     if step.change == "withdrawn":
@@ -142,7 +145,7 @@ def _wishes(before: Member | None, step: Step) -> Iterator[tuple[str, str, list[
 def _shown(step: Step) -> Iterable[ConsentRef]:
     if step.change == "signed_up":
         return step.given if step.member.status == "active" else ()
-    if step.change == "released" and step.note == "guardian_confirmed":
+    if step.change == "released" and step.note in {"guardian_confirmed", OF_AGE}:
         return step.member.consents
     return step.ended if step.change == "withdrawn" else step.asked
 
@@ -179,23 +182,36 @@ class Drop:
 
 
 def ruling(
-    kind: Kind, sender: str, medium: marketing.MediumId, member: Member, at: datetime, *, reconfirmed: bool
+    rules: Rules,
+    kind: Kind,
+    sender: str,
+    medium: marketing.MediumId,
+    member: Member,
+    at: datetime,
+    *,
+    reconfirmed: bool,
+    notice_version: str | None,
 ) -> Go | Wait | Drop:
     """Return what becomes of a queued message at the instant of sending. A withdrawal beats whatever is queued (E2).
 
-    Only an advertisement needs consents; at night it waits for the morning and is looked at again.
+    Only an advertisement needs consents, and a member row to be sent from (1.5, 3.2); at night it waits for the
+    morning and is looked at again. `notice_version`: what the sender's consent to marketing use cites, whose notice
+    must have told of the address that the medium uses (15(2), 18(1)).
     """
     if not kind.advertising:
         return Go()
     if member.status != "active":
         return Drop(ids.SUSPEND if member.status == "suspended" else ids.WITHDRAWAL_REQUEST)
-    reached_by = {item for found, items in load().reach.items() if found == medium for item in items}
-    if member.suspended & {MARKETING_PURPOSE, *reached_by}:
+    if member.suspended & {MARKETING_PURPOSE, *load().reached_by(medium)}:
         return Drop(ids.SUSPEND_PART)
+    if not has_member_row(rules, sender, member.sharing(), at):
+        return Drop(ids.MARKETING)
     allowed, rule = marketing.may_send(member.marketing().get(sender), medium, at, reconfirmed=reconfirmed)
-    if allowed:
-        return Go()
-    return Wait(_morning(at)) if rule == marketing.NIGHT else Drop(rule)
+    if not allowed:
+        return Wait(_morning(at)) if rule == marketing.NIGHT else Drop(rule)
+    address, purpose = load().reached_by(medium), MARKETING_PURPOSE
+    told = covers(rules, notice_version, "marketing", party=sender, purpose=purpose, items=address)
+    return Go() if told else Drop(questions.SCOPE)
 
 
 def _morning(at: datetime) -> datetime:

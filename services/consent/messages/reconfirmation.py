@@ -17,7 +17,6 @@ async def overdue(
     A check is done when its message was sent: silence keeps the consent, a check that never went out blocks. What
     has no live consent has no check to be late with; `marketing.may_send` refuses it for the consent itself.
     """
-    known = marketing.advertising()
-    needed = [medium, *(["night"] if known.media[medium].night and known.is_night(at) else [])]
+    needed = list(marketing.reception(medium, at))
     rows = await connection.fetch(SQL["message_reconfirmation_state"], member_ref, sender, needed, at)
     return not all(marketing.reconfirmed(row["given_at"], row["checks"], at) for row in rows)

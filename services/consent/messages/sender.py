@@ -21,7 +21,7 @@ from services.consent.messages import model, opt_out, reconfirmation, wishes
 from services.consent.messages.adapters import Adapter, DeliveryError, Outbound
 from services.consent.messages.model import Drop, Go, Wait
 from services.consent.messages.settle import ERASED, NOBODY_LEFT, settle
-from services.consent.model import Member
+from services.consent.model import ConsentRef, Member
 from services.consent.sealing import SealError
 from services.consent.store import SQL
 from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
@@ -102,14 +102,15 @@ class Sender:
             log.warning("message_error", error=type(error).__name__, kind=job["kind"])
 
     async def _handle(self, job: Job) -> None:
-        member = await self._member(job)
-        if member is None:
+        found = await self._member(job)
+        if found is None:
             await self._end(job, _End("dropped", "member_unknown"))
             return
+        member, notice_version = found
         if member.status == "erased":
             await self._end(job, _End("dropped", ERASED))
             return
-        ruling = await self._ruling(job, member)
+        ruling = await self._ruling(job, member, notice_version)
         if isinstance(ruling, Wait):
             await self.consent.pool.execute(
                 SQL["message_again"], job["message_id"], job["lease"], ruling.until, job["attempts"]
@@ -119,17 +120,23 @@ class Sender:
         else:
             await self._send(job, member)
 
-    async def _member(self, job: Job) -> Member | None:
+    async def _member(self, job: Job) -> tuple[Member, str | None] | None:
+        """Return the member, and the notice version that its consent to this company's marketing cites."""
         async with self.consent.pool.acquire() as connection:
             found = await store.read(connection, job["member_ref"])
-        return found[0].member if found else None
+        if found is None:
+            return None
+        use = ConsentRef("marketing", job["sender"], "use")
+        cited = (c["notice_version"] for c in found[1] if ConsentRef(c["purpose"], c["party"], c["channel"]) == use)
+        return found[0].member, next(cited, None)
 
-    async def _ruling(self, job: Job, member: Member) -> Go | Wait | Drop:
+    async def _ruling(self, job: Job, member: Member, notice_version: str | None) -> Go | Wait | Drop:
         kind, at = load().kinds[job["kind"]], self.consent.clock()
         late = kind.advertising and await reconfirmation.overdue(
             self.consent.pool, job["member_ref"], job["sender"], job["medium"], at
         )
-        return model.ruling(kind, job["sender"], job["medium"], member, at, reconfirmed=not late)
+        asked = (self.consent.rules, kind, job["sender"], job["medium"], member, at)
+        return model.ruling(*asked, reconfirmed=not late, notice_version=notice_version)
 
     async def _send(self, job: Job, member: Member) -> None:
         try:

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from schemas.base import ItemName, PurposeId
 from services.consent.bodies import Body, Code, CorrectionBody, Name
 from services.policy.rights import TypeId
-from services.runtime.fields import Instant
+from services.runtime.fields import Day, Instant
 
 Channel = Literal["web", "written", "email", "fax", "phone"]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -19,7 +19,12 @@ Purposes = Annotated[list[PurposeId], Field(min_length=1, max_length=10)]
 
 
 class ChangesBody(CorrectionBody):
-    """What is right, as in a PATCH of the member; a password is set by its owner, never through a request."""
+    """What is right, as in a PATCH of the member, and the account's birth date, which is corrected in no other way.
+
+    A password is set by its owner, never through a request.
+    """
+
+    birth_date: Day | None = None
 
     @model_validator(mode="after")
     def _no_password(self) -> "ChangesBody":

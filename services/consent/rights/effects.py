@@ -44,7 +44,9 @@ async def _steps(
     consent: Consent, request: Request, effect: Effect, member: Member, sealed: bytes | None
 ) -> list[Callable[[Member], Step]]:
     if effect == "correct":
-        return [await _correction(consent, request, sealed)]
+        correction = await _correction(consent, request, sealed)
+        grown = steps.shows_of_age(member, correction(member), consent.clock())
+        return [correction, steps.of_age] if grown else [correction]
     return [] if member.status in ENDED else _deletion(consent, request, member)
 
 
@@ -71,16 +73,16 @@ def _suspension(
 
 
 async def _correction(consent: Consent, request: Request, sealed: bytes | None) -> Callable[[Member], Step]:
-    """As a PATCH by the member would: the same checks, the same change."""
+    """As a PATCH by the member would: the same checks, the same change; and the age gate, for a birth date."""
     assert sealed is not None  # the intake refuses a correction without changes
     data_key = await store.data_key(consent.keyring, request.member_ref)
     plain = sealing.unseal(data_key, request.member_ref, f"{CHANGES_LABEL}/{request.id}", sealed)
     body = scope.only(ChangesBody.model_validate(orjson.loads(plain)), request.granted)
-    account = {f: getattr(body, f) for f in ("email", "name") if f in body.model_fields_set}
+    at = consent.clock()
 
     def step(member: Member) -> Step:
         wanted = profiles.validated(consent.rules, member.profiles, body.profiles or [])
-        return members.correct(member, **account, profiles=wanted)
+        return steps.age_gate(members.correct(member, **scope.account(body), profiles=wanted), at)
 
     return step
 

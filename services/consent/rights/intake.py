@@ -5,7 +5,7 @@ from datetime import datetime
 import orjson
 from uuid_utils import uuid7
 
-from services.consent import disclosures, idempotency, profiles, sealing
+from services.consent import age, disclosures, idempotency, profiles, sealing
 from services.consent.duties import open_duty
 from services.consent.handlers import Consent
 from services.consent.idempotency import Answer, Key
@@ -16,7 +16,6 @@ from services.consent.rights.bodies import RequestBody
 from services.consent.rights.effects import CHANGES_LABEL
 from services.consent.rights.model import Agent, Request
 from services.consent.store import SQL
-from services.policy.calendar import is_minor
 from services.policy.rights import catalogue
 from services.runtime.clock import KST
 from services.runtime.postgres import Connection
@@ -46,6 +45,8 @@ async def receive(consent: Consent, body: RequestBody, ref: str, who: Who, key: 
 
 def _request(consent: Consent, body: RequestBody, member: Member, who: Who, at: datetime) -> Request:
     _check_fields(consent, body, member, who)
+    if body.changes is not None:
+        age.check_given(age.given(body.changes.birth_date, body.changes.profiles or [], "/changes"), at)
     agent = _agent(body, member, at)
     return Request(
         id=str(uuid7()),
@@ -93,7 +94,7 @@ def _agent(body: RequestBody, member: Member, at: datetime) -> Agent | None:
     if body.agent is None:
         return None
     agent = Agent(body.agent.kind, body.agent.document or "", tuple(sorted(set(body.agent.scope))))
-    minor = member.status == "pending_guardian" or (member.birth_date is not None and is_minor(member.birth_date, at))
+    minor = member.in_force == "pending_guardian" or age.is_child(member, at)
     model.check_agent(catalogue(), body.type, agent, minor=minor)
     return agent
 

@@ -149,6 +149,16 @@ def already_suspended() -> Problem:
     return Problem(409, "already_suspended", "이미 처리정지 상태입니다.", "Processing is suspended already.")
 
 
+def suspended_before_guardian() -> Problem:
+    """The refusal to correct a birth date to a child's while the whole processing is suspended."""
+    return Problem(
+        409,
+        "release_first",
+        "처리정지 중에는 만 14세 미만의 생년월일로 정정할 수 없습니다. 먼저 처리정지를 해제해 주세요.",
+        "While all is suspended no birth date of one under 14 can be put in. Release the suspension first.",
+    )
+
+
 def nothing_to_release() -> Problem:
     """The refusal to lift what does not stand."""
     return Problem(

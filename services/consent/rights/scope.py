@@ -1,7 +1,7 @@
 """Pure: what a request is about: names of items, of a suspension purposes too; everything where it names none."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from services.consent import disclosures
 from services.consent.model import Member
@@ -9,6 +9,9 @@ from services.consent.refusals import field
 from services.consent.rights.bodies import ChangesBody
 from services.policy.model import Rules
 from services.runtime.problem import Problem
+
+ACCOUNT: Final = ("email", "name", "birth_date")
+"""The account's items that a request can correct."""
 
 
 def everything(rules: Rules, type_: str, member: Member) -> frozenset[str]:
@@ -19,10 +22,14 @@ def everything(rules: Rules, type_: str, member: Member) -> frozenset[str]:
 
 def corrected(changes: ChangesBody) -> frozenset[str]:
     """Return the names of the items that a correction gives anew."""
-    account = {name for name in ("email", "name") if name in changes.model_fields_set}
-    return frozenset(account) | {
+    return frozenset(account(changes)) | {
         f"{p.service}.{name}" for p in changes.profiles or [] for name in (*p.items(), *(["role"] if p.role else []))
     }
+
+
+def account(changes: ChangesBody) -> dict[str, Any]:
+    """Return the account's items that a correction gives anew, with their values."""
+    return {name: getattr(changes, name) for name in ACCOUNT if name in changes.model_fields_set}
 
 
 def only(changes: ChangesBody, items: frozenset[str] | None) -> ChangesBody:
@@ -30,7 +37,7 @@ def only(changes: ChangesBody, items: frozenset[str] | None) -> ChangesBody:
     if items is None:
         return changes
     told = changes.model_dump(exclude_unset=True)
-    kept: dict[str, Any] = {name: told[name] for name in ("email", "name") if name in told and name in items}
+    kept: dict[str, Any] = {name: told[name] for name in ACCOUNT if name in told and name in items}
     profiles = [_only(profile, items) for profile in told.get("profiles", [])]
     if wanted := [p for p in profiles if len(p) > 1]:
         kept["profiles"] = wanted

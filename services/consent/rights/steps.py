@@ -3,9 +3,10 @@
 from dataclasses import replace
 from datetime import datetime
 
-from services.consent.model import DELETION, Member, Profile, Step, refuse_ended, withdrawal_pending
+from schemas.base import MemberStatus
+from services.consent import age
+from services.consent.model import DELETION, OF_AGE, Member, Profile, Step, refuse_ended, withdrawal_pending
 from services.consent.rights import refusals
-from services.policy.calendar import is_minor
 from services.policy.model import Rules
 from services.runtime.problem import Problem
 
@@ -65,6 +66,41 @@ def release(member: Member, keep: frozenset[str]) -> Step:
     return Step(replace(after, suspended=keep), "released", note="suspension", lifted=lifted)
 
 
+def age_gate(step: Step, at: datetime) -> Step:
+    """A corrected birth date that is a child's makes the member wait for a guardian, and nobody has anything (22-2).
+
+    Who had a guardian goes on under its consent. 409 while all is suspended: that wait would not outlast the release.
+    """
+    member = step.member
+    if not _tells_age(step) or member.guardian_confirmed or not age.under_14(member, at):
+        return step
+    if is_suspended(member):
+        raise refusals.suspended_before_guardian()
+    return replace(step, member=_put(member, "pending_guardian"), note="pending_guardian")
+
+
+def shows_of_age(before: Member, corrected: Step, at: datetime) -> bool:
+    """Say whether a corrected birth date shows one who waits for a guardian to be 14 or older; identity is verified."""
+    waits = before.in_force == "pending_guardian"
+    return waits and _tells_age(corrected) and not age.under_14(corrected.member, at)
+
+
+def of_age(member: Member) -> Step:
+    """One whose birth date was wrong waits for no guardian: sharing begins under the consents it gave itself."""
+    return Step(_put(member, "active"), "released", note=OF_AGE)
+
+
+def _put(member: Member, status: MemberStatus) -> Member:
+    """A request to leave goes on standing over what a member is."""
+    if member.status == "withdrawal_requested":
+        return replace(member, status_before=status)
+    return replace(member, status=status)
+
+
+def _tells_age(step: Step) -> bool:
+    return any(item.rpartition(".")[2] == age.BORN for item in step.items)
+
+
 def delete_items(member: Member, items: frozenset[str]) -> Step:
     """Clear `<service>.<item>`, a whole `<service>`, or `birth_date`; those not there are passed over."""
     refuse_ended(member)
@@ -89,10 +125,11 @@ def not_deletable(rules: Rules, member: Member, items: frozenset[str], at: datet
 
 
 def _deletable(rules: Rules, member: Member, item: str, at: datetime) -> bool:
+    if item.rpartition(".")[2] == age.BORN and age.under_14(member, at):
+        return False
     service, _, name = item.partition(".")
     if service in rules.services:
         profile = member.profiles.get(service)
         role = rules.services[service].role(profile.role) if profile else None
         return not name or role is None or name in role.optional
-    child = member.birth_date is not None and is_minor(member.birth_date, at)
-    return item == "birth_date" and not child
+    return item == age.BORN

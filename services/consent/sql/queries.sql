@@ -18,7 +18,8 @@ SELECT
             'items', d.items, 'told', n.items, 'answer', n.outcome, 'basis', d.basis) ORDER BY d.position), '[]')
      FROM disclosure d LEFT JOIN notice n ON n.change_id = d.change_id AND n.recipient = d.recipient
      WHERE d.member_ref = $1 AND d.kind = 'third_party') AS ledger,
-  (SELECT accepted_at FROM change WHERE member_ref = $1 ORDER BY seq DESC LIMIT 1) AS last_at
+  (SELECT accepted_at FROM change WHERE member_ref = $1 ORDER BY seq DESC LIMIT 1) AS last_at,
+  EXISTS (SELECT FROM guardian WHERE member_ref = $1 AND confirmed_at IS NOT NULL) AS guardian_confirmed
 
 -- name: insert_members
 INSERT INTO member (member_ref, seq, status, email, name, password_hash, birth_date, collected_via, age_declared,

@@ -109,10 +109,10 @@ async def test_sending_is_answered_at_its_instant_night_and_request_to_leave_inc
         when = {"at": at} if at else {}
         return str((await decision(silent, ref, purpose="marketing", channel=channel, **when))["rule"])
 
-    assert await rule("sms", "2026-10-02T20:59:59+09:00") == "1.5-send"
+    assert await rule("sms", "2026-10-02T20:59:59+09:00") == "12-scope", "no notice told of the telephone number"
     assert await rule("sms", "2026-10-02T21:00:00+09:00") == "1.5-night"
     assert await rule("sms", "2026-10-03T07:59:59+09:00") == "1.5-night"
-    assert await rule("sms", "2026-10-03T08:00:00+09:00") == "1.5-send"
+    assert await rule("sms", "2026-10-03T08:00:00+09:00") == "12-scope"
     assert await rule("email", "2026-10-02T23:00:00+09:00") == "1.5-send"
     assert await rule("push", "2026-10-02T12:00:00+09:00") == "1.5-channel"
     assert await rule("use", "2026-10-01T11:59:59+09:00") == "3.1-consent"
@@ -244,6 +244,30 @@ async def test_a_declaration_of_age_takes_the_place_of_a_birth_date(silent: Serv
     assert (await silent.http.get(f"/v1/members/{child}")).json()["status"] == "pending_guardian"
     notes = await silent.pool.fetch("SELECT fact->>'note' AS note FROM change ORDER BY accepted_at")
     assert [r["note"] for r in notes] == ["age_declared", "pending_guardian", None, "age_declared", "pending_guardian"]
+
+
+async def test_a_birth_date_in_a_profile_asks_for_the_guardian_as_the_accounts_does(silent: Service) -> None:
+    """Found in review: WAPL's item of clause 6.2 made a child active, and nothing objected (law notes A10)."""
+    child = {"profiles": [{"service": "wapl", "role": "member", "birth_date": "2020-01-01"}]}
+    ref = (await silent.sign_up(**child))["member_ref"]
+    assert (await silent.http.get(f"/v1/members/{ref}")).json()["status"] == "pending_guardian"
+    assert await silent.pool.fetchval("SELECT count(*) FROM outbox WHERE aggregatetype LIKE '%affiliate%'") == 0
+    belied = await silent.post("/v1/members", a_sign_up(**child, age_declaration=True))
+    assert (belied.status_code, belied.json()["code"]) == (422, "age_declaration_contradicted")
+    rows = {"rows": [a_sign_up(**child, age_declaration=True)]}
+    (row,) = (await silent.post("/v1/members/import", rows)).json()["rows"]
+    assert [e["code"] for e in row["errors"]] == ["age_declaration_contradicted"]
+    adult = (await silent.sign_up(age_declaration=True))["member_ref"]
+    refused = await silent.patch(adult, 1, child)
+    assert (refused.status_code, refused.json()["code"]) == (422, "birth_date_by_request")
+    assert "2020-01-01" not in refused.text
+    unborn = {"profiles": [{"service": "wapl", "role": "member", "birth_date": "2999-01-01"}]}
+    refused = await silent.patch(adult, 1, unborn)
+    assert refused.json()["errors"] == [{"pointer": "/profiles/0/birth_date", "code": "birth_date_in_future"}]
+    older = {"profiles": [{"service": "wapl", "role": "member", "birth_date": "2000-01-01"}]}
+    assert (await silent.patch(adult, 1, older)).status_code == 200
+    refused = await silent.patch(ref, 1, older)
+    assert (refused.status_code, refused.json()["code"]) == (422, "birth_date_by_request")
 
 
 async def test_who_was_affected_in_a_window_by_recipient_and_item(silent: Service) -> None:

@@ -1,7 +1,7 @@
 """Members under 14: nothing is shared until a guardian's consent is verified; one that nobody confirms is forgotten."""
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
@@ -13,6 +13,7 @@ from services.consent import sealing
 from services.consent.guardians import handlers
 from services.policy.guardians import methods
 from tests.integration.consent.harness import Service, a_sign_up, a_token, bearer
+from tests.integration.consent.pinned import as_of
 
 CHILD = {"birth_date": "2020-01-01"}
 GUARDIAN = {"name": "홍부모", "contact": "010-9999-0000"}
@@ -152,3 +153,97 @@ async def test_a_sign_up_that_says_under_fourteen_waits_too(silent: Service) -> 
     ref = made.json()["member_ref"]
     body = {"method": "paper", "guardian": GUARDIAN}
     assert (await silent.post(f"/v1/members/{ref}/guardian/confirm", body)).status_code == 200
+
+
+async def with_a_guardian(silent: Service, **child: object) -> str:
+    """Sign a child up with every consent to share, and let its guardian confirm."""
+    ref = str((await silent.sign_up(**child))["member_ref"])
+    body = {"method": "paper", "guardian": GUARDIAN}
+    assert (await silent.post(f"/v1/members/{ref}/guardian/confirm", body)).status_code == 200
+    return ref
+
+
+CONSENTS = [
+    ("marketing", {"granted": True, "channel": "use"}),
+    ("sharing", {"granted": True, "recipients": ["tmax-os"]}),
+    ("collection", {"granted": True}),
+]
+BY_GUARDIAN = {"guardian": {"method": "site_and_phone_identity"}}
+
+
+@pytest.mark.parametrize("child", [CHILD, {"age_declaration": False}], ids=["by birth date", "by declaration"])
+@pytest.mark.parametrize(("purpose", "given"), CONSENTS, ids=[purpose for purpose, _ in CONSENTS])
+async def test_a_childs_later_consent_needs_the_guardian_too(
+    silent: Service, child: dict[str, object], purpose: str, given: dict[str, object]
+) -> None:
+    """PIPA 22-2(1): each consent, not that of the sign-up alone. Found in review."""
+    ref = await with_a_guardian(silent, **child)
+    own, staff = bearer(a_token(ref, "member")), bearer(a_token("kim", "compliance"))
+    for refused in (
+        await silent.put(ref, 2, purpose, given, **own),
+        await silent.put(ref, 2, purpose, given),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (409, "guardian_needed")
+    itself = await silent.put(ref, 2, purpose, given | BY_GUARDIAN, **own)
+    assert itself.status_code == 403, "a child does not say that its guardian was verified"
+    answer = await silent.put(ref, 2, purpose, given | BY_GUARDIAN, **staff)
+    assert (answer.status_code, answer.json()["seq"]) == (200, 3)
+    kept = await silent.pool.fetch(
+        "SELECT actor FROM consent WHERE member_ref = $1 AND change_id = $2", ref, answer.json()["change_id"]
+    )
+    assert {row["actor"] for row in kept} == {"guardian"}
+
+
+async def test_what_the_guardian_consented_to_later_is_registered_with_how_it_was_verified(service: Service) -> None:
+    ref = await with_a_guardian(service, **CHILD)
+    guardian_id = await service.pool.fetchval("SELECT guardian_id::text FROM guardian WHERE member_ref = $1", ref)
+    answer = await service.put(ref, 2, "marketing", {"granted": True, "channel": "use"} | BY_GUARDIAN)
+    taken_back = await service.put(ref, 3, "marketing", {"granted": False} | BY_GUARDIAN)
+    assert (answer.status_code, taken_back.status_code) == (200, 200)
+    entries = [e for e in await service.shapes(RECEIPTS) if isinstance(e, RegisterEntry) and e.kind == "guardian"]
+    consented, revoked = entries[-2:]
+    assert (consented.state, consented.subject, consented.actor) == ("consented", guardian_id, "guardian")
+    assert consented.codes == {
+        "method": "site_and_phone_identity",
+        "purpose": "marketing",
+        "change_id": answer.json()["change_id"],
+    }
+    assert (revoked.state, revoked.codes["change_id"]) == ("revoked", taken_back.json()["change_id"])
+
+
+async def test_a_child_may_take_a_consent_back_itself(silent: Service) -> None:
+    ref = await with_a_guardian(silent, **CHILD)
+    own = bearer(a_token(ref, "member"))
+    answer = await silent.put(ref, 2, "sharing", {"granted": False, "recipients": ["tmax-os"]}, **own)
+    assert answer.status_code == 200
+
+
+async def test_one_who_turned_fourteen_after_the_guardian_consents_for_itself_and_no_guardian_does(
+    silent: Service,
+) -> None:
+    """Born on 2012-11-24: under 14 up to the end of 2026-11-23 in Korea (law notes A10)."""
+    turns = datetime(2026, 11, 23, 15, tzinfo=UTC)
+    async with as_of(silent, turns - timedelta(days=9)) as earlier:
+        ref = await earlier.sign_up(birth_date="2012-11-24")
+        confirmed = await earlier.post(f"/v1/members/{ref}/guardian/confirm", {"method": "paper", "guardian": GUARDIAN})
+        assert confirmed.status_code == 200
+    given = {"granted": True, "channel": "use", "notice_version": "2021-02-22"}
+    path, match = f"/v1/members/{ref}/consents/marketing", {"If-Match": "*"}
+    async with as_of(silent, turns - timedelta(seconds=1), "member", sub=ref) as day_before:
+        refused = await day_before.http.put(path, json=given, headers=match)
+        assert (refused.status_code, refused.json()["code"]) == (409, "guardian_needed")
+    async with as_of(silent, turns) as birthday:
+        late = await birthday.http.put(path, json=given | BY_GUARDIAN, headers=match)
+        assert (late.status_code, late.json()["code"]) == (409, "guardian_not_needed")
+        assert (await birthday.http.put(path, json=given, headers=match)).status_code == 200
+
+
+async def test_a_guardians_consent_is_refused_for_adults_and_for_unknown_ways(silent: Service) -> None:
+    adult = (await silent.sign_up())["member_ref"]
+    refused = await silent.put(adult, 1, "marketing", {"granted": True, "channel": "use"} | BY_GUARDIAN)
+    assert (refused.status_code, refused.json()["code"]) == (409, "guardian_not_needed")
+    child = await with_a_guardian(silent, **CHILD)
+    body = {"granted": True, "channel": "use", "guardian": {"method": "handshake"}}
+    unknown = await silent.put(child, 2, "marketing", body)
+    assert (unknown.status_code, unknown.json()["code"]) == (422, "unknown_method")
+    assert unknown.json()["errors"][0]["pointer"] == "/guardian/method"

@@ -14,14 +14,18 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from services.consent.handlers import Consent
+from services.consent import handlers
+from services.consent.bodies import SignUpBody
+from services.consent.handlers import Caller, Consent
 from services.consent.messages import adapters, loop, reconfirmation, scan
 from services.consent.messages.queue import queue, unsent_for
 from services.consent.messages.sender import LEASE, Sender
 from services.runtime.clock import KST, utc_now
 from tests.integration.consent.harness import Service, a_sign_up, a_token, bearer
 from tests.support.mail import MailServer, free_port, mail_server
+from tests.support.notices import WITH_PHONE, rules_with_phone
 
+HOST = {"service": "hypermeeting", "role": "host", "phone": "010-1234-5678", "department": "연구1팀", "title": "책임"}
 NOTICE = {"notice_version": "2021-02-22"}
 OFFICER = bearer(a_token("cpo-1", "cpo"))
 
@@ -186,6 +190,52 @@ async def test_a_withdrawal_beats_an_advertisement_that_is_queued(post: Post) ->
     assert [m["Subject"] for m in post.mail.to(email)].count(ad["Subject"]) == 1
     entry = next(e for e in await post.registered() if e["subject"] == second)
     assert (entry["state"], entry["codes"]["reason"]) == ("dropped", "1.5-channel")
+
+
+async def test_an_affiliate_that_the_member_shares_with_no_more_sends_it_no_advertisement(post: Post) -> None:
+    """Found in review: the sender and GET /v1/decisions are one in that a member row is sent from (1.5, 3.2)."""
+    ref, email = await post.member(consents=marketing(email=True))
+    await post.send()
+    post.mail.mails.clear()
+    message_id = (await post.advertise(ref)).json()["message_id"]
+    operators = (await post.advertise(ref, sender="tmax-cloud")).json()["message_id"]
+    put = {"granted": False, "recipients": ["tmax-os", "tmax-cloud"]}
+    assert (await post.service.put(ref, 1, "sharing", put)).status_code == 200
+    await post.send()
+    ended = {m["message_id"]: (m["state"], m["reason"]) for m in await post.listed(ref)}
+    assert (ended[message_id], ended[operators]) == (("dropped", "1.5-marketing"), ("sent", None))
+    assert [m["Subject"] for m in post.mail.to(email)] == ["(광고) [㈜티맥스클라우드] 새 소식"]
+    question = {"recipient": "tmax-os", "purpose": "marketing", "channel": "email", "member_ref": ref}
+    found = (await post.service.http.get("/v1/decisions", params=question)).json()
+    assert (found["allowed"], found["rule"]) == (False, "1.5-marketing")
+
+
+@dataclass
+class Gateway:
+    """A gateway that takes everything."""
+
+    taken: list[adapters.Outbound]
+
+    async def send(self, message: adapters.Outbound) -> None:
+        self.taken.append(message)
+
+
+async def test_a_text_message_advertises_under_a_notice_that_told_of_the_number_and_no_other(post: Post) -> None:
+    """PIPA 15(2), 18(1). Found in review: the published notice tells of e-mail and name, and the number was used."""
+    wishes, gateway = marketing(sms=True, night=True), Gateway([])
+    told = replace(post.consent, rules=rules_with_phone())
+    published, _ = await post.member(consents=wishes, profiles=[HOST])
+    email = f"m{uuid.uuid4().hex[:12]}@example.com"
+    row = a_sign_up(email=email, consents=wishes, profiles=[HOST], notice_version=WITH_PHONE)
+    made = await handlers.sign_up(told, SignUpBody.model_validate(row), Caller("test", "member"), None)
+    wider = str(made.body["member_ref"])
+    for ref in (published, wider):
+        assert (await post.advertise(ref, medium="sms")).status_code == 202
+    post.clock.now = utc_now() + timedelta(seconds=5)
+    await replace(post.sender, consent=told, adapters={"sms": gateway}).send_due()
+    assert [(m.member_ref, m.to) for m in gateway.taken] == [(wider, "010-1234-5678")]
+    dropped = next(m for m in await post.listed(published) if m["medium"] == "sms")
+    assert (dropped["state"], dropped["reason"]) == ("dropped", "12-scope")
 
 
 async def test_an_advertisement_that_looks_wrong_is_refused_at_the_door(post: Post) -> None:
@@ -368,7 +418,8 @@ async def test_a_medium_without_an_adapter_keeps_its_messages(post: Post) -> Non
 async def _imported(post: Post, consented_at: str) -> tuple[str, str]:
     email = f"m{uuid.uuid4().hex[:12]}@example.com"
     wishes = {"use": True, "email": True, "sms": True}
-    row = a_sign_up(email=email, consented_at=consented_at, consents={"collection": True, "marketing": wishes})
+    consents = {"collection": True, "sharing": True, "marketing": wishes}
+    row = a_sign_up(email=email, consented_at=consented_at, consents=consents)
     answer = await post.service.post("/v1/members/import", {"rows": [row]})
     return answer.json()["rows"][0]["member_ref"], email
 

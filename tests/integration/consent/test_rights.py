@@ -429,6 +429,56 @@ async def test_a_guardian_asks_for_a_child(silent: Service) -> None:
     assert (fact["change"], fact["actor"]) == ("corrected", "guardian")
 
 
+async def test_a_guardian_asks_for_a_child_by_declaration_after_it_was_confirmed_too(silent: Service) -> None:
+    """PIPA 38(2): a child without a birth date stops being one by no confirmation of its guardian."""
+    ref = (await silent.sign_up(age_declaration=False))["member_ref"]
+    named = {"name": "홍부모", "contact": "010-9999-0000"}
+    body = {"method": "paper", "guardian": named}
+    assert (await silent.post(f"/v1/members/{ref}/guardian/confirm", body)).status_code == 200
+    agent = {"kind": "legal_representative", "document": "family-certificate"}
+    await asked(silent, ref, "correction", agent=agent, changes={"name": "김하나"}, verified=False)
+
+
+async def test_an_adult_who_mistyped_the_year_is_corrected_by_request_and_waits_no_more(service: Service) -> None:
+    """Clause 5.1, PIPA 36(1): the birth date too. What it consented to at sign-up was its own, and is told so (E4)."""
+    wishes = {"collection": True, "sharing": {"tmax-os": True}, "marketing": {"use": True}}
+    ref = (await service.sign_up(birth_date="2020-01-01", consents=wishes))["member_ref"]
+    assert await service.sent_to("tmax-os") == []
+    request_id = await asked(service, ref, "correction", changes={"birth_date": "2000-01-01"})
+    decided = await step(service, request_id, "decide", {"outcome": "granted"})
+    assert (decided["items"], len(decided["change_ids"])) == (["birth_date"], 2)
+    assert await status_of(service, ref) == "active"
+    (sent,) = await service.sent_to("tmax-os")
+    assert isinstance(sent, Projection)
+    told = [(f.change, f.note) for f in await facts(service)][-2:]
+    assert told == [("corrected", None), ("released", "birth_date_corrected")]
+    results = "SELECT sender FROM message WHERE member_ref = $1 AND kind = 'marketing_result' ORDER BY sender"
+    assert [row["sender"] for row in await service.pool.fetch(results, ref)] == ["tmax-anc", "tmax-cloud", "tmax-os"]
+
+
+async def test_a_birth_date_corrected_to_a_childs_takes_everything_back_until_the_guardian_consents(
+    service: Service,
+) -> None:
+    ref = (await service.sign_up(profiles=[HOST]))["member_ref"]
+    request_id = await asked(service, ref, "correction", changes={"birth_date": "2020-01-01"})
+    await step(service, request_id, "decide", {"outcome": "granted"})
+    assert await status_of(service, ref) == "pending_guardian"
+    for affiliate in ("tmax-cloud", "tmax-os", "tmax-anc"):
+        last = (await service.sent_to(affiliate))[-1]
+        assert isinstance(last, Stop)
+        assert last.stop == "sharing_revoked"
+    body = {"method": "paper", "guardian": {"name": "홍부모", "contact": "010-9999-0000"}}
+    assert (await service.post(f"/v1/members/{ref}/guardian/confirm", body)).status_code == 200
+    assert isinstance((await service.sent_to("tmax-os"))[-1], Projection)
+
+
+async def test_a_birth_date_to_come_is_no_correction(silent: Service) -> None:
+    ref = (await silent.sign_up())["member_ref"]
+    refused = await ask(silent, ref, "correction", changes={"birth_date": "2999-01-01"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "birth_date_in_future")
+    assert refused.json()["errors"][0]["pointer"] == "/changes/birth_date"
+
+
 async def test_a_request_at_an_affiliate_is_routed_here_and_its_result_fans_out(service: Service) -> None:
     made = await service.sign_up(profiles=[HOST], consents={"collection": True, "sharing": {"tmax-os": True}})
     ref = made["member_ref"]

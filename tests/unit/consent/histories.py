@@ -52,6 +52,9 @@ class Oracle:
     leaving: bool = False
     parts: set[str] = field(default_factory=set)
     """Items and purposes suspended in part"""
+    had_guardian: bool = False
+    born_a_child: bool | None = None
+    """What the birth date says; None: there is none"""
 
     def may_hold(self, affiliate: str) -> set[str]:
         """Rows and channels that live grants, the operator's task and the services in use give."""
@@ -173,7 +176,7 @@ def a_member(sharing: frozenset[str], marketing: frozenset[tuple[str, str]], *, 
         *(ConsentRef("sharing", r) for r in sorted(sharing)),
         *(ConsentRef("marketing", s, c) for s, c in sorted(used)),
     )
-    oracle = Oracle(status, set(sharing))
+    oracle = Oracle(status, set(sharing), born_a_child=True if minor else None)
     for sender, channel in used:
         oracle.marketing.setdefault(sender, set()).add(channel)
     history = History(member, oracle)
@@ -197,17 +200,20 @@ def told(oracle: Oracle, name: str, argument: Any) -> None:
         oracle.suspended = name == "suspend"
     elif name in {"suspend_part", "release_part"}:
         oracle.parts = oracle.parts - {argument} | ({argument} if name == "suspend_part" else set())
-    elif name == "of_age":
-        told_of_age(oracle)
-    elif name in {"guardian", "confirm"}:
-        oracle.status = "active" if name == "guardian" else "withdrawn"
-        oracle.parts = oracle.parts if name == "guardian" else set()
+    elif name in {"of_age", "born", "shown_of_age", "guardian"}:
+        told_of_age(oracle, name, argument)
+    elif name == "confirm":
+        oracle.status, oracle.parts = "withdrawn", set()
 
 
-def told_of_age(oracle: Oracle) -> None:
-    """A child's own consents at fourteen are to membership alone; for others it changes nothing."""
-    if oracle.status == "pending_guardian":
-        oracle.status, oracle.sharing, oracle.marketing = "active", set(), {}
+def told_of_age(oracle: Oracle, name: str, child: bool | None) -> None:
+    """A child's own consents at fourteen are to membership alone, an adult's stand; a new birth date asks anew."""
+    if name == "of_age" and oracle.status == "pending_guardian":
+        oracle.sharing, oracle.marketing = set(), {}
+    waits = name == "born" and child and not oracle.born_a_child and not oracle.had_guardian
+    oracle.had_guardian |= name == "guardian"
+    oracle.born_a_child = child if name == "born" else oracle.born_a_child
+    oracle.status = "pending_guardian" if waits else "active" if name != "born" else oracle.status
 
 
 def told_of_marketing(marketing: dict[str, set[str]], given: bool, sender: str, channel: str) -> None:
@@ -241,6 +247,18 @@ def release_part(member: Member, part: str) -> Step:
     return steps.release_part(member, member.suspended - {part})
 
 
+def born(member: Member, child: bool) -> Step:
+    """As a granted request corrects the birth date."""
+    return steps.age_gate(model.correct(member, birth_date=date(2020 if child else 2000, 1, 1)), START)
+
+
+def shown_of_age(member: Member) -> Step:
+    """As the same request goes on for one who waited, once the birth date is an adult's."""
+    if member.in_force != "pending_guardian" or member.birth_date != date(2000, 1, 1):
+        raise Problem(409, "no_change", "", "")
+    return steps.of_age(member)
+
+
 STEPS: dict[str, Callable[[Member, Any], Step]] = {
     "share": lambda m, who: model.change_sharing(m, True, frozenset({who})),
     "unshare": lambda m, who: model.change_sharing(m, False, frozenset({who})),
@@ -257,5 +275,7 @@ STEPS: dict[str, Callable[[Member, Any], Step]] = {
     "suspend_part": lambda m, part: steps.suspend_part(m, frozenset({part})),
     "release_part": release_part,
     "guardian": lambda m, _: model.confirm_guardian(m),
+    "born": born,
+    "shown_of_age": lambda m, _: shown_of_age(m),
     "of_age": lambda m, _: model.consent_to_collection(m, of_age=True),
 }

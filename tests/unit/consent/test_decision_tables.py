@@ -4,10 +4,11 @@ import pytest
 
 from services.consent.decisions import model
 from services.policy import questions
-from services.policy.model import load
+from tests.support.notices import rules_with_phone
 from tests.unit.consent.decision_tables import FOLDER, DecisionTable, Line, read
 
-RULES = load()
+RULES = rules_with_phone()
+"""The policy in use, and a notice version of the tests' own that no case can cite by mistake."""
 TABLES: dict[str, DecisionTable] = {path.stem: read(path) for path in sorted(FOLDER.glob("*.toml"))}
 LINES = [(name, line) for name, table in TABLES.items() for line in table.cases]
 

@@ -33,6 +33,8 @@ commands: st.SearchStrategy[Command] = st.one_of(
     st.tuples(st.just("leave_service"), st.sampled_from(("hypermeeting", "wapl"))),
     st.tuples(st.just("rename"), st.sampled_from(("김하나", "이둘", "박셋"))),
     st.tuples(st.sampled_from(("request", "cancel", "suspend", "release", "guardian", "of_age")), st.none()),
+    st.tuples(st.just("born"), st.booleans()),
+    st.tuples(st.just("shown_of_age"), st.none()),
     st.tuples(st.sampled_from(("suspend_part", "release_part")), st.sampled_from(PARTS)),
     st.tuples(st.sampled_from(("request", "cancel", "confirm")), st.none()),
 )

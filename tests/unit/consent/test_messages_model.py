@@ -13,14 +13,20 @@ from services.consent.messages.use import yearly_use
 from services.consent.model import ConsentRef, Member, Step
 from services.policy.messages import load
 from services.runtime.clock import KST
+from tests.support.notices import WITH_PHONE, rules_with_phone
 
 REF = "0192f0c4-7c1e-7000-8000-5f2d9c1e0a11"
 AT = datetime(2026, 11, 23, 10, tzinfo=KST)
+RULES = rules_with_phone()
+PUBLISHED = "2021-02-22"
 CHANGE = "0192f0c4-7c1d-7000-8000-3b1f6a2c4d00"
 
 
-def a_member(*channels: str, sender: str = "tmax-os", status: Any = "active") -> Member:
-    consents = frozenset({ConsentRef("collection"), *(ConsentRef("marketing", sender, c) for c in channels)})
+def a_member(
+    *channels: str, sender: str = "tmax-os", status: Any = "active", sharing: tuple[str, ...] = ("tmax-os",)
+) -> Member:
+    wished = {ConsentRef("marketing", sender, c) for c in channels}
+    consents = frozenset({ConsentRef("collection"), *(ConsentRef("sharing", r) for r in sharing), *wished})
     return Member(REF, 3, status, AT, "m@example.com", "홍길동", consents=consents)
 
 
@@ -66,6 +72,8 @@ def test_a_minors_wish_waits_for_the_guardian() -> None:
     assert told(None, waiting) == []
     confirmed = Step(replace(waiting.member, status="active"), "released", note="guardian_confirmed")
     assert told(waiting.member, confirmed) == [("marketing_result", "tmax-os", "granted", ("use",))]
+    mistaken = Step(replace(waiting.member, status="active"), "released", note="birth_date_corrected")
+    assert told(waiting.member, mistaken) == [("marketing_result", "tmax-os", "granted", ("use",))]
     released = Step(replace(waiting.member, status="active"), "released", note="withdrawal_request")
     assert told(waiting.member, released) == []
 
@@ -127,9 +135,17 @@ def test_a_kind_of_each_company_needs_one_and_the_others_come_from_the_operator(
             model.way(load(), kinds["marketing_result"], wrong)
 
 
-def ruled(member: Member, at: datetime, medium: Any = "email", *, reconfirmed: bool = True) -> Go | Wait | Drop:
-    kind = load().kinds["advertisement"]
-    return model.ruling(kind, "tmax-os", medium, member, at, reconfirmed=reconfirmed)
+def ruled(
+    member: Member,
+    at: datetime,
+    medium: Any = "email",
+    *,
+    reconfirmed: bool = True,
+    sender: str = "tmax-os",
+    version: str | None = PUBLISHED,
+) -> Go | Wait | Drop:
+    kind, known = load().kinds["advertisement"], {"reconfirmed": reconfirmed, "notice_version": version}
+    return model.ruling(RULES, kind, sender, medium, member, at, **known)
 
 
 def test_a_withdrawal_a_second_before_the_sending_drops_what_was_queued() -> None:
@@ -184,16 +200,43 @@ def test_at_night_a_text_message_waits_for_the_morning_and_a_mail_does_not() -> 
     member = a_member("use", "email", "sms")
     late, early = datetime(2026, 11, 23, 21, tzinfo=KST), datetime(2026, 11, 24, 7, 59, 59, tzinfo=KST)
     morning = datetime(2026, 11, 24, 8, tzinfo=KST)
-    assert ruled(member, late, "sms") == Wait(morning)
-    assert ruled(member, early, "sms") == Wait(morning)
-    assert ruled(member, morning, "sms") == Go()
+    assert ruled(member, late, "sms", version=WITH_PHONE) == Wait(morning)
+    assert ruled(member, early, "sms", version=WITH_PHONE) == Wait(morning)
+    assert ruled(member, morning, "sms", version=WITH_PHONE) == Go()
     assert ruled(member, late) == Go()
 
 
 def test_an_overdue_check_drops_an_advertisement_and_nothing_else() -> None:
     assert ruled(a_member("use", "email"), AT, reconfirmed=False) == Drop("1.5-reconfirm")
     result = load().kinds["marketing_result"]
-    assert model.ruling(result, "tmax-os", "email", a_member(), AT, reconfirmed=False) == Go()
+    plain = {"reconfirmed": False, "notice_version": None}
+    assert model.ruling(RULES, result, "tmax-os", "email", a_member(), AT, **plain) == Go()
+    assert model.ruling(RULES, result, "tmax-os", "sms", a_member(), AT, **plain) == Go()
+
+
+def test_an_affiliate_without_a_member_row_has_nobody_to_advertise_to() -> None:
+    """Clause 3.2 and 1.5: refused at sign-up or revoked, whatever marketing consents live. The operator needs none."""
+    assert ruled(a_member("use", "email", sharing=()), AT) == Drop("1.5-marketing")
+    assert ruled(a_member("use", "email", sharing=("tmax-anc",)), AT) == Drop("1.5-marketing")
+    assert ruled(a_member("use", "email", sharing=("tmax-os",)), AT) == Go()
+    operators = a_member("use", "email", sender="tmax-cloud", sharing=())
+    assert ruled(operators, AT, sender="tmax-cloud") == Go()
+
+
+def test_a_text_message_advertises_to_a_number_only_that_the_consent_was_told_of() -> None:
+    """PIPA 15(2), 18(1): the notice of 2021-02-22 tells of e-mail and name; one that tells of the number lets it go."""
+    member = a_member("use", "email", "sms")
+    assert ruled(member, AT, "sms") == Drop("12-scope")
+    assert ruled(member, AT, "sms", version="1999-01-01") == Drop("12-scope")
+    assert ruled(member, AT, "sms", version=WITH_PHONE) == Go()
+    assert ruled(member, AT, "email") == Go()
+
+
+def test_a_suspended_address_drops_what_would_go_to_it_and_nothing_else() -> None:
+    member = a_member("use", "email")
+    assert ruled(replace(member, suspended=frozenset({"email"})), AT) == Drop("5.1-suspend-part")
+    assert ruled(replace(member, suspended=frozenset({"P1.5"})), AT) == Drop("5.1-suspend-part")
+    assert ruled(replace(member, suspended=frozenset({"hypermeeting.phone"})), AT) == Go()
 
 
 CONSENTED = datetime(2024, 11, 24, 10, tzinfo=KST)

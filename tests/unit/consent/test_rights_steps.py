@@ -109,3 +109,63 @@ def test_the_birth_date_of_a_child_stays() -> None:
     assert steps.not_deletable(load(), child, frozenset({"birth_date"}), AT) == ["birth_date"]
     grown = replace(MEMBER, birth_date=date(1990, 1, 1))
     assert steps.delete_items(grown, frozenset({"birth_date"})).member.birth_date is None
+
+
+def test_the_birth_date_of_a_child_in_a_profile_stays_as_the_accounts_does() -> None:
+    for born, kept in (("2015-01-01", ["wapl.birth_date"]), ("1990-01-01", [])):
+        member = replace(MEMBER, profiles={"wapl": Profile("wapl", "member", {"birth_date": born})})
+        assert steps.not_deletable(load(), member, frozenset({"wapl.birth_date"}), AT) == kept
+
+
+CHILD, ADULT = date(2020, 1, 1), date(2000, 1, 1)
+
+
+def corrected(member: Member, **changes: object) -> model.Step:
+    return steps.age_gate(model.correct(member, **changes), AT)
+
+
+def test_a_birth_date_corrected_to_a_childs_makes_the_member_wait_for_a_guardian() -> None:
+    step = corrected(MEMBER, birth_date=CHILD)
+    assert (step.change, step.note, step.member.status) == ("corrected", "pending_guardian", "pending_guardian")
+    assert step.items == {"birth_date"}
+    in_profile = {"wapl": Profile("wapl", "member", {"birth_date": "2020-01-01"})}
+    assert corrected(MEMBER, profiles=in_profile).member.status == "pending_guardian"
+    leaving = corrected(model.request_withdrawal(MEMBER, AT).member, birth_date=CHILD).member
+    assert (leaving.status, leaving.in_force) == ("withdrawal_requested", "pending_guardian")
+    assert model.cancel_withdrawal(leaving).member.status == "pending_guardian"
+
+
+def test_other_corrections_ask_for_no_guardian_nor_does_one_of_a_child_that_has_one() -> None:
+    for member, changes in (
+        (MEMBER, {"birth_date": ADULT}),
+        (replace(MEMBER, birth_date=CHILD), {"name": "김하나"}),
+        (replace(MEMBER, guardian_confirmed=True), {"birth_date": CHILD}),
+    ):
+        step = corrected(member, **changes)
+        assert (step.member.status, step.note) == ("active", None)
+
+
+def test_no_childs_birth_date_is_put_in_while_all_is_suspended() -> None:
+    with pytest.raises(Problem) as refused:
+        corrected(steps.suspend(MEMBER).member, birth_date=CHILD)
+    assert refused.value.code == "release_first"
+
+
+def test_a_birth_date_that_was_wrong_ends_the_wait_under_the_members_own_consents() -> None:
+    own = frozenset({model.ConsentRef("sharing", "tmax-os")})
+    waiting = replace(MEMBER, status="pending_guardian", birth_date=CHILD, consents=own)
+    step = corrected(waiting, birth_date=ADULT)
+    assert step.member.status == "pending_guardian"
+    assert steps.shows_of_age(waiting, step, AT)
+    released = steps.of_age(step.member)
+    assert (released.change, released.note) == ("released", "birth_date_corrected")
+    assert (released.member.status, released.member.consents) == ("active", own)
+    leaving = steps.of_age(model.request_withdrawal(waiting, AT).member).member
+    assert (leaving.status, leaving.in_force) == ("withdrawal_requested", "withdrawal_requested")
+
+
+def test_what_shows_no_age_ends_no_wait() -> None:
+    waiting = replace(MEMBER, status="pending_guardian", birth_date=CHILD)
+    assert not steps.shows_of_age(waiting, corrected(waiting, birth_date=date(2019, 1, 1)), AT)
+    assert not steps.shows_of_age(waiting, corrected(waiting, name="김하나"), AT)
+    assert not steps.shows_of_age(MEMBER, corrected(MEMBER, birth_date=ADULT), AT)

@@ -1,8 +1,11 @@
 """Disclosures to third parties: who, what, for what, on what basis."""
 
+from typing import Any
+
 import pytest
 
 from services.policy.decide import validate_disclosure
+from services.policy.disclosure import may_have
 from services.policy.model import load
 
 RULES = load()
@@ -104,3 +107,21 @@ def test_another_basis_is_unknown_and_the_answer_names_those_there_are(basis: st
 def test_every_fault_is_told_at_once() -> None:
     codes = [code for _, code in found("nobody", ("password",), "P7", "contract")]
     assert codes == ["unknown_third_party", "item_not_disclosable", "unknown_purpose", "refused_basis"]
+
+
+@pytest.mark.parametrize(
+    ("status", "may"),
+    [
+        ("active", True),
+        ("withdrawal_requested", True),
+        ("pending_guardian", False),
+        ("suspended", False),
+        ("withdrawn", False),
+        ("erased", False),
+    ],
+)
+def test_the_present_value_goes_to_nobody_of_a_child_that_waits_or_one_suspended_or_gone(
+    status: Any, may: bool
+) -> None:
+    assert may_have(RULES, "email", status, ()) is may
+    assert not may_have(RULES, "email", status, {"email"})

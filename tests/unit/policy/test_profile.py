@@ -83,6 +83,9 @@ def test_each_required_item_is_missed(absent: str) -> None:
         ("wapl", "member", {"password_hash": "x"}, ("/password_hash", "account_item")),
         ("wapl", "member", {"name": "x"}, ("/name", "account_item")),
         ("wapl", "member", {"홍길동 010": "x"}, ("/*", "unknown_item")),
+        ("wapl", "member", {"birth_date": "2020/01/01"}, ("/birth_date", "ill_formed")),
+        ("wapl", "member", {"birth_date": "2026-02-30"}, ("/birth_date", "ill_formed")),
+        ("wapl", "member", {"birth_date": "어린이"}, ("/birth_date", "ill_formed")),
     ],
 )
 def test_what_the_table_does_not_have_is_refused(
