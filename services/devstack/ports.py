@@ -1,9 +1,9 @@
 """Ports on loopback: chosen below the range the system hands out, or named and explained when taken."""
 
 import errno
-import secrets
+import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from services.devstack.errors import DevstackError, PortTakenError
@@ -11,7 +11,7 @@ from services.devstack.errors import DevstackError, PortTakenError
 HOST = "127.0.0.1"
 LOWEST, HIGHEST = 20_000, 30_000
 """Below Linux' ephemeral range: a port that is free while its server restarts is not taken by a client."""
-ATTEMPTS_MAX = 200
+PORTS_PER_CLAIM = 500
 PORTS_PER_BASE = 100
 LISTENING = "0A"
 
@@ -30,15 +30,41 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different free ports, chosen at random."""
-    found: list[int] = []
-    for _ in range(ATTEMPTS_MAX + count):
-        if len(found) == count:
-            return found
-        port = LOWEST + secrets.randbelow(HIGHEST - LOWEST)
-        if port not in found and is_free(port):
-            found.append(port)
-    raise DevstackError("no free ports between 20000 and 30000; stop something and try again")
+    """Return `count` different free ports, none of which any process of ours was given before."""
+    found = [port for _, port in zip(range(count), filter(is_free, _ours), strict=False)]
+    if len(found) < count:
+        raise DevstackError("no free ports between 20000 and 30000; stop something and try again")
+    return found
+
+
+def _claimed() -> Iterator[int]:
+    """Yield the ports of one claim after the other, each once.
+
+    A port is chosen seconds before its server listens, and two test runs beside each other choose at once: so a claim
+    is held against other processes, by its first port, until this one ends.
+    """
+    claims = list(range(LOWEST, HIGHEST, PORTS_PER_CLAIM))
+    for first in random.SystemRandom().sample(claims, len(claims)):
+        held = socket.socket()
+        try:
+            held.bind((HOST, first))
+        except OSError:
+            held.close()
+            continue
+        _held.append(held)
+        yield from range(first + 1, first + PORTS_PER_CLAIM)
+
+
+_held: list[socket.socket] = []
+_ours = _claimed()
+
+
+def free_base() -> int:
+    """Return the first of 100 ports in a row of which the same is true."""
+    while True:
+        row = free_ports(PORTS_PER_BASE)
+        if row[-1] - row[0] == PORTS_PER_BASE - 1:
+            return row[0]
 
 
 def first_free_base(preferred: int) -> int:

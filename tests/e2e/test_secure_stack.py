@@ -31,7 +31,7 @@ async def data_dir(stack: Any) -> AsyncIterator[Path]:
     """A system started as an operator starts it (`stack`: its start has downloaded the jars)."""
     async with temporary_directory() as folder:
         with_jars(folder)
-        base = str(ports.first_free_base(25_000))
+        base = str(ports.free_base())
         done = await asyncio.to_thread(dongui, folder, "dev", "up", "--secure", "--detach", "--port-base", base)
         try:
             assert done.returncode == 0, done.stderr
@@ -82,7 +82,7 @@ async def test_acls_are_made_by_setup_and_by_nobody_else(data_dir: Path) -> None
 
 async def test_a_closed_system_is_not_opened_in_plain_text(data_dir: Path) -> None:
     assert (await asyncio.to_thread(dongui, data_dir, "dev", "down")).returncode == 0
-    base = str(ports.first_free_base(26_000))
+    base = str(ports.free_base())
     done = await asyncio.to_thread(dongui, data_dir, "dev", "up", "--detach", "--port-base", base)
     assert done.returncode == 1
     assert "is of a secure Kafka, not a plain one" in done.stderr

@@ -44,7 +44,7 @@ async def until(look: Callable[[], bool], timeout_s: float = 30) -> None:
 
 
 def up(data_dir: Path) -> dict[str, Any]:
-    base = ports.first_free_base(21_000)
+    base = ports.free_base()
     done = dongui(data_dir, "dev", "up", "--detach", "--port-base", str(base))
     assert done.returncode == 0, done.stderr
     described: dict[str, Any] = json.loads(dongui(data_dir, "dev", "env", "--format", "json").stdout)
@@ -87,7 +87,7 @@ async def test_a_detached_system_survives_kill_9_with_its_data_and_leaves_no_pro
 
 
 async def test_a_taken_port_is_refused_before_anything_starts(data_dir: Path) -> None:
-    base = ports.first_free_base(22_000)
+    base = ports.free_base()
     with socket.socket() as server:
         server.bind((ports.HOST, base + 1))
         server.listen()
@@ -105,7 +105,7 @@ async def test_altered_jars_are_refused_and_nothing_stays_running(data_dir: Path
     folder = data_dir / "jars" / f"kafka-{KAFKA_VERSION}"
     folder.mkdir(parents=True)
     (folder / "evil.jar").write_bytes(b"\xca\xfe\xba\xbe")
-    base = ports.first_free_base(23_000)
+    base = ports.free_base()
     done = await asyncio.to_thread(dongui, data_dir, "dev", "up", "--port-base", str(base))
     assert done.returncode == 1
     assert "extra: evil.jar" in done.stderr
@@ -121,7 +121,7 @@ async def test_an_unprivileged_user_can_start_it_too(data_dir: Path) -> None:
     account = pwd.getpwnam("nobody")
     if os.geteuid() == 0:
         os.chown(data_dir, account.pw_uid, account.pw_gid)
-    base = ports.first_free_base(24_000)
+    base = ports.free_base()
     command = ("dev", "up", "--detach", "--port-base", str(base))
     done = await asyncio.to_thread(dongui, data_dir, *command, prefix=as_nobody())
     assert done.returncode == 0, done.stderr

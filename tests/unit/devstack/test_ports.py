@@ -1,7 +1,10 @@
 """A taken port is named together with who holds it, and with what to do about it."""
 
+import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +13,7 @@ from services.devstack import ports
 from services.devstack.environment import ALL, ProcessPorts
 from services.devstack.errors import PortTakenError
 from services.devstack.stack import Ports
+from tests.support.servers import REPOSITORY
 
 
 @pytest.fixture
@@ -32,6 +36,21 @@ def test_a_taken_port_is_told_with_its_holder_and_a_way_out(listening: int) -> N
 def test_a_base_with_a_taken_port_is_passed_over(listening: int) -> None:
     taken_base = listening - listening % 100
     assert ports.first_free_base(taken_base) >= taken_base + 100
+
+
+def test_two_processes_that_choose_at_once_are_given_different_ports_and_none_twice() -> None:
+    script = "import services.devstack.ports as p; print(p.free_ports(300), flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=-1, stdout=-1, text=True, cwd=REPOSITORY) as other:
+        assert other.stdout is not None
+        theirs = json.loads(other.stdout.readline())
+        ours = [*ports.free_ports(300), *ports.free_ports(300)]
+        other.communicate("\n")
+    assert len(set(ours) | set(theirs)) == 900
+
+
+def test_a_base_has_a_hundred_ports_in_a_row_that_are_given_to_nobody_else() -> None:
+    base = ports.free_base()
+    assert not set(range(base, base + 100)) & set(ports.free_ports(300))
 
 
 def test_no_two_things_of_one_installation_share_a_port() -> None:
