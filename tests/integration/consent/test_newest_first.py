@@ -22,8 +22,9 @@ async def page(service: Service, path: str, **params: Any) -> dict[str, Any]:
 async def requests(service: Service, ref: str) -> list[str]:
     """Three requests: one taken back, one just come, one refused and not yet told."""
     made = []
-    for type_ in ("access", "correction", "suspension"):
-        answer = await service.post("/v1/rights-requests", {"member_ref": ref, "type": type_, "channel": "fax"})
+    for asked in ({"type": "access"}, {"type": "correction", "changes": {"name": "이"}}, {"type": "suspension"}):
+        answer = await service.post("/v1/rights-requests", {"member_ref": ref, "channel": "fax", **asked})
+        assert answer.status_code == 201, answer.text
         made.append(answer.json()["id"])
     await service.post(f"/v1/rights-requests/{made[0]}/withdraw")
     refusal = {"outcome": "refused", "ground": "not_verified"}
