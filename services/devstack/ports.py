@@ -1,5 +1,6 @@
 """Ports on loopback: chosen below the range the system hands out, or named and explained when taken."""
 
+import atexit
 import errno
 import random
 import socket
@@ -51,11 +52,10 @@ def _claimed() -> Iterator[int]:
         except OSError:
             held.close()
             continue
-        _held.append(held)
+        atexit.register(held.close)  # and keeps it until then
         yield from range(first + 1, first + PORTS_PER_CLAIM)
 
 
-_held: list[socket.socket] = []
 _ours = _claimed()
 
 

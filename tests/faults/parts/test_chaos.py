@@ -8,7 +8,7 @@ import pytest
 from tests.support.servers import REPOSITORY
 
 SEEDS = range(1, 21)
-MINUTES = "0.4"
+MINUTES = "0.3"
 pytestmark = pytest.mark.long
 
 
@@ -29,5 +29,5 @@ def test_a_seed_of_chaos_loses_nothing(seed: int) -> None:
 @pytest.mark.f(35)
 @pytest.mark.timeout(1200)
 def test_a_soak_at_twice_the_rated_load_stays_clean() -> None:
-    """Three minutes; `python -m tests.chaos --soak --minutes 30` is the full one."""
-    chaos("--soak", "--minutes", "3")
+    """Two minutes; `python -m tests.chaos --soak --minutes 30` is the full one."""
+    chaos("--soak", "--minutes", "2")
