@@ -90,7 +90,7 @@ async def create(
             return stored
         await _follow(consent, connection, step, None, data_key, context)
         await wishes.follow(connection, None, step, context, data_key)
-        answer = _answer(201, step, context, member_ref=member.member_ref)
+        answer = answer_of(201, step, context, member_ref=member.member_ref)
         await idempotency.remember(connection, key, answer)
     consent.nudge()
     return answer
@@ -199,7 +199,7 @@ async def change(
         if stored := await idempotency.recall(connection, key):
             return stored
         step, context = await change_within(consent, connection, ref, step_of, caller, if_match, version=version)
-        answer = _answer(status, step, context)
+        answer = answer_of(status, step, context)
         await idempotency.remember(connection, key, answer)
     consent.nudge()
     return answer
@@ -330,7 +330,8 @@ def context_of(
     )
 
 
-def _answer(status: int, step: Step, context: Context, **extra: str) -> Answer:
+def answer_of(status: int, step: Step, context: Context, **extra: str) -> Answer:
+    """Return the answer of a change: the member's new sequence with its entity tag, and the change's id."""
     body = {**extra, "seq": step.member.seq, "change_id": context.change_id}
     return Answer(status, body, etag_of(step.member.seq))
 

@@ -13,9 +13,9 @@ from uuid_utils import uuid7
 from services.consent import duties, idempotency, model, register, sealing
 from services.consent.bodies import ConsentBody
 from services.consent.guardians.bodies import GuardianBody, GuardianConfirmBody
-from services.consent.handlers import Caller, Consent, change_within, consent_step, not_found
+from services.consent.handlers import Caller, Consent, answer_of, change_within, consent_step, not_found
 from services.consent.idempotency import Answer, Key
-from services.consent.refusals import etag_of, field
+from services.consent.refusals import field
 from services.consent.store import SQL
 from services.policy.guardians import methods
 from services.runtime.clock import KST
@@ -61,8 +61,7 @@ async def confirm(consent: Consent, ref: str, body: GuardianConfirmBody, caller:
         await duties.close_duty(connection, DUTY, found, at, "confirmed")
         codes = {"method": body.method, "change_id": context.change_id}
         await register.append(connection, KIND, found, "confirmed", at, actor="guardian", member_ref=ref, codes=codes)
-        answered = {"seq": step.member.seq, "change_id": context.change_id}
-        answer = Answer(200, answered, etag_of(step.member.seq))
+        answer = answer_of(200, step, context)
         await idempotency.remember(connection, key, answer)
     consent.nudge()
     return answer
@@ -91,8 +90,7 @@ async def consent_for(
         found, codes = str(row["guardian_id"]), {"method": method, "purpose": purpose, "change_id": context.change_id}
         state = "consented" if body.granted else "revoked"
         await register.append(connection, KIND, found, state, at, actor="guardian", member_ref=ref, codes=codes)
-        answered = {"seq": step.member.seq, "change_id": context.change_id}
-        answer = Answer(200, answered, etag_of(step.member.seq))
+        answer = answer_of(200, step, context)
         await idempotency.remember(connection, key, answer)
     consent.nudge()
     return answer

@@ -202,14 +202,14 @@ def ruling(
         return Go()
     if member.status != "active":
         return Drop(ids.SUSPEND if member.status == "suspended" else ids.WITHDRAWAL_REQUEST)
-    if member.suspended & {MARKETING_PURPOSE, *load().reached_by(medium)}:
+    address, purpose = load().reached_by(medium), MARKETING_PURPOSE
+    if member.suspended & {purpose, *address}:
         return Drop(ids.SUSPEND_PART)
     if not has_member_row(rules, sender, member.sharing(), at):
         return Drop(ids.MARKETING)
     allowed, rule = marketing.may_send(member.marketing().get(sender), medium, at, reconfirmed=reconfirmed)
     if not allowed:
         return Wait(_morning(at)) if rule == marketing.NIGHT else Drop(rule)
-    address, purpose = load().reached_by(medium), MARKETING_PURPOSE
     told = covers(rules, notice_version, "marketing", party=sender, purpose=purpose, items=address)
     return Go() if told else Drop(questions.SCOPE)
 
