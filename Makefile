@@ -14,7 +14,7 @@ MINUTES ?= 1
 WORKERS ?= 2
 # The long tests, in two pytests beside each other that take about as long: in one row they need an hour and a half.
 LONG = $(BIN)/python -m pytest -m long --override-ini addopts="--import-mode=importlib -ra" --seed-long $(SEED)
-BESIDE := tests/unit tests/integration tests/security tests/faults/test_volume.py tests/faults/test_erasure.py
+BESIDE := tests/unit tests/integration tests/security tests/faults/test_erasure.py tests/faults/test_volume.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo browser test test-long chaos check fmt bench schemas chart lock sbom licences compose-secrets clean
