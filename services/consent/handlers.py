@@ -263,24 +263,24 @@ def outgoing(
     bases: records.Bases = MappingProxyType({}),
 ) -> records.Outgoing:
     """Decide who is given or told what after a step, and return all that leaves. Pure but for fresh ids."""
-    told = {} if step.note == model.DELETION else third_parties
-    situation = situation_of(step.member, told, step.items, data_key, context.at, bases)
+    told, keys = {} if step.note == model.DELETION else third_parties, MemberKeys(data_key)
+    situation = situation_of(step.member, told, step.items, keys, context.at, bases)
     decision = policy.decide(rules, situation, policy.Change(step.change, step.items))
-    return records.build(step, decision, data_key, context)
+    return records.build(step, decision, keys, context)
 
 
 def situation_of(
     member: Member,
     third_parties: records.Holdings,
     items: frozenset[str],
-    data_key: bytes,
+    keys: MemberKeys,
     at: datetime,
     bases: records.Bases = MappingProxyType({}),
 ) -> policy.Situation:
     """Return what the policy looks at: the state after the change, and who holds which value (stale or not)."""
     values = member.values()
     given = {item for _, item in third_parties} & items
-    now = records.commitments(MemberKeys(data_key), {i: values[i] for i in given if i in values})
+    now = records.commitments(keys, {i: values[i] for i in given if i in values})
     ledger = tuple(
         policy.LedgerEntry(
             recipient,

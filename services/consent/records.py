@@ -98,9 +98,8 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {i: v if isinstance(v, str) else orjson.dumps(v).decode() for i, v in values.items()}
 
 
-def build(step: Step, decision: Decision, data_key: bytes, context: Context) -> Outgoing:
+def build(step: Step, decision: Decision, keys: MemberKeys, context: Context) -> Outgoing:
     """Return every record, ledger row and delivery of one change."""
-    keys = MemberKeys(data_key)
     out = Outgoing(_fact(step, decision, keys, context))
     fact_record = _clear_record(out.fact, FACTS, step, context, previous=step.member.seq - 1)
     out.records.append(fact_record)

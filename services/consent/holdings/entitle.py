@@ -11,6 +11,7 @@ from services.consent.handlers import Caller, Consent
 from services.consent.holdings.handlers import service_of
 from services.consent.model import Member, Step
 from services.consent.store import SQL
+from services.keyring.derive import MemberKeys
 from services.policy import decide as policy
 
 NOTE: Final = "affiliate_backfill"
@@ -41,7 +42,7 @@ async def _give(consent: Consent, ref: str, affiliate: str, dry_run: bool) -> bo
 
 def _entitled(consent: Consent, member: Member, affiliate: str) -> bool:
     """Say whether the policy would send it a state now, at a change that touches nothing."""
-    situation = handlers.situation_of(member, {}, frozenset(), b"", consent.clock())
+    situation = handlers.situation_of(member, {}, frozenset(), MemberKeys(b""), consent.clock())
     decided = policy.decide(consent.rules, situation, policy.Change("consent_changed", frozenset()))
     return any(isinstance(a, policy.Project) and a.recipient == affiliate for a in decided.affiliates)
 
