@@ -8,7 +8,7 @@ import os
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
@@ -46,7 +46,8 @@ class ProtectedHeader:
 
 def encrypt(header: ProtectedHeader, plain: bytes, key: bytes) -> bytes:
     """Return the compact JWE of `plain` under a 32-byte key and a fresh random 96-bit iv."""
-    protected = b64url(orjson.dumps({"alg": "dir", "enc": "A256GCM", **asdict(header)}))
+    named = {"kid": header.kid, "topic": header.topic, "member": header.member, "seq": header.seq}
+    protected = b64url(orjson.dumps({"alg": "dir", "enc": "A256GCM"} | named))
     iv = os.urandom(IV_BYTES)
     sealed = AESGCM(_key(key)).encrypt(iv, plain, protected)
     cipher, tag = sealed[:-TAG_BYTES], sealed[-TAG_BYTES:]
