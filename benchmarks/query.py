@@ -27,6 +27,7 @@ from benchmarks.latency import quantiles
 from schemas import codec
 from schemas.envelope import Envelope, to_headers
 from schemas.events import Addressee, Fact
+from schemas.topics import FACTS
 from services.audit import api, store, tree
 from services.audit.leaf import Leaf, of_record
 from services.audit.tree import Frontier
@@ -262,7 +263,7 @@ def _record(n: int) -> "ConsumerRecord[Any, Any]":
     )
     value = codec.encode_clear(fact, envelope)
     headers = tuple((name, text.encode()) for name, text in to_headers(envelope).items())
-    return ConsumerRecord("facts", 0, n, 0, 0, b"", value, None, 0, len(value), headers)
+    return ConsumerRecord(FACTS, 0, n, 0, 0, b"", value, None, 0, len(value), headers)
 
 
 def table(result: dict[str, Any]) -> str:

@@ -55,13 +55,14 @@ class Anchors:
     async def _put(self, place: Place, latest: StoredCheckpoint, note: str) -> None:
         try:
             lines = await place.put(self._offer(latest, note))
-        except PlaceError as error:
-            FAILED.labels(place.name).inc()
-            log.warning("audit_place_unreachable", place=place.name, error=str(error))
         except (PlaceRefusedError, MissingNodeError) as error:
             self.refused.add(place.name)
             REFUSED.labels(place.name).set(1)
             log.error("audit_place_refused", place=place.name, error=str(error) or type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - whatever one place does ends neither the others nor the writer
+            FAILED.labels(place.name).inc()
+            told = str(error) if isinstance(error, PlaceError) else type(error).__name__
+            log.warning("audit_place_unreachable", place=place.name, error=told)
         else:
             self.refused.discard(place.name)
             if lines is None:

@@ -1,8 +1,8 @@
 """Verifies certificates offline: the signature, then every statement against the leaves and the signed checkpoint.
 
-A file is JSON: `{"certificate", "jws"}` of a change (`kr.dongui.convergence.v1`), `{"certificate", "jws", "proof"}` of
-a destruction. Trusted are the log's verifier key and the certificates' public keys (JWKS); whoever signs a certificate
-is not believed where the log says something else.
+A file is JSON: `{"certificate", "jws"}` of a change (`kr.dongui.convergence.v1`), `{"certificate", "jws", "proof",
+"entry"}` of a destruction (an older one has no `entry`). Trusted are the log's verifier key and the certificates'
+public keys (JWKS); whoever signs a certificate is not believed where the log says something else.
 """
 
 import base64
@@ -15,8 +15,9 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from services.audit import tree
+from services.audit import destruction, tree
 from services.audit.checkpoint import Checkpoint, CheckpointError, Verifier, open_checkpoint
+from services.audit.proofs import parse_proof
 from services.audit.verify import Report, verify_proof
 from services.audit.walk import MALFORMED
 
@@ -24,6 +25,8 @@ CONVERGENCE: Final = "kr.dongui.convergence.v1"
 DESTRUCTION: Final = "kr.dongui.destruction.v1"
 TYPES: Final = {CONVERGENCE: "dongui-convergence+jws", DESTRUCTION: "dongui-destruction+jws"}
 FIELDS: Final = {CONVERGENCE: {"certificate", "jws"}, DESTRUCTION: {"certificate", "jws", "proof"}}
+LATER: Final = {CONVERGENCE: frozenset[str](), DESTRUCTION: frozenset({"entry"})}
+"""Fields that certificates of earlier days do not have."""
 ANSWERS: Final = frozenset({"applied", "superseded", "skipped_destroyed", "refused"})
 BYTES_MAX: Final = 8 * 1024 * 1024
 Json = Mapping[str, Any]
@@ -72,7 +75,7 @@ def verify_certificate(data: bytes, verifier: Verifier, keys: Keys, outside: Seq
         found = json.loads(data, object_pairs_hook=_once)
         told = found["certificate"]
         kind = told["certificate"]
-        if kind not in TYPES or set(found) != FIELDS[kind]:
+        if kind not in TYPES or set(found) - LATER[kind] != FIELDS[kind]:
             raise ValueError
         _check_signature(report, found, TYPES[kind], keys)
         _OF_KIND[kind](report, found, verifier, outside)
@@ -186,19 +189,32 @@ def _says(report: Report, leaf: Json, said: Json, wanted: Json) -> None:
 
 
 def _destruction(report: Report, found: Json, verifier: Verifier, outside: Sequence[str]) -> None:
-    """The proof is a file of its own inside; without one the log has not been asked yet."""
+    """Each proof is a file of its own inside; without one the log has not been asked yet."""
     if found["proof"] is None:
         report.add("no_proof")
         return
-    proof = verify_proof(found["proof"].encode(), verifier, outside)
-    report.entries, report.size = proof.entries, proof.size
-    report.findings += proof.findings
-    extra = found["proof"].split("\n")[1].removeprefix("extra ")
-    said = json.loads(base64.b64decode(extra, validate=True))["data"]
-    fact = found["certificate"]["fact"]
-    wanted = {"change": "erased", "member_ref": found["certificate"]["member_ref"]}
+    told = found["certificate"]
+    _, said = _proven(report, found["proof"], verifier, outside)
+    fact = told["fact"]
+    wanted = {"change": "erased", "member_ref": told["member_ref"]}
     wanted |= {name: fact[name] for name in ("change_id", "seq")}
     _says(report, {"index": fact["leaf_index"]}, said, wanted)
+    if found.get("entry") is None:
+        report.unchecked += destruction.BORNE_OUT
+        return
+    index, entry = _proven(report, found["entry"], verifier, outside)
+    for name in destruction.differing(told, said, entry):
+        report.add(f"{name}_differs", index)
+
+
+def _proven(report: Report, text: str, verifier: Verifier, outside: Sequence[str]) -> tuple[int, dict[str, Any]]:
+    """Return the index of a proof's entry and what it says; findings when it is not in the log."""
+    checked = verify_proof(text.encode(), verifier, outside)
+    report.entries += checked.entries
+    report.size = checked.size
+    report.findings += checked.findings
+    proof = parse_proof(text)
+    return proof.index, json.loads(proof.body)["data"]
 
 
 def _check_outside(report: Report, head: Checkpoint, verifier: Verifier, outside: Sequence[str]) -> None:

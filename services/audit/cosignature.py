@@ -57,18 +57,21 @@ def cosigned(note: str, cosigners: Iterable[Verifier]) -> list[Cosigned]:
 
 
 def accepted_lines(note: str, answer: str, cosigner: Verifier) -> str:
-    """Return the lines of a witness's answer that are its good cosignatures on this note; "" when there is none.
+    """Return the line of a witness's answer that is its good cosignature on this note; "" when there is none.
 
-    Raises CheckpointError when the answer is no list of signature lines, or one of its own lines does not hold.
+    One of several: a hundred would make a note that nobody reads. Raises CheckpointError when the answer is no list of
+    signature lines, or one of its own lines does not hold.
     """
     text, signatures = checkpoint.split_note(checkpoint.text_part(note) + "\n" + answer)
+    if text != checkpoint.text_part(note):  # an empty line in the answer: what stands before it would be signed too
+        raise CheckpointError("bad_note")
     lines = [line + "\n" for line in answer.split("\n")[:-1]]
     kept = []
     for line, (name, signature) in zip(lines, signatures, strict=True):
         if name == cosigner.name and signature[:KEY_ID_BYTES] == cosigner.key_id:
             _opened(text, signature, cosigner)
             kept.append(line)
-    return "".join(kept)
+    return "".join(kept[:1])
 
 
 def cosigner_key(vkey: str) -> Verifier:

@@ -1,8 +1,8 @@
 """From one Kafka record to one leaf: decode, name what is found, write it down canonically. Pure.
 
 The body is RFC 8785 JSON `{"data", "envelope", "source"}`: what was said, by which event, and where in
-Kafka it stood. A record that cannot be decoded is a leaf too, with the reason and the SHA-256 of its
-value but without the value: it may hold anything.
+Kafka it stood. A record that cannot be decoded, or stands where its shape may not, is a leaf too, with the
+reason and the SHA-256 of its value but without the value: it may hold anything.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 import rfc8785
@@ -21,6 +21,7 @@ from schemas.codec import CodecError
 from schemas.envelope import UUID, Envelope, from_headers
 from schemas.events import Fact
 from schemas.receipts import ANSWERED, DISCLOSURE_TYPE, DisclosureRecord, Receipt, RegisterEntry
+from schemas.topics import FACTS, RECEIPTS
 from services.audit import canonical
 from services.audit.clauses import ACCESS, clauses_of
 
@@ -28,6 +29,14 @@ UNDECODABLE_TYPE = "kr.dongui.audit.undecodable.v1"
 ACCESS_TYPE = "kr.dongui.audit.access.v1"
 NAMESPACE = uuid.UUID("6f1d5f0e-6d0b-5c7e-9b0a-0d0e5a1c2f30")
 """Of ids made here: uuid5 of the record's place in Kafka."""
+
+HOMES: Final[Mapping[type, str]] = {
+    Fact: FACTS,
+    Receipt: RECEIPTS,
+    DisclosureRecord: RECEIPTS,
+    RegisterEntry: RECEIPTS,
+}
+"""The one topic each shape may come from: many may write receipts, and none of them may say a fact."""
 
 Kind = Literal["affiliate", "third_party"]
 
@@ -101,15 +110,17 @@ def undecodable(record: "ConsumerRecord[Any, Any]", reason: str) -> Leaf:
 
 
 def _of_shape(record: "ConsumerRecord[Any, Any]", envelope: Envelope, shape: object) -> Leaf | None:
+    home = HOMES.get(type(shape))
+    if home is None or not record.topic.endswith(home):  # by its end: an installation may have a prefix
+        return undecodable(record, "unexpected_type")
     if isinstance(shape, Receipt):
         return None if _is_seal(shape) else _leaf(record, envelope, shape, _of_receipt(shape))
     if isinstance(shape, Fact):
         return _leaf(record, envelope, shape, _of_fact(shape))
     if isinstance(shape, DisclosureRecord):
         return _leaf(record, envelope, shape, {"recipient": shape.recipient, "actor": "service"})
-    if isinstance(shape, RegisterEntry):
-        return _leaf(record, envelope, shape, {"actor": shape.actor, "kind": shape.kind})
-    return undecodable(record, "unexpected_type")
+    assert isinstance(shape, RegisterEntry)
+    return _leaf(record, envelope, shape, {"actor": shape.actor, "kind": shape.kind})
 
 
 def _is_seal(receipt: Receipt) -> bool:

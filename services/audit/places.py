@@ -8,7 +8,7 @@ itself, not only the two checkpoints around it.
 import asyncio
 import base64
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +19,9 @@ from services.audit import cosignature
 from services.audit.checkpoint import CheckpointError, Verifier, text_part
 
 TIMEOUT_S = 10.0
+ANSWER_BYTES_MAX = 64 * 1024
 SIZE_TYPE = "text/x.tlog.size"
+PLAIN = {"Accept-Encoding": "identity"}
 READ_ONLY = 0o444
 
 
@@ -57,6 +59,43 @@ class Place(Protocol):
         Raises PlaceError, PlaceRefusedError.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What somebody else's server answered: status, media type, and at most ANSWER_BYTES_MAX as they came."""
+
+    status: int
+    kind: str
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8, whatever its sender calls it: Python would follow it into codecs that are no text."""
+        return self.body.decode(errors="replace")
+
+
+async def asked(
+    client: httpx.AsyncClient, url: str, content: bytes, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """POST and return the answer. Raises PlaceError for none, and for one that is late, endless or packed."""
+    asking = client.stream("POST", url, content=content, headers={**PLAIN, **(headers or {})}, timeout=TIMEOUT_S)
+    try:
+        async with asyncio.timeout(TIMEOUT_S), asking as answer:
+            return Answer(answer.status_code, answer.headers.get("content-type", ""), await _body(answer))
+    except (httpx.HTTPError, TimeoutError) as error:
+        raise PlaceError(type(error).__name__) from error
+
+
+async def _body(answer: httpx.Response) -> bytes:
+    if answer.headers.get("content-encoding", "identity") != "identity":  # a few bytes can unpack to gigabytes
+        raise PlaceError("packed")
+    found = b""
+    async for chunk in answer.aiter_bytes():
+        found += chunk
+        if len(found) > ANSWER_BYTES_MAX:
+            raise PlaceError("too_large")
+    return found
 
 
 class Folder:
@@ -116,28 +155,25 @@ class Witness:
     async def put(self, offer: Offer) -> str:
         """Ask for a cosignature, a second time from the size the witness names."""
         answer = await self._ask(offer, min(self._size, offer.size))
-        if answer.status_code == 409 and answer.headers.get("content-type", "").startswith(SIZE_TYPE):
+        if answer.status == 409 and answer.kind.startswith(SIZE_TYPE):
             self._size = _size_of(answer)
             if self._size > offer.size:
                 raise PlaceRefusedError("behind")
             answer = await self._ask(offer, self._size)
-        if answer.status_code in {409, 422}:
+        if answer.status in {409, 422}:
             raise PlaceRefusedError("differs")
-        if answer.status_code != 200:
-            raise PlaceError(f"status {answer.status_code}")
+        if answer.status != 200:
+            raise PlaceError(f"status {answer.status}")
         self._size = offer.size
         return self._lines(offer, answer)
 
-    async def _ask(self, offer: Offer, old: int) -> httpx.Response:
+    async def _ask(self, offer: Offer, old: int) -> Answer:
         path = await offer.prove(old)
         proof = "".join(base64.b64encode(value).decode() + "\n" for value in path)
         body = f"old {old}\n{proof}\n{offer.note}".encode()
-        try:
-            return await self._client.post(self._url, content=body, timeout=TIMEOUT_S)
-        except httpx.HTTPError as error:
-            raise PlaceError(type(error).__name__) from error
+        return await asked(self._client, self._url, body)
 
-    def _lines(self, offer: Offer, answer: httpx.Response) -> str:
+    def _lines(self, offer: Offer, answer: Answer) -> str:
         try:
             lines = cosignature.accepted_lines(offer.note, answer.text, self._key)
         except CheckpointError as error:
@@ -147,7 +183,7 @@ class Witness:
         return lines
 
 
-def _size_of(answer: httpx.Response) -> int:
+def _size_of(answer: Answer) -> int:
     text = answer.text.removesuffix("\n")
     if not text.isascii() or not text.isdecimal() or len(text) > 19:
         raise PlaceError("bad_size")

@@ -19,7 +19,7 @@ from rfc3161_client import (
 )
 
 from services.audit.checkpoint import text_part
-from services.audit.places import TIMEOUT_S, Offer, PlaceError, write_once
+from services.audit.places import Offer, PlaceError, asked, write_once
 
 QUERY, REPLY = "application/timestamp-query", "application/timestamp-reply"
 
@@ -62,12 +62,8 @@ class Timestamp:
     async def _asked(self, text: bytes) -> bytes:
         # No nonce: an older stamp of the same text would only prove more.
         builder = TimestampRequestBuilder(data=text, hash_algorithm=HashAlgorithm.SHA256, nonce=False)
-        try:
-            headers = {"Content-Type": QUERY, "Accept": REPLY}
-            body = builder.build().as_bytes()
-            answer = await self._client.post(self._url, content=body, headers=headers, timeout=TIMEOUT_S)
-        except httpx.HTTPError as error:
-            raise PlaceError(type(error).__name__) from error
-        if answer.status_code != 200:
-            raise PlaceError(f"status {answer.status_code}")
-        return answer.content
+        headers = {"Content-Type": QUERY, "Accept": REPLY}
+        answer = await asked(self._client, self._url, builder.build().as_bytes(), headers)
+        if answer.status != 200:
+            raise PlaceError(f"status {answer.status}")
+        return answer.body

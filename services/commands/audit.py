@@ -226,7 +226,8 @@ def _tell(report: Report, *, as_json: bool) -> None:
         named = {"proof": "the entry", "certificate": f"the certificate, {report.entries} entries"}
         what = named.get(report.kind, f"{report.entries} entries")
         by = f", cosigned by {', '.join(report.cosigned_by)}" if report.cosigned_by else ""
-        typer.echo(f"verified: {what}, tree size {report.size}{by}")
+        left = f"; not borne out by the log: {', '.join(report.unchecked)}" if report.unchecked else ""
+        typer.echo(f"verified: {what}, tree size {report.size}{by}{left}")
         return
     typer.echo(f"NOT VERIFIED, first bad index: {report.first_bad_index}")
     for finding in report.findings:

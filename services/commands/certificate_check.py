@@ -1,4 +1,5 @@
-"""Pure: does a certificate of destruction hold? Signature, canonical form, and the proof of the very fact it names.
+"""Pure: does a certificate of destruction hold? Signature, canonical form, the proof of the very fact it names, and
+that the register's entry of its end says the same.
 
 Needs no network and no database: the certificate, the public key it was signed for, and the log's verifier key.
 """
@@ -15,6 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, import_key
 
 from services.audit.checkpoint import Verifier
+from services.audit.destruction import BORNE_OUT, differing
 from services.audit.verify import verify_proof
 
 ALGORITHM: Final = "Ed25519"
@@ -31,7 +33,15 @@ def findings(issued: Mapping[str, Any], keys: Mapping[str, Any], verifier: Verif
     except (KeyError, TypeError, ValueError):
         return ["bad_certificate_file"]
     found = _signature(document, text, keys)
-    return found + (_proof(fact, ref, proof, verifier) if proof is not None else [NO_PROOF])
+    if proof is None:
+        return [*found, NO_PROOF]
+    entry = issued.get("entry")
+    return found + (_proof(fact, ref, proof, verifier) or _entry(document, proof, entry, verifier))
+
+
+def unchecked(issued: Mapping[str, Any]) -> list[str]:
+    """Return what a certificate says on its signer's word alone: it has no proof of the register's entry yet."""
+    return [] if issued.get("entry") is not None else list(BORNE_OUT)
 
 
 def _signature(document: dict[str, Any], text: str, keys: Mapping[str, Any]) -> list[str]:
@@ -53,6 +63,19 @@ def _proof(fact: dict[str, Any], ref: str, proof: str, verifier: Verifier) -> li
     said = _said(proof)
     wanted = {"change": "erased", "change_id": fact.get("change_id"), "member_ref": ref, "seq": fact.get("seq")}
     return [] if {name: said.get(name) for name in wanted} == wanted else ["proof_of_another_fact"]
+
+
+def _entry(document: dict[str, Any], proof: str, entry: str | None, verifier: Verifier) -> list[str]:
+    """Return the parts that the register's entry contradicts; of a certificate without it, none."""
+    if entry is None:
+        return []
+    try:
+        report = verify_proof(entry.encode(), verifier)
+        if not report.ok:
+            return [finding.code for finding in report.findings]
+        return [f"{name}_differs" for name in differing(document, _said(proof), _said(entry))]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ["bad_certificate_file"]
 
 
 def _said(proof: str) -> dict[str, Any]:

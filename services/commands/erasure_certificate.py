@@ -8,7 +8,7 @@ import orjson
 import typer
 
 from services.audit.checkpoint import CheckpointError, Verifier
-from services.commands.certificate_check import NO_PROOF, findings
+from services.commands.certificate_check import NO_PROOF, findings, unchecked
 from services.commands.context import (
     DRIFT,
     PARTIAL,
@@ -51,11 +51,15 @@ def verify(
 ) -> None:
     """Check signature and proof offline. Exit 3 when one does not hold, 4 when there is no proof yet."""
     as_json = wants_json(output)
-    found = findings(_json(file), _json(keys), _verifier(vkey or load_settings().data_dir / "audit.vkey"))
+    issued = _json(file)
+    found = findings(issued, _json(keys), _verifier(vkey or load_settings().data_dir / "audit.vkey"))
+    left = unchecked(issued)
     if as_json:
-        print_json({"ok": not found, "findings": found})
+        print_json({"ok": not found, "findings": found, "unchecked": left})
+    elif found:
+        typer.echo(f"NOT VERIFIED: {', '.join(found)}")
     else:
-        typer.echo("verified: signature and proof" if not found else f"NOT VERIFIED: {', '.join(found)}")
+        typer.echo("verified: signature and proof" + (f"; not borne out by the log: {', '.join(left)}" if left else ""))
     if found:
         raise typer.Exit(PARTIAL if found == [NO_PROOF] else DRIFT)
 

@@ -20,7 +20,7 @@ from prometheus_client import Counter, Gauge
 from services.audit import cosignature
 from services.audit.checkpoint import Verifier, text_part
 from services.audit.witness import rules
-from services.audit.witness.rules import Verdict
+from services.audit.witness.rules import Evidence, Verdict
 from services.audit.witness.state import State
 from services.runtime import probes, problems, serving
 from services.runtime.clock import Clock, utc_now
@@ -32,7 +32,8 @@ from services.runtime.web import PROBLEM
 REQUIRED = ("witness_signing_key_file", "witness_logs_file")
 FOLDER = "witness"
 BODY_BYTES_MAX = 64 * 1024
-EVIDENCE_MAX = 100
+EVIDENCE_MAX: Final[dict[Evidence, int]] = {"split": 100, "unproven": 10}
+"""Only the log can make a split view. What is unproven anybody can send, so it has few places, and its own."""
 
 TEXT: Final[dict[str, Any]] = {"schema": {"type": "string"}}
 ASKED: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {"text/plain": TEXT}}}
@@ -97,8 +98,8 @@ async def add_checkpoint(request: Request) -> Response:
         return _told(Verdict(400, "bad_request"))
     # No await between judging and remembering: requests are answered one after another.
     verdict = rules.judge(asked, parts.logs, parts.state.known)
-    if verdict.evidence:
-        _keep(parts, body, verdict)
+    if verdict.evidence is not None:
+        _keep(parts, asked.note, body, verdict.evidence, verdict.code)
     if verdict.head is None:
         return _told(verdict)
     if parts.state.known.get(verdict.head.origin) != verdict.head:
@@ -132,14 +133,14 @@ def _told(verdict: Verdict, line: str = "") -> Response:
     return PlainTextResponse(line or verdict.code + "\n", verdict.status)
 
 
-def _keep(parts: Parts, body: bytes, verdict: Verdict) -> None:
-    """Keep what the log signed against itself, once each, and say so."""
+def _keep(parts: Parts, note: str, body: bytes, kind: Evidence, code: str) -> None:
+    """Keep what the log signed against itself, once each whatever was sent around it, and say so."""
     SPLIT.inc()
-    log.error("witness_refused", code=verdict.code)
-    folder = parts.folder / "evidence"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{hashlib.sha256(body).hexdigest()}.txt"
-    if not path.exists() and len(list(folder.iterdir())) < EVIDENCE_MAX:
+    log.error("witness_refused", code=code)
+    folder = parts.folder / "evidence" / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(text_part(note).encode()).hexdigest()}.txt"
+    if not path.exists() and len(list(folder.iterdir())) < EVIDENCE_MAX[kind]:
         path.write_bytes(body)
 
 

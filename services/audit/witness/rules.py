@@ -5,11 +5,13 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from services.audit import checkpoint, tree
 from services.audit.checkpoint import Checkpoint, CheckpointError, Verifier
 
 PROOF_LINES_MAX = 63
+Evidence = Literal["split", "unproven"]
 _OLD = re.compile(r"old (0|[1-9][0-9]{0,18})")
 
 
@@ -26,15 +28,15 @@ class Request:
 class Verdict:
     """The HTTP status; for 200 the checkpoint to cosign, for a stale size what we know. `code` is stable.
 
-    `evidence` is true when the log's own signature contradicts what we cosigned before, or seems to (422: the proof
-    may be at fault): worth keeping.
+    `evidence` says what a request is worth keeping as: `split` when the log's own signature contradicts what we
+    cosigned before, `unproven` when it seems to (422: the proof, which anybody can make up, may be at fault).
     """
 
     status: int
     code: str
     head: Checkpoint | None = None
     known_size: int | None = None
-    evidence: bool = False
+    evidence: Evidence | None = None
 
 
 def parse(body: bytes) -> Request:
@@ -74,16 +76,16 @@ def judge(request: Request, logs: Mapping[str, Verifier], known: Mapping[str, Ch
 def _stale(head: Checkpoint, last: Checkpoint) -> Verdict:
     """The log did not know our size, unless it signed another root for it. An old note may be sent by anybody."""
     forked = head.size == last.size and head.root != last.root
-    return Verdict(409, "size_conflict", known_size=last.size, evidence=forked)
+    return Verdict(409, "size_conflict", known_size=last.size, evidence="split" if forked else None)
 
 
 def _grown(request: Request, head: Checkpoint, last: Checkpoint) -> Verdict:
     if head.size == last.size and head.root != last.root:
-        return Verdict(409, "split_view", known_size=last.size, evidence=True)
+        return Verdict(409, "split_view", known_size=last.size, evidence="split")
     if last.size == 0:
         consistent = not request.path
     else:
         consistent = tree.verify_consistency((last.size, head.size), last.root, head.root, request.path)
     if not consistent:
-        return Verdict(422, "inconsistent", evidence=True)
+        return Verdict(422, "inconsistent", evidence="unproven")
     return Verdict(200, "cosigned", head=head)

@@ -15,7 +15,7 @@ from services.consent.changes import change_not_found
 from services.consent.corrections import certificate
 from services.consent.corrections.certificate import Answer, Leaf, Recipient
 from services.consent.corrections.register import KIND as NOTICE
-from services.consent.erasure.issue import TIMEOUT_S, Issuer
+from services.consent.erasure.issue import Issuer
 from services.consent.handlers import Consent
 from services.consent.store import SQL
 from services.policy.model import Rules
@@ -106,10 +106,10 @@ def audit_unavailable() -> Problem:
 
 
 def _audit(issuer: Issuer) -> httpx.AsyncClient:
-    if issuer.audit_url is None or issuer.token is None:
+    client = issuer.audit()
+    if client is None:
         raise audit_unavailable()
-    headers = {"Authorization": f"Bearer {issuer.token}"}
-    return httpx.AsyncClient(base_url=issuer.audit_url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+    return client
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from aiokafka import ConsumerRecord
 from schemas.envelope import to_headers
 from schemas.events import Fact
 from schemas.receipts import Receipt
+from schemas.topics import FACTS, RECEIPTS
 from services.audit import api, store
 from services.audit.anchors import Anchors
 from services.audit.leaf import Leaf, of_record
@@ -37,7 +38,8 @@ def leaf_of(shape: Fact | Receipt, offset: int = 0) -> Leaf:
     envelope = records.envelope_of(shape)
     headers = [(name, text.encode()) for name, text in to_headers(envelope).items()]
     value = records.encoded(shape, envelope)
-    record = ConsumerRecord("facts", 0, offset, 0, 0, b"", value, None, 0, len(value), tuple(headers))
+    topic = FACTS if isinstance(shape, Fact) else RECEIPTS
+    record = ConsumerRecord(topic, 0, offset, 0, 0, b"", value, None, 0, len(value), tuple(headers))
     leaf = of_record(record)
     assert leaf is not None
     return leaf

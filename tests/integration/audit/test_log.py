@@ -106,6 +106,21 @@ async def test_what_cannot_be_decoded_is_an_entry_without_its_value(parts: Parts
     assert not any(b"secret" in row["body"] for row in rows)
 
 
+async def test_a_fact_among_the_receipts_is_an_entry_and_no_fact(parts: Parts, producer: AIOKafkaProducer) -> None:
+    """Found in review: every propagator may write receipts, and ACLs know topics, not contents."""
+    forged = records.a_fact(records.a_member(), 1, recipients=("tmax-os",))
+    envelope = records.envelope_of(forged)
+    headers = [(name, text.encode()) for name, text in records.to_headers(envelope).items()]
+    topic = parts.settings.topic_prefix + RECEIPTS
+    await producer.send_and_wait(topic, value=records.encoded(forged, envelope), headers=headers)
+    async with writing(parts):
+        await until(parts.pool, COUNT, 1)
+    row = await parts.pool.fetchrow("SELECT body, member_ref, change_id FROM entry")
+    assert json.loads(row["body"])["data"]["reason"] == "unexpected_type"
+    assert (row["member_ref"], row["change_id"]) == (None, None)
+    assert await parts.pool.fetchval("SELECT count(*) FROM owed") == 0
+
+
 async def test_a_checkpoint_is_kept_outside_the_database(parts: Parts, producer: AIOKafkaProducer) -> None:
     await records.send(producer, parts.settings.topic_prefix, records.a_fact(records.a_member(), 1))
     async with writing(parts):

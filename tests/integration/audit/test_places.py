@@ -1,18 +1,21 @@
 """Checkpoints leave the database: to folders that are never overwritten and to a real witness, which may say no."""
 
+import asyncio
 import hashlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
+from structlog.testing import capture_logs
 
 from services.audit import checkpoint, cosignature, store
 from services.audit.agents import Parts
-from services.audit.anchors import Anchors
+from services.audit.anchors import FAILED, Anchors
 from services.audit.places import Folder, Witness
 from services.audit.witness import app as witness
 from services.runtime.clock import utc_now
@@ -116,6 +119,58 @@ async def test_a_witness_that_is_away_is_tried_again_and_is_no_alarm(
     anchors.witnesses[0] = good
     await anchors.push()
     assert await parts.pool.fetchval("SELECT count(*) FROM anchored WHERE cosignatures <> ''") == 1
+
+
+class Stranger:
+    """Somebody else's server: breaks in every way it has, one after another, and cosigns in the end."""
+
+    def __init__(self) -> None:
+        self.left: list[Callable[[], httpx.Response]] = [
+            lambda: httpx.Response(200, text=f"{FOREIGN}\n{FOREIGN}"),
+            lambda: httpx.Response(200, content=endless()),
+            lambda: httpx.Response(200, headers={"content-type": "text/plain; charset=zlib"}, content=b"x"),
+            lambda: httpx.Response(409, headers={"content-type": "text/x.tlog.size"}, text="many"),
+            self.broken,
+        ]
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if self.left:
+            return self.left.pop(0)()
+        text = checkpoint.text_part(request.content.decode().split("\n\n", 1)[1])
+        return httpx.Response(200, text=cosignature.cosign(text, NAME, bytes(range(1, 33)), 1679315147))
+
+    @staticmethod
+    def broken() -> httpx.Response:
+        raise RuntimeError("what nobody foresaw")
+
+
+FOREIGN = cosignature.cosign("text\n", "other.example/w", bytes(32), 1679315147)
+
+
+async def endless() -> AsyncIterator[bytes]:
+    while True:
+        await asyncio.sleep(0)
+        yield b"x" * 4096
+
+
+async def test_whatever_a_witness_answers_the_log_goes_on(parts: Parts, producer: AIOKafkaProducer) -> None:
+    """Found in review: one answer ended the writer, and again after every restart."""
+    stranger, failures = Stranger(), FAILED.labels(NAME)._value
+    before = failures.get()
+    key = cosignature.cosigner_of(NAME, bytes(range(1, 33)))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(stranger)) as client:
+        outside = Anchors(parts.pool, [Witness("http://witness", key, client)], parts.anchors.folders, utc_now)
+        quick = replace(parts, anchors=outside, settings=parts.settings.model_copy(update={"anchor_interval_s": 0.1}))
+        with capture_logs() as said:
+            async with writing(quick):
+                for size in (1, 2):
+                    await records.send(producer, parts.settings.topic_prefix, records.a_fact(records.a_member(), 1))
+                    await until(parts.pool, COUNT, size)
+                    await until(parts.pool, f"SELECT max(size) FROM anchored WHERE place = '{NAME}'", size)
+            endings = [line for line in said if line["event"] == "audit_writer_ended"]
+    assert (stranger.left, endings, outside.agrees) == ([], [], True)
+    assert failures.get() - before == 5
+    assert await parts.pool.fetchval("SELECT max(size) FROM anchored WHERE place = 'data-dir'") == 2
 
 
 async def test_a_witness_that_knows_more_than_a_new_log_process_is_caught_up(

@@ -557,13 +557,26 @@ async def test_a_certificate_is_issued_once_it_is_true_and_without_a_key_never(c
         assert issued["certificate"]["member_ref"] == ref
         assert [r["id"] for r in issued["certificate"]["recipients"]] == sorted(AFFILIATES)
         assert issued["jws"].count(".") == 2
-        assert issued["proof"] is None
+        assert (issued["proof"], issued["entry"]) == (None, None)
         page = await http.get(f"/v1/erasures/{ref}/certificate", headers={"Accept": "text/html"})
         assert "개인정보 파기 확인서" in page.text
         assert page.headers["cache-control"] == "no-store"
         assert len((await http.get("/v1/erasures/keys")).json()["keys"]) == 1
     keyless = await clean.http.get(f"/v1/erasures/{ref}/certificate")
     assert (keyless.status_code, keyless.json()["code"]) == (503, "certificate_key_missing")
+
+
+async def test_whoever_writes_into_a_case_that_it_is_over_gets_no_certificate(clean: Service) -> None:
+    """Found in review: the row said `erased`, and nobody asked the keyring."""
+    ref = await withdrawn(clean)
+    await asked(clean, ref, "execute")
+    await saga.look(clean.consent)
+    assert (await case_of(clean, ref))["state"] == "executing"
+    forged = "UPDATE erasure SET state = 'erased', shredded_at = now() WHERE member_ref = $1"
+    await clean.pool.execute(forged, ref)
+    async with certifying(clean) as http:
+        answer = await http.get(f"/v1/erasures/{ref}/certificate")
+    assert (answer.status_code, answer.json()["code"]) == (409, "key_not_destroyed")
 
 
 async def test_a_member_and_an_affiliate_see_no_case_and_an_unknown_one_is_not_found(quiet: Service) -> None:

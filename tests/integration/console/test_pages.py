@@ -1,11 +1,14 @@
 """Each page on the whole system, over HTTP: what staff see, what an officer may do, what others may not."""
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from services.audit import verify
+from services.audit.certificates import Keys, verify_certificate
 from services.audit.checkpoint import Verifier
 from tests.integration.console.people import People
 from tests.support.console import Person, forms
@@ -143,6 +146,18 @@ async def test_destruction_takes_a_second_person_and_ends_in_a_certificate(peopl
     async with asyncio.timeout(30):
         while (await compliance.http.get(f"/erasures/{case}/certificate")).status_code != 200:
             await asyncio.sleep(0.3)
+        while not (issued := await _json_of(compliance, case))["entry"]:  # the log signs its last step a moment later
+            await asyncio.sleep(0.3)
+    data_dir = people.system.base_dir
+    log = Verifier.parse((data_dir / "audit.vkey").read_text(encoding="utf-8"))
+    keys = Keys.parse((data_dir / "certificate.jwks").read_text(encoding="utf-8"))
+    report = verify_certificate(json.dumps(issued).encode(), log, keys)
+    assert (report.findings, report.unchecked, report.entries) == ([], [], 2)
+
+
+async def _json_of(person: Person, case: str) -> dict[str, Any]:
+    answer = await person.http.get(f"/erasures/{case}/certificate", params={"form": "json"})
+    return dict(answer.json())
 
 
 async def test_a_proof_downloaded_here_verifies_offline(people: People, tmp_path: Path) -> None:

@@ -297,32 +297,39 @@ def test_a_file_that_is_no_key_set_is_refused(text: str) -> None:
         Keys.parse(text)
 
 
-def destroyed(**changes: Any) -> Json:
-    leaves = (FACT | {"change": "erased"}, {"change": "other"})
-    note = checkpoint.sign(Checkpoint(NAME, 2, mth([body(one) for one in leaves])), LOG_SEED)
-    row = {
-        "erasure_id": NOTICE,
-        "member_ref": REF,
-        "selected_at": AT,
-        "due_on": AT.date(),
-        "standing_version": "1",
-        "approved_at": None,
-        "approved_by": None,
-        "started_at": AT,
-        "shredded_at": AT,
-        "forced": False,
-        "records_owed": 0,
-        "records": 0,
-        "recipients": [],
-        "change_id": CHANGE,
-        "seq": 4,
-        "leaf_index": 0,
-    }
-    document = destruction.document(row, catalogue().classes["withdrawal"], "2021-02-22")
-    found = leaf(0, leaves)
-    proof = {"index": 0, "path": found.path, "checkpoint": note}
+ROW: Json = {
+    "erasure_id": NOTICE,
+    "member_ref": REF,
+    "selected_at": AT,
+    "due_on": AT.date(),
+    "standing_version": "1",
+    "approved_at": None,
+    "approved_by": None,
+    "started_at": AT,
+    "shredded_at": AT,
+    "forced": False,
+    "records_owed": 0,
+    "records": 0,
+    "recipients": [],
+    "change_id": CHANGE,
+    "seq": 4,
+    "leaf_index": 0,
+}
+DESTROYED = (FACT | {"change": "erased"}, {"change": "other"})
+
+
+def proof_of(index: int, leaves: tuple[Json, ...]) -> str:
+    note = checkpoint.sign(Checkpoint(NAME, len(leaves), mth([body(one) for one in leaves])), LOG_SEED)
+    found = leaf(index, leaves)
+    proof = {"index": index, "path": found.path, "checkpoint": note}
     proof |= {"body_base64": base64.b64encode(found.body.encode()).decode()}
-    made = {"certificate": document, "jws": SIGNER.sign(document), "proof": destruction.tlog_proof(proof)}
+    return destruction.tlog_proof(proof)
+
+
+def destroyed(**changes: Any) -> Json:
+    """A certificate of the days before the register's entry was in it."""
+    document = destruction.document(ROW, catalogue().classes["withdrawal"], "2021-02-22")
+    made = {"certificate": document, "jws": SIGNER.sign(document), "proof": proof_of(0, DESTROYED)}
     return made | changes
 
 
@@ -340,6 +347,81 @@ def signed_other() -> Json:
     document = destroyed()["certificate"]
     document["fact"]["change_id"] = NEWER
     return {"certificate": document, "jws": SIGNER.sign(document)}
+
+
+ENTRY: Json = {
+    "entry_id": NEWER,
+    "member_ref": REF,
+    "kind": "erasure",
+    "subject": NOTICE,
+    "state": "erased",
+    "at": "2026-11-24T01:00:05.250000Z",
+    "actor": "system",
+    "codes": {"class": "withdrawal", "outcome": "forced", "retained": "no", "unanswered": "tmax-anc+tmax-os"},
+}
+ANSWERED = {"tmax-cloud": "applied", "tmax-os": "applied", "tmax-anc": "late"}
+
+
+def borne_out(entry: Json = ENTRY, answered: Json = ANSWERED, **row: Any) -> Json:
+    """A certificate of today: forced, with two silent stores of which one has erased since."""
+    fact = {"change": "erased", "change_id": CHANGE, "member_ref": REF, "seq": 4}
+    leaves = (fact | {"addressees": [{"id": who} for who in ANSWERED]}, {"change": "other"}, entry)
+    forced = {"shredded_at": AT + timedelta(seconds=5, milliseconds=250), "forced": True, "records": 2}
+    told = ROW | forced | {"records_owed": 1, "recipients": [{"id": i, "stage": s} for i, s in answered.items()]} | row
+    document = destruction.document(told, catalogue().classes["withdrawal"], "2021-02-22")
+    signature = SIGNER.sign(document)
+    return {"certificate": document, "jws": signature, "proof": proof_of(0, leaves), "entry": proof_of(2, leaves)}
+
+
+def test_a_certificate_of_destruction_says_what_the_register_says() -> None:
+    report = verify_certificate(json.dumps(borne_out()).encode(), LOG, KEYS)
+    assert (report.findings, report.unchecked, report.entries, report.size) == ([], [], 2, 3)
+
+
+@pytest.mark.parametrize("file", [destroyed(), destroyed(entry=None)])
+def test_an_older_one_verifies_as_before_and_the_verdict_says_what_was_not_checked(file: Json) -> None:
+    report = verify_certificate(json.dumps(file).encode(), LOG, KEYS)
+    assert (report.findings, report.entries, report.size) == ([], 1, 2)
+    assert report.unchecked == ["destroyed_at", "class", "forced", "statutory_records_owed", "recipients"]
+
+
+@pytest.mark.parametrize(
+    ("lie", "code"),
+    [
+        ({"shredded_at": AT}, "destroyed_at_differs"),
+        ({"forced": False}, "forced_differs"),
+        ({"answered": ANSWERED | {"tmax-cloud": "accepted"}}, "recipients_differs"),
+        ({"answered": {"tmax-cloud": "applied", "tmax-os": "applied"}}, "recipients_differs"),
+        ({"answered": ANSWERED | {"tmax-new": "applied"}}, "recipients_differs"),
+        ({"entry": ENTRY | {"codes": ENTRY["codes"] | {"retained": "yes"}}}, "statutory_records_owed_differs"),
+        ({"entry": ENTRY | {"codes": ENTRY["codes"] | {"class": "dormancy"}}}, "class_differs"),
+        (
+            {"entry": ENTRY | {"codes": {"class": "withdrawal", "outcome": "forced", "retained": "no"}}},
+            "recipients_differs",
+        ),
+        ({"entry": ENTRY | {"codes": ENTRY["codes"] | {"unanswered": "0"}}}, "recipients_differs"),
+        ({"entry": ENTRY | {"subject": CHANGE}}, "entry_differs"),
+        ({"entry": ENTRY | {"member_ref": CHANGE}}, "entry_differs"),
+        ({"entry": ENTRY | {"state": "executing"}}, "entry_differs"),
+        ({"entry": {"kind": "erasure"}}, "bad_certificate_file"),
+    ],
+)
+def test_not_even_its_signer_can_date_or_colour_a_destruction(lie: Json, code: str) -> None:
+    """Found in review: whoever wrote the row had all of this certified."""
+    assert codes(borne_out(**lie)) == [code]
+
+
+def test_an_entry_that_the_log_does_not_have_proves_nothing() -> None:
+    file = borne_out()
+    assert "not_included" in codes(file | {"entry": file["entry"].replace("index 2", "index 1")})
+    assert codes(file | {"entry": "nonsense"}) == ["bad_proof_file", "bad_certificate_file"]
+    assert codes(file | {"more": None}) == ["bad_certificate_file"]
+    assert codes(signed(told()) | {"entry": None}) == ["bad_certificate_file"]
+
+
+def test_names_that_were_too_many_are_counted() -> None:
+    counted = ENTRY | {"codes": ENTRY["codes"] | {"unanswered": "2"}}
+    assert codes(borne_out(counted)) == []
 
 
 def test_the_page_is_korean_names_everybody_and_escapes() -> None:

@@ -73,7 +73,27 @@ def test_a_cosignature_of_another_checkpoint_is_refused() -> None:
         cosignature.cosigned(other + by_hand(), [KEY])
 
 
-@pytest.mark.parametrize("answer", ["", "nothing\n", by_hand()[:-1], by_hand() + "\n"])
+FOREIGN = cosignature.cosign(TEXT, "other.example/w", bytes(32), AT)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "nothing\n",
+        by_hand()[:-1],
+        by_hand() + "\n",
+        "\n" + by_hand(),
+        FOREIGN + "\n" + FOREIGN,  # found in review: what stands before the empty line would be text
+        FOREIGN + "\n" + by_hand(),
+    ],
+)
 def test_what_is_no_list_of_signatures_is_refused(answer: str) -> None:
     with pytest.raises(CheckpointError):
         cosignature.accepted_lines(NOTE, answer, KEY)
+
+
+def test_of_a_witness_that_signs_many_times_one_line_is_kept() -> None:
+    """A note takes a hundred signatures: more would make it one that nobody reads."""
+    many = "".join(by_hand(AT + n) for n in range(100))
+    assert cosignature.accepted_lines(NOTE, many, KEY) == by_hand()

@@ -130,8 +130,25 @@ async def test_a_split_view_is_kept_as_evidence_once(client: httpx.AsyncClient, 
     await asked(client, body(0, 7))
     for _ in range(2):
         await asked(client, body(7, 7, signed=note(7, FORKED)))
-    kept = list((parts.folder / "evidence").iterdir())
-    assert [path.read_bytes() for path in kept] == [body(7, 7, signed=note(7, FORKED))]
+    assert evidence(parts, "split") == [body(7, 7, signed=note(7, FORKED))]
+    await asked(client, body(7, 7, path=[bytes(32)], signed=note(7, FORKED)))  # the same note, sent otherwise
+    assert evidence(parts, "split") == [body(7, 7, signed=note(7, FORKED))]
+
+
+def evidence(parts: Parts, kind: str) -> list[bytes]:
+    return [path.read_bytes() for path in (parts.folder / "evidence" / kind).iterdir()]
+
+
+async def test_made_up_proofs_leave_room_for_a_split_view(client: httpx.AsyncClient, parts: Parts) -> None:
+    """Found in review: anybody can send a genuine note with any proof, and a hundred of them filled the folder."""
+    leaves = [hashlib.sha256(bytes([n])).digest() for n in range(110)]
+    await asked(client, body(0, 7))
+    for size in range(8, 108):
+        sent = body(7, size, path=[bytes([size]) * 32], signed=note(size, LEAVES[:7] + leaves))
+        assert await asked(client, sent) == (422, "inconsistent\n")
+    assert len(evidence(parts, "unproven")) == 10
+    assert await asked(client, body(7, 7, signed=note(7, FORKED))) == (409, "7\n")
+    assert evidence(parts, "split") == [body(7, 7, signed=note(7, FORKED))]
 
 
 async def test_an_old_checkpoint_sent_again_by_anybody_is_no_evidence(client: httpx.AsyncClient, parts: Parts) -> None:

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from services import cli
 from services.audit import tree
 from services.audit.checkpoint import Checkpoint, Verifier, sign, verifier_of
-from services.commands.certificate_check import findings
+from services.commands.certificate_check import findings, unchecked
 from services.consent.erasure import certificate
 from services.consent.erasure.certificate import Signer
-from tests.unit.consent.test_destruction_certificate import certified
+from tests.unit.consent.test_destruction_certificate import ROW, certified
 
 SEED, OTHER_SEED = bytes(range(32)), bytes(range(1, 33))
 LOG = "log.example/1"
@@ -28,7 +28,7 @@ def verifier() -> Verifier:
 
 
 def proof_of(data: dict[str, Any]) -> str:
-    """A log of two leaves, hashed by hand, of which the first is the fact."""
+    """A log of two leaves, hashed by hand, of which the first is what is proved."""
     body = rfc8785.dumps({"data": data, "envelope": {}, "source": {}})
     other = hashlib.sha256(b"\x00other").digest()
     root = hashlib.sha256(b"\x01" + tree.leaf_hash(body) + other).digest()
@@ -73,13 +73,58 @@ def test_what_was_exchanged_is_named(changes: dict[str, Any], code: str) -> None
     assert findings(issued(**changes), KEYS, verifier()) == [code]
 
 
+FACT = {"change": "erased", "change_id": ROW["change_id"], "member_ref": ROW["member_ref"], "seq": 4}
+ENTRY = {
+    "member_ref": ROW["member_ref"],
+    "kind": "erasure",
+    "subject": ROW["erasure_id"],
+    "state": "erased",
+    "at": "2026-11-24T01:00:05.250000Z",
+    "codes": {"class": "withdrawal", "outcome": "destroyed", "retained": "yes"},
+}
+
+
+def borne_out(**row: Any) -> dict[str, Any]:
+    told = certified(**row)
+    proofs = {"proof": proof_of(FACT | {"addressees": [{"id": "tmax-cloud"}]}), "entry": proof_of(ENTRY)}
+    return {"certificate": told, "jws": Signer(SEED).sign(told), **proofs}
+
+
+def test_what_the_register_says_is_held_against_it() -> None:
+    assert (findings(borne_out(), KEYS, verifier()), unchecked(borne_out())) == ([], [])
+    assert unchecked(issued()) == ["destroyed_at", "class", "forced", "statutory_records_owed", "recipients"]
+
+
+@pytest.mark.parametrize(
+    ("lie", "code"),
+    [
+        ({"shredded_at": ROW["started_at"]}, "destroyed_at_differs"),
+        ({"forced": True}, "forced_differs"),
+        ({"records_owed": 1}, "statutory_records_owed_differs"),
+        ({"recipients": [{"id": "tmax-cloud", "stage": "late"}]}, "recipients_differs"),
+        ({"recipients": []}, "recipients_differs"),
+    ],
+)
+def test_its_own_signer_cannot_say_otherwise(lie: dict[str, Any], code: str) -> None:
+    assert findings(borne_out(**lie), KEYS, verifier()) == [code]
+
+
+@pytest.mark.parametrize("entry", ["nonsense", 7])
+def test_an_entry_that_is_no_proof_is_told(entry: Any) -> None:
+    assert findings(borne_out() | {"entry": entry}, KEYS, verifier()) in (["bad_proof_file"], ["bad_certificate_file"])
+
+
 def test_the_log_of_somebody_else_proves_nothing() -> None:
     assert findings(issued(), KEYS, verifier_of(LOG, SEED)) != []
 
 
 @pytest.mark.parametrize(
     ("changes", "status", "words"),
-    [({}, 0, "verified"), ({"proof": None}, 4, "proof_missing"), ({"jws": "a.b.c"}, 3, "bad_signature")],
+    [
+        ({}, 0, "not borne out by the log: destroyed_at"),
+        ({"proof": None}, 4, "proof_missing"),
+        ({"jws": "a.b.c"}, 3, "bad_signature"),
+    ],
 )
 def test_the_command_says_it_by_its_status(tmp_path: Path, changes: dict[str, Any], status: int, words: str) -> None:
     (tmp_path / "certificate.json").write_text(json.dumps(issued(**changes)), encoding="utf-8")

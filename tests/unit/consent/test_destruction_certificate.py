@@ -14,6 +14,7 @@ from services.audit import tree
 from services.audit.checkpoint import Checkpoint, sign, verifier_of
 from services.audit.verify import verify_proof
 from services.consent.erasure import certificate
+from services.consent.erasure.issue import Issuer
 from services.policy.erasure import catalogue
 
 SEED = bytes(range(32))
@@ -118,6 +119,15 @@ def test_the_page_is_korean_and_escapes_what_it_shows() -> None:
 )
 def test_the_page_tells_what_is_not_ordinary(changes: dict[str, Any], words: str) -> None:
     assert words in certificate.page(certified(**changes), "a.b.c")
+
+
+async def test_the_log_is_told_why_its_proofs_are_asked_for() -> None:
+    """Found in review: outside the dev profile it refuses whoever does not say, and no certificate got its proofs."""
+    client = Issuer(None, "http://audit", "token").audit()
+    assert client is not None
+    assert client.headers["X-Reason"] == "certificate"
+    await client.aclose()
+    assert Issuer(None, "http://audit").audit() is None
 
 
 def decoded(text: str) -> bytes:
