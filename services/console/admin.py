@@ -10,7 +10,7 @@ from typing import Final
 
 import orjson
 
-from services.console import store
+from services.console import store, tries
 from services.console.model import NAME, Account, Role, standing
 from services.console.signin import Gate
 from services.console.store import SQL
@@ -68,6 +68,7 @@ async def renew(gate: Gate, tx: Connection, account: Account, by: str) -> Made:
     chosen = secrets.token_urlsafe(PASSWORD_BYTES)
     made = await aside(gate.hasher.hash, chosen)
     await store.reset(tx, account, made, gate.clock(), by)
+    await tries.forget(tx, gate.key.mac(account.name))
     return Made(account.name, chosen)
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Response
 
-from services.console import admin, store
+from services.console import admin, store, tries
 from services.console.apis import RefusedError
 from services.console.desk import Form, Sent, Somebody, Visit, to
 from services.console.model import ROLES, Account
@@ -26,13 +26,17 @@ async def accounts(visit: Somebody) -> Response:
 async def _accounts(visit: Visit) -> dict[str, Any]:
     rows = await visit.desk.gate.pool.fetch(SQL["list_accounts"])
     affiliates = tuple(f"affiliate:{a}" for a in sorted(visit.desk.gate.affiliates))
-    now = visit.desk.gate.clock()
     return {
         "accounts": [Account.of_row(dict(r)) for r in rows],
         "choices": (*CHOICES, *affiliates),
         "made": None,
-        "now": now,
+        "locked": await _locked(visit.desk.gate, [r["name"] for r in rows]),
     }
+
+
+async def _locked(gate: Gate, names: list[str]) -> set[str]:
+    macs = {gate.key.mac(name): name for name in names}
+    return {macs[mac] for mac in await tries.closed(gate.pool, list(macs), gate.clock())}
 
 
 @router.post("/accounts")

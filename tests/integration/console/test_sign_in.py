@@ -1,10 +1,15 @@
 """Local accounts: the first time, the second factor, lock-out, sessions, forms of other people, roles."""
 
+import asyncio
+import re
+import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import pyotp
 import pytest
+from argon2 import PasswordHasher
 from cryptography.exceptions import InvalidTag
 from joserfc.jwk import KeySet
 
@@ -102,6 +107,97 @@ async def test_an_unknown_name_is_told_what_a_wrong_password_is_told(console: Co
     wrong = await console.person().sign_in("kim", "wrong-password-1", status=403)
     said = [page.text.split('role="alert">')[1].split("<")[0] for page in (unknown, wrong)]
     assert said[0] == said[1]
+
+
+async def test_an_unknown_name_is_answered_as_a_known_one_at_every_try(console: Console) -> None:
+    told: dict[str, list[tuple[int, str]]] = {"kim": [], "nobody": []}
+    for name, address in (("kim", "192.0.2.1"), ("nobody", "192.0.2.2")):
+        person = console.person(address)
+        for status in (403, 403, 403, 403, 403, 429):
+            page = await person.sign_in(name, "wrong-password-1", status=status)
+            told[name].append((page.status_code, re.sub(r'name="csrf" value="[^"]+"', "", page.text)))
+    assert told["kim"] == told["nobody"]
+    assert "15분" in told["nobody"][5][1]
+
+
+async def test_five_wrong_tries_of_a_stranger_do_not_keep_the_person_out(console: Console) -> None:
+    person = await enter(console)
+    stranger = console.person("192.0.2.1")
+    for _ in range(5):
+        await stranger.sign_in("kim", "wrong-password-1", status=403)
+    await stranger.sign_in("kim", PASSWORD, code_of(console, person), status=429)
+    await console.person().sign_in("kim", PASSWORD, code_of(console, person), status=503)
+
+
+async def test_who_guesses_from_many_addresses_is_stopped_and_the_person_gets_in_where_it_did_before(
+    console: Console,
+) -> None:
+    person = await enter(console)
+    for n in range(50):
+        for name in ("kim", "nobody"):
+            await console.person(f"192.0.2.{n}").sign_in(name, "wrong-password-1", status=403)
+    elsewhere = console.person("198.51.100.1")
+    await elsewhere.sign_in("nobody", PASSWORD, status=429)
+    closed = await elsewhere.sign_in("kim", PASSWORD, code_of(console, person), status=429)
+    assert "1시간" in closed.text
+    await console.person().sign_in("kim", PASSWORD, code_of(console, person), status=503)
+    assert [state for state, _ in await console.entries()].count("locked") == 1
+    cpo = await enter(console, "cpo")
+    assert (await cpo.get("/accounts")).text.count("잠김") == 1
+    console.ahead += timedelta(hours=1)
+    await elsewhere.sign_in("kim", PASSWORD, code_of(console, person), status=503)
+
+
+async def test_what_was_typed_as_a_name_is_not_kept_and_what_is_kept_is_forgotten(console: Console) -> None:
+    await console.person("192.0.2.1").sign_in("my-secret-passphrase", "x", status=403)
+    pool = console.parts.desk.gate.pool
+    assert "my-secret" not in str([dict(row) for row in await pool.fetch("SELECT * FROM sign_in_tries")])
+    console.ahead += timedelta(hours=1, seconds=1)
+    await console.person("192.0.2.2").sign_in("another", "x", status=403)
+    places = await pool.fetch("SELECT place FROM sign_in_tries ORDER BY place")
+    assert [row["place"] for row in places] == ["", "192.0.2.2"]
+
+
+async def test_an_address_tries_ten_times_at_once_and_then_waits(console: Console) -> None:
+    console.parts.desk.gate.rates._now = lambda: 0.0
+    stranger = console.person("192.0.2.1")
+    for n in range(10):
+        await stranger.sign_in(f"name{n}", "wrong-password-1", status=403)
+    refused = await stranger.sign_in("kim", FIRST["kim"], status=429)
+    assert refused.headers["retry-after"] == "1"
+    await console.person("192.0.2.2").sign_in("kim", FIRST["kim"])
+
+
+class Waiting(PasswordHasher):
+    """Looks at no password until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=64, parallelism=1)
+        self.go = threading.Event()
+        self.go.set()
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002 - argon2's own name
+        self.go.wait(20)
+        return super().verify(hash, password)
+
+
+async def test_fifty_sign_ins_under_way_keep_nobody_from_the_pages(emptied: Databases, tmp_path: Path) -> None:
+    hasher = Waiting()
+    async with harness.running(harness.settings_in(tmp_path, emptied), hasher) as console:
+        cpo = await enter(console, "cpo")
+        hasher.go.clear()
+        tries = [
+            asyncio.create_task(console.person(f"192.0.2.{n}").sign_in(name, "wrong-password-1", status=403))
+            for n, name in enumerate(["kim", "nobody"] * 25)
+        ]
+        try:
+            await asyncio.sleep(1)
+            assert not [one for one in tries if one.done()]
+            async with asyncio.timeout(3):
+                await cpo.get("/accounts")
+        finally:
+            hasher.go.set()
+            await asyncio.gather(*tries)
 
 
 async def test_a_session_ends_when_nobody_uses_it_and_in_any_case_in_the_evening(console: Console) -> None:
