@@ -23,6 +23,8 @@ READERS: Final = (*STAFF, "auditor")
 """Staff, and who reads what they read and does nothing else."""
 OFFICERS: Final = ("compliance", "cpo")
 """Staff who answer for personal data; an `sre` runs the system and sees no register of clause 3.3."""
+AFFILIATE_DESK: Final = "affiliate_desk"
+"""An affiliate's people at the console: they take in requests and see its lag, and get none of its keys or records."""
 
 
 @dataclass(frozen=True)

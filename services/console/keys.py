@@ -1,6 +1,7 @@
 """The console's one key: it signs the short-lived tokens with which the APIs are asked, and seals second factors.
 
-The services trust its public half for the staff roles only (`roles` in their JWKS), never as a service or a member.
+The services trust its public half for people's roles only (`roles` in their JWKS), never as a service, an affiliate's
+backend or a member.
 """
 
 import hmac
@@ -43,7 +44,7 @@ class ConsoleKey:
             "iss": self._issuer,
             "aud": self._audience,
             "sub": account.subject,
-            "roles": [account.role],
+            "roles": [account.token_role],
             "access_point": access_point,
             "iat": int(now.timestamp()),
             "exp": int((now + LIFETIME).timestamp()),

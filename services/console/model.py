@@ -33,6 +33,9 @@ NETWORK_BITS: Final = 64
 PASSWORD_MIN, PASSWORD_MAX = 12, 128
 NAME: Final = re.compile(r"[a-z][a-z0-9._-]{1,62}")
 
+AFFILIATE_DESK: Final = "affiliate_desk"
+"""The role in the tokens of an affiliate's people. `affiliate` is its backend's, which may have keys and records."""
+
 PAGES: Final[Mapping[str, tuple[Role, ...]]] = {
     "home": ROLES,
     "changes": STAFF,
@@ -75,6 +78,11 @@ class Account:
     def subject(self) -> str:
         """What the APIs know this person as: an affiliate's people speak for it, staff for themselves."""
         return self.affiliate or self.name
+
+    @property
+    def token_role(self) -> str:
+        """The role that the APIs know this person by."""
+        return AFFILIATE_DESK if self.role == "affiliate" else self.role
 
     def may(self, page: str) -> bool:
         """Say whether a page is for this person."""

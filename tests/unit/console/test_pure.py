@@ -94,7 +94,7 @@ def test_only_known_roles_are_roles_and_an_affiliate_is_named() -> None:
 
 def test_an_affiliates_person_speaks_for_it_and_sees_no_staff_page() -> None:
     person = an_account(role="affiliate", affiliate="tmax-os")
-    assert person.subject == "tmax-os"
+    assert (person.subject, person.token_role) == ("tmax-os", "affiliate_desk")
     assert person.pages() == ["home", "rights"]
     assert "accounts" in an_account(role="cpo").pages()
     assert "accounts" not in an_account(role="auditor").pages()
