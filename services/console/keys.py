@@ -39,13 +39,17 @@ class ConsoleKey:
         self._names = _derived(seed, b"dongui console names")
 
     def token(self, account: Account, access_point: str, now: datetime) -> str:
-        """Return a bearer token of this person's role for two minutes, with where it was asked from (for the log)."""
+        """Return a bearer token of this person's role for two minutes, with where it was asked from (for the log).
+
+        It says when the account is not confirmed: the APIs let it take no part in what needs two persons.
+        """
         claims = {
             "iss": self._issuer,
             "aud": self._audience,
             "sub": account.subject,
             "roles": [account.token_role],
             "access_point": access_point,
+            **({"unconfirmed": True} if account.vouched_by else {}),
             "iat": int(now.timestamp()),
             "exp": int((now + LIFETIME).timestamp()),
         }

@@ -46,7 +46,7 @@ PAGES: Final[Mapping[str, tuple[Role, ...]]] = {
     "retention": READERS,
     "audit": STAFF,
     "replays": ("sre", *READERS),
-    "accounts": ("cpo",),
+    "accounts": OFFICERS,
 }
 """The pages in the order of the menu, and to whom each is shown. What may be done there the APIs decide."""
 
@@ -67,11 +67,13 @@ class Account:
     local: bool
     one_time: bool
     disabled_at: datetime | None
+    vouched_by: str | None = None
+    """Who made it or gave it its password, until another officer confirms it: one person could still be both."""
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Account":
         """Read a row of `account`."""
-        names = ("account_id", "name", "role", "affiliate", "one_time", "disabled_at")
+        names = ("account_id", "name", "role", "affiliate", "one_time", "disabled_at", "vouched_by")
         return cls(**{name: row[name] for name in names}, local=row["subject"] is None)
 
     @property
@@ -139,6 +141,18 @@ def neighbourhood(address: str) -> str:
     if isinstance(found, ipaddress.IPv4Address):
         return str(found)
     return str(found.ipv4_mapped or ipaddress.IPv6Network((int(found), NETWORK_BITS), strict=False))
+
+
+def confirm_fault(account: Account, by: Account) -> str | None:
+    """Return why an officer may not confirm an account, as a text key; None for one who may.
+
+    Two persons must stand for it: not the one who made it, and nobody behind whose own account that one may be.
+    """
+    if by.vouched_by is not None:
+        return "unconfirmed"
+    if account.vouched_by == by.name:
+        return "own_making"
+    return "not_set_up_yet" if account.one_time else None
 
 
 def password_fault(name: str, password: str, *, old: bool) -> str | None:

@@ -21,6 +21,8 @@ class Who:
     kind: ActorKind
     member: str | None = None
     affiliate: str | None = None
+    unconfirmed: bool = False
+    """Whether one other person alone answers for who uses the account: it selects nobody for destruction."""
 
     @property
     def handles(self) -> bool:
@@ -46,7 +48,8 @@ def anyone(ask: Asked) -> Who:
     """Return the caller; 403 for a role that has no part in rights requests."""
     principal = ask.require(*HANDLERS, "member", "affiliate", AFFILIATE_DESK)
     if principal.has(*HANDLERS):
-        return Who(principal.sub, "service" if principal.has("service") else "staff")
+        kind: ActorKind = "service" if principal.has("service") else "staff"
+        return Who(principal.sub, kind, unconfirmed=principal.unconfirmed)
     if principal.has("member"):
         return Who(principal.sub, "member", member=principal.sub)
     return Who(principal.sub, "service", affiliate=principal.sub)

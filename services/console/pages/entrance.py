@@ -161,7 +161,8 @@ async def _account_of(desk: Desk, tx: Connection, person: Person) -> Account | N
     row = await tx.fetchrow(SQL["account_of_subject"], person.subject)
     if row is None:
         for name in _names(person):
-            row = await tx.fetchrow(SQL["insert_account"], name, person.subject, *person.standing, None, False, at)
+            told = (name, person.subject, *person.standing, None, False, at, None)
+            row = await tx.fetchrow(SQL["insert_account"], *told)
             if row is not None:
                 account = Account.of_row(dict(row))
                 await store.record(tx, account, "created", at, role=account.role, by="identity_provider")

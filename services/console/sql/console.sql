@@ -11,8 +11,8 @@ SELECT * FROM account WHERE subject = $1 FOR UPDATE
 SELECT * FROM account ORDER BY name
 
 -- name: insert_account
-INSERT INTO account (name, subject, role, affiliate, password_hash, one_time, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING *
+INSERT INTO account (name, subject, role, affiliate, password_hash, one_time, created_at, vouched_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING *
 
 -- name: update_role
 UPDATE account SET role = $2, affiliate = $3 WHERE account_id = $1
@@ -24,7 +24,10 @@ UPDATE account SET disabled_at = $2 WHERE account_id = $1
 UPDATE account SET totp_step = greatest(totp_step, $2) WHERE account_id = $1
 
 -- name: set_one_time
-UPDATE account SET password_hash = $2, one_time = true, totp_sealed = NULL WHERE account_id = $1
+UPDATE account SET password_hash = $2, one_time = true, totp_sealed = NULL, vouched_by = $3 WHERE account_id = $1
+
+-- name: confirm
+UPDATE account SET vouched_by = NULL WHERE account_id = $1
 
 -- name: set_factor
 UPDATE account SET totp_sealed = $2 WHERE account_id = $1 AND one_time

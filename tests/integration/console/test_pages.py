@@ -11,7 +11,7 @@ from services.devstack.keyfiles import KeyFiles
 from services.devstack.tokens import Issuer
 from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
-from tests.integration.console.people import People
+from tests.integration.console.people import People, told_password
 from tests.support.console import Person, forms
 
 
@@ -147,6 +147,33 @@ async def test_destruction_takes_a_second_person_and_ends_in_a_certificate(peopl
     async with asyncio.timeout(30):
         while (await compliance.http.get(f"/erasures/{case}/certificate")).status_code != 200:
             await asyncio.sleep(0.3)
+
+
+async def test_nobody_is_their_own_second_person_by_an_account_they_made_or_reset(people: People) -> None:
+    cpo, compliance = await people.at("cpo"), await people.at("compliance")
+    request, ref = await people.leaving()
+    await cpo.submit(await cpo.get(f"/rights/{request}"), f"/rights/{request}/decide", outcome="granted")
+    name, password = await people.newcomer("cpo")
+    account = f"/accounts/{(await cpo.get('/accounts')).text.split(name)[1].split('/accounts/')[1].split('/')[0]}"
+    page = await cpo.get("/accounts")
+    for again in (False, True):
+        if again:
+            password = told_password(await cpo.submit(page, f"{account}/reset"))
+        second = people.stranger()
+        async with second.http:
+            await second.enter(name, password, ahead_s=30 if again else 0)
+            refused = await approved(second, ref, 422)
+            assert "account_unconfirmed" in refused.text
+            assert "승인 대기" in refused.text
+            await compliance.submit(await compliance.get("/accounts"), f"{account}/confirm")
+            if again:
+                assert "승인됨" in (await approved(second, ref, 200)).text
+
+
+async def approved(person: Person, ref: str, status: int) -> httpx.Response:
+    page = await person.get(f"/erasures/{ref}")
+    action = next(f.action for f in forms(page) if f.action.endswith("/approve"))
+    return await person.submit(page, action, status, reason="checked")
 
 
 async def test_a_proof_downloaded_here_verifies_offline(people: People, tmp_path: Path) -> None:

@@ -96,8 +96,25 @@ def test_an_affiliates_person_speaks_for_it_and_sees_no_staff_page() -> None:
     person = an_account(role="affiliate", affiliate="tmax-os")
     assert (person.subject, person.token_role) == ("tmax-os", "affiliate_desk")
     assert person.pages() == ["home", "rights"]
-    assert "accounts" in an_account(role="cpo").pages()
+    assert all("accounts" in an_account(role=role).pages() for role in ("cpo", "compliance"))
     assert "accounts" not in an_account(role="auditor").pages()
+
+
+@pytest.mark.parametrize(
+    ("account", "by", "fault"),
+    [
+        ({"vouched_by": "cpo"}, {"name": "lee"}, None),
+        ({"vouched_by": "cpo"}, {"name": "cpo"}, "own_making"),
+        ({"vouched_by": "cpo", "one_time": True}, {"name": "lee"}, "not_set_up_yet"),
+        ({"vouched_by": "cpo"}, {"name": "lee", "vouched_by": "cpo"}, "unconfirmed"),
+        ({"vouched_by": "cpo"}, {"name": "lee", "vouched_by": "park"}, "unconfirmed"),
+        ({}, {"name": "lee"}, None),
+    ],
+)
+def test_an_account_is_confirmed_by_who_has_no_part_in_it(
+    account: dict[str, Any], by: dict[str, Any], fault: str | None
+) -> None:
+    assert model.confirm_fault(an_account(**account), an_account(**by)) == fault
 
 
 @pytest.mark.parametrize("url", ["https://console.example.kr", "https://127.0.0.1:8800"])
