@@ -12,7 +12,7 @@ from schemas.envelope import TRACE
 from services.consent import idempotency
 from services.consent.handlers import Caller, Consent
 from services.consent.idempotency import Answer, Key
-from services.consent.refusals import forbidden, not_found
+from services.consent.refusals import account_unconfirmed, forbidden, not_found
 from services.runtime.auth import Principal
 from services.runtime.bearer import principal_of
 from services.runtime.problem import Problem
@@ -23,6 +23,8 @@ READERS: Final = (*STAFF, "auditor")
 """Staff, and who reads what they read and does nothing else."""
 OFFICERS: Final = ("compliance", "cpo")
 """Staff who answer for personal data; an `sre` runs the system and sees no register of clause 3.3."""
+AFFILIATE_DESK: Final = "affiliate_desk"
+"""An affiliate's people at the console: they take in requests and see its lag, and get none of its keys or records."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,13 @@ class Asked:
         if not self.principal.has(*roles):
             raise forbidden()
         return self.principal
+
+    def require_confirmed(self, *roles: str) -> Principal:
+        """The same, for a step that takes two persons; 403 too for an account only its maker answers for."""
+        principal = self.require(*roles)
+        if principal.unconfirmed:
+            raise account_unconfirmed()
+        return principal
 
 
 async def asked(request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> Asked:

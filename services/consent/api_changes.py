@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from services.consent import changes, disclosures, duties
-from services.consent.access import READERS, Ask, Write, send
+from services.consent.access import AFFILIATE_DESK, READERS, Ask, Write, send
 from services.consent.bodies import DisclosureBody
 from services.runtime.problem import Problem
 
@@ -35,7 +35,7 @@ async def status(ask: Ask) -> dict[str, Any]:
 
     An affiliate sees its own lag, and no duties.
     """
-    principal = ask.require("service", "affiliate", *READERS)
+    principal = ask.require("service", "affiliate", AFFILIATE_DESK, *READERS)
     found = await changes.lag(ask.consent)
     if not principal.has("service", *READERS):
         return {"recipients": [one for one in found if one["recipient"] == principal.sub]}

@@ -13,6 +13,18 @@ def forbidden() -> Problem:
     return Problem(403, "forbidden", "이 요청을 할 권한이 없습니다.", "Your role does not allow this request.")
 
 
+def account_unconfirmed() -> Problem:
+    """The refusal of a step that takes two persons to one who may be the same person under another name."""
+    return Problem(
+        403,
+        "account_unconfirmed",
+        "두 사람이 필요한 일입니다. 계정을 만들었거나 비밀번호를 다시 준 사람이 아닌 담당자가 콘솔의 '접근 권한'에서"
+        " 먼저 계정을 확인해야 합니다.",
+        "This takes two persons. Another officer than the one who made your account or its password must first confirm"
+        " it on the console's page of access rights.",
+    )
+
+
 def not_found() -> Problem:
     """The answer for a reference that names nobody, and for one the caller may not see."""
     return Problem(404, "member_not_found", "회원을 찾을 수 없습니다.", "There is no such member.")

@@ -1,6 +1,7 @@
 """Making accounts: by the privacy officer on the console's page, and the first ones from a file at the start.
 
 A password that somebody else made is one-time: it opens only the page that sets the person's own and a second factor.
+Whoever made it may be the one who uses it, so another officer confirms the account: destruction takes two (clause 7.3).
 """
 
 import secrets
@@ -10,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from services.console import store
+from services.console import model, store, tries
 from services.console.model import NAME, Account, Role, standing
 from services.console.signin import Gate
 from services.console.store import SQL
@@ -20,11 +21,10 @@ from services.runtime.postgres import Connection
 PASSWORD_BYTES: Final = 12
 VOUCHED: Final = "sso."
 """How the names of accounts of the identity provider begin; no local one may."""
-FIRST: Final = "first_accounts"
 
 
 class AccountError(Exception):
-    """An account cannot be made; `code` is `name_invalid`, `name_taken` or `role_unknown`."""
+    """It is not done with an account; `code` is a text key of why: `name_invalid`, `name_taken`, `role_unknown` …"""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -50,8 +50,12 @@ def existing_role(gate: Gate, role: str) -> tuple[Role, str | None]:
     return wanted
 
 
-async def add(gate: Gate, name: str, wanted: tuple[Role, str | None], by: str, password: str | None = None) -> Made:
-    """Make a local account; raise AccountError. A password that is given is one-time too."""
+async def add(
+    gate: Gate, name: str, wanted: tuple[Role, str | None], by: Account | None, password: str | None = None
+) -> Made:
+    """Make a local account; raise AccountError. A password that is given is one-time too. `by` nobody: the first."""
+    if by:
+        _require_confirmed(by)
     if not NAME.fullmatch(name) or name.startswith(VOUCHED):
         raise AccountError("name_invalid")
     chosen = password or secrets.token_urlsafe(PASSWORD_BYTES)
@@ -63,12 +67,27 @@ async def add(gate: Gate, name: str, wanted: tuple[Role, str | None], by: str, p
     return Made(name, chosen)
 
 
-async def renew(gate: Gate, tx: Connection, account: Account, by: str) -> Made:
-    """Give an account a new one-time password: a lost telephone, a forgotten password."""
+async def renew(gate: Gate, tx: Connection, account: Account, by: Account) -> Made:
+    """Give an account a new one-time password: a lost telephone, a forgotten password. Raises AccountError."""
+    _require_confirmed(by)
     chosen = secrets.token_urlsafe(PASSWORD_BYTES)
     made = await aside(gate.hasher.hash, chosen)
-    await store.reset(tx, account, made, gate.clock(), by)
+    await store.reset(tx, account, made, gate.clock(), by.name)
+    await tries.forget(tx, gate.key.mac(account.name))
     return Made(account.name, chosen)
+
+
+async def confirm(gate: Gate, tx: Connection, account: Account, by: Account) -> None:
+    """Note that another person than made it knows who uses an account. Raises AccountError for who may not say so."""
+    if fault := model.confirm_fault(account, by):
+        raise AccountError(fault)
+    await store.confirm(tx, account, gate.clock(), by.name)
+
+
+def _require_confirmed(by: Account) -> None:
+    """Raise AccountError for somebody unconfirmed: the person behind it would make a second one, and vouch for both."""
+    if by.vouched_by is not None:
+        raise AccountError("unconfirmed")
 
 
 async def ensure_first(gate: Gate, path: Path) -> None:
@@ -81,7 +100,7 @@ async def ensure_first(gate: Gate, path: Path) -> None:
     for name, told in wanted.items():
         if name not in present:
             try:
-                await add(gate, name, existing_role(gate, told["role"]), FIRST, told["password"])
+                await add(gate, name, existing_role(gate, told["role"]), None, told["password"])
             except (AccountError, KeyError, TypeError) as error:
                 if isinstance(error, AccountError) and error.code == "name_taken":
                     continue  # another console process was first

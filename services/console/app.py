@@ -16,6 +16,7 @@ from services.console.apis import Apis
 from services.console.cookies import Cookies, origin_of
 from services.console.desk import Desk
 from services.console.keys import ConsoleKey
+from services.console.model import SIGN_INS_PER_S
 from services.console.oidc import Provider
 from services.console.signin import Gate
 from services.policy.model import load
@@ -23,6 +24,7 @@ from services.runtime import backlog, kafka, postgres, serving
 from services.runtime.clock import Clock, utc_now
 from services.runtime.passwords import password_hasher
 from services.runtime.postgres import DATABASE_ERRORS
+from services.runtime.rates import Rates
 from services.runtime.relay import Relay
 from services.runtime.settings import Settings
 
@@ -82,7 +84,8 @@ def _gate(settings: Settings, pool: asyncpg.Pool, relay: Relay, clock: Clock, ha
     assert settings.console_key_file
     key = ConsoleKey(settings.console_key_file, settings.issuer, settings.audience)
     affiliates = frozenset(load(settings.affiliates_dir).affiliates)
-    return Gate(pool, key, hasher, clock, relay.nudge, hasher.hash(DUMMY_PASSWORD), affiliates)
+    rates = Rates(SIGN_INS_PER_S, SIGN_INS_PER_S)
+    return Gate(pool, key, hasher, clock, relay.nudge, hasher.hash(DUMMY_PASSWORD), affiliates, rates)
 
 
 async def run(settings: Settings) -> None:

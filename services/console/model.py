@@ -1,8 +1,9 @@
 """Pure: who somebody at the console is, what a role opens, when a sign-in is refused and when a session ends."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, get_args
 
@@ -18,9 +19,22 @@ ABSOLUTE: Final = timedelta(hours=10)
 TOUCH: Final = timedelta(minutes=1)
 ATTEMPT: Final = timedelta(minutes=10)
 FAILURES_MAX: Final = 5
+"""Wrong tries with one name from one address; at the fifth it is closed there (안전성 확보조치 기준 5: 인증 실패)."""
 LOCKED_FOR: Final = timedelta(minutes=15)
+FAILURES_EVERYWHERE_MAX: Final = 50
+"""Wrong tries with one name from all addresses: what stops somebody who guesses from many."""
+LOCKED_EVERYWHERE_FOR: Final = timedelta(hours=1)
+FORGOTTEN_AFTER: Final = LOCKED_EVERYWHERE_FOR
+KNOWN_FOR: Final = timedelta(days=30)
+"""How long an address from which a person got in stays open when strangers close the name everywhere else."""
+SIGN_INS_PER_S: Final = 1.0
+"""Tries from one address, ten at once: a hash costs a core some 40 ms, and there is one core for hashing."""
+NETWORK_BITS: Final = 64
 PASSWORD_MIN, PASSWORD_MAX = 12, 128
 NAME: Final = re.compile(r"[a-z][a-z0-9._-]{1,62}")
+
+AFFILIATE_DESK: Final = "affiliate_desk"
+"""The role in the tokens of an affiliate's people. `affiliate` is its backend's, which may have keys and records."""
 
 PAGES: Final[Mapping[str, tuple[Role, ...]]] = {
     "home": ROLES,
@@ -32,7 +46,7 @@ PAGES: Final[Mapping[str, tuple[Role, ...]]] = {
     "retention": READERS,
     "audit": STAFF,
     "replays": ("sre", *READERS),
-    "accounts": ("cpo",),
+    "accounts": OFFICERS,
 }
 """The pages in the order of the menu, and to whom each is shown. What may be done there the APIs decide."""
 
@@ -52,20 +66,25 @@ class Account:
     affiliate: str | None
     local: bool
     one_time: bool
-    failures: int
-    locked_until: datetime | None
     disabled_at: datetime | None
+    vouched_by: str | None = None
+    """Who made it or gave it its password, until another officer confirms it: one person could still be both."""
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Account":
         """Read a row of `account`."""
-        names = ("account_id", "name", "role", "affiliate", "one_time", "failures", "locked_until", "disabled_at")
+        names = ("account_id", "name", "role", "affiliate", "one_time", "disabled_at", "vouched_by")
         return cls(**{name: row[name] for name in names}, local=row["subject"] is None)
 
     @property
     def subject(self) -> str:
         """What the APIs know this person as: an affiliate's people speak for it, staff for themselves."""
         return self.affiliate or self.name
+
+    @property
+    def token_role(self) -> str:
+        """The role that the APIs know this person by."""
+        return AFFILIATE_DESK if self.role == "affiliate" else self.role
 
     def may(self, page: str) -> bool:
         """Say whether a page is for this person."""
@@ -80,15 +99,60 @@ class Account:
         """Whether this person acts: decides requests, reveals, approves."""
         return self.role in OFFICERS
 
+
+@dataclass(frozen=True)
+class Tries:
+    """What is remembered of sign-ins with one name, whether there is such an account or not: from one address, or all.
+
+    `entered_at` is when somebody last got in with it from this address.
+    """
+
+    failures: int = 0
+    locked_until: datetime | None = None
+    entered_at: datetime | None = None
+
     def locked(self, now: datetime) -> bool:
-        """Say whether failed tries keep this account closed now."""
+        """Say whether wrong tries keep the name closed now."""
         return self.locked_until is not None and now < self.locked_until
 
+    def failed(self, most: int, pause: timedelta, now: datetime) -> "Tries":
+        """Return what is remembered after one more wrong try: the last of `most` closes for `pause`."""
+        if self.failures + 1 >= most:
+            return replace(self, failures=0, locked_until=now + pause)
+        return replace(self, failures=self.failures + 1)
 
-def after_failure(account: Account, now: datetime) -> tuple[int, datetime | None]:
-    """Return (failures, locked until) after one more wrong try: at the fifth the account closes for 15 minutes."""
-    failures = account.failures + 1
-    return (0, now + LOCKED_FOR) if failures >= FAILURES_MAX else (failures, None)
+
+def closed(here: Tries, everywhere: Tries, now: datetime) -> bool:
+    """Say whether a name may not be tried from an address now.
+
+    Wrong tries from there close it there. Those of everybody together close it wherever the person has not got in for
+    a month: who guesses from many addresses is stopped, and does not keep the person out of the own office.
+    """
+    known = here.entered_at is not None and now - here.entered_at < KNOWN_FOR
+    return here.locked(now) or (everywhere.locked(now) and not known)
+
+
+def neighbourhood(address: str) -> str:
+    """Return whose tries are counted together: an address; of IPv6 its /64, which one subscriber has whole."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.IPv6Network((int(found), NETWORK_BITS), strict=False))
+
+
+def confirm_fault(account: Account, by: Account) -> str | None:
+    """Return why an officer may not confirm an account, as a text key; None for one who may.
+
+    Two persons must stand for it: not the one who made it, and nobody behind whose own account that one may be.
+    """
+    if by.vouched_by is not None:
+        return "unconfirmed"
+    if account.vouched_by == by.name:
+        return "own_making"
+    return "not_set_up_yet" if account.one_time else None
 
 
 def password_fault(name: str, password: str, *, old: bool) -> str | None:

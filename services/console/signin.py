@@ -1,6 +1,6 @@
 """Signing in: name, password and second factor at once, one answer for every fault, five tries; and the first time.
 
-The account's row is locked while a password is looked at, so tries side by side count like tries in a row.
+No connection is held while a password is hashed: who is signed in needs them meanwhile.
 """
 
 import secrets
@@ -14,13 +14,15 @@ import pyotp
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from services.console import model, store
+from services.console import model, store, tries
 from services.console.keys import ConsoleKey
-from services.console.model import Account, Refusal
+from services.console.model import Account, Refusal, Tries
 from services.console.store import SQL
+from services.console.tries import Tried
 from services.runtime.clock import Clock
 from services.runtime.passwords import aside
 from services.runtime.postgres import Connection
+from services.runtime.rates import Rates
 
 TOKEN_BYTES: Final = 32
 STEP_S: Final = 30
@@ -42,6 +44,8 @@ class Gate:
     """A hash nobody's password has: an unknown name takes as long as a known one."""
     affiliates: frozenset[str]
     """Whose people may have accounts."""
+    rates: Rates
+    """How often one address may try."""
 
 
 @dataclass(frozen=True)
@@ -54,34 +58,50 @@ class Entered:
 
 
 async def enter(gate: Gate, name: str, password: str, code: str, place: str) -> Entered | Refusal:
-    """Sign a local account in. `wrong` says nothing of what was wrong; `locked` that it was tried too often."""
+    """Sign a local account in. `wrong` says nothing of what was wrong; `locked` that the name was tried too often.
+
+    A name there is not is hashed for, counted and answered like one there is.
+    """
     now = gate.clock()
+    tried = Tried(gate.key.mac(name), model.neighbourhood(place))
+    here = await tries.begin(gate.pool, tried, now)
+    if here is None:
+        return "locked"
+    seen = await _seen(gate, name)
+    right = await _verified(gate, seen["password_hash"] if seen else gate.dummy, password)
     async with gate.pool.acquire() as tx, tx.transaction():
-        row = await tx.fetchrow(SQL["account_of_name"], name) if model.NAME.fullmatch(name) else None
-        account = Account.of_row(dict(row)) if row else None
-        if account is None or row is None or not account.local or account.disabled_at:
-            await _verified(gate, gate.dummy, password)
-            return "wrong"
-        if account.locked(now):
-            return "locked"
-        step = await _checked(gate, row, password, code, now)
-        if step is None:
-            await _fail(tx, account, now, place)
+        row = await _still(tx, seen)
+        step = _step(gate, row, code, now) if row and right else None
+        if row is None or step is None:
+            await _fail(tx, tried, here, seen, now, place)
+            entered = None
         else:
-            await tx.execute(SQL["note_sign_in"], account.account_id, step)
-            entered = await _begin(tx, account, now, place)
+            await tx.execute(SQL["note_sign_in"], row["account_id"], step)
+            await tries.entered(tx, tried, now)
+            entered = await _begin(tx, Account.of_row(dict(row)), now, place)
     gate.nudge()
-    return "wrong" if step is None else entered
+    return entered or "wrong"
 
 
-async def _checked(gate: Gate, row: asyncpg.Record, password: str, code: str, now: datetime) -> int | None:
-    """Return the time step of a good code (0 where a one-time password needs none); None when something is wrong."""
-    right = await _verified(gate, row["password_hash"], password)
+async def _seen(gate: Gate, name: str) -> asyncpg.Record | None:
+    """Return the row of an account that may sign in here; None for any other name."""
+    row = await gate.pool.fetchrow(SQL["account_of_name"], name) if model.NAME.fullmatch(name) else None
+    return row if row and row["subject"] is None and row["disabled_at"] is None else None
+
+
+async def _still(tx: Connection, seen: asyncpg.Record | None) -> asyncpg.Record | None:
+    """Return the row again, locked; None when it was closed or got another password while this one was hashed."""
+    row = await tx.fetchrow(SQL["account_of_id"], seen["account_id"]) if seen else None
+    same = row and seen and row["password_hash"] == seen["password_hash"] and row["disabled_at"] is None
+    return row if same else None
+
+
+def _step(gate: Gate, row: asyncpg.Record, code: str, now: datetime) -> int | None:
+    """Return the time step of a good code (0 where a one-time password needs none); None for a wrong one."""
     if row["one_time"]:
-        return 0 if right else None
+        return 0
     secret = gate.key.open(row["account_id"], bytes(row["totp_sealed"]))
-    step = matching_step(secret, code, row["totp_step"], now)
-    return step if right else None
+    return matching_step(secret, code, row["totp_step"], now)
 
 
 def matching_step(secret: str, code: str, after: int, now: datetime) -> int | None:
@@ -100,10 +120,13 @@ async def _verified(gate: Gate, password_hash: str, password: str) -> bool:
         return False
 
 
-async def _fail(tx: Connection, account: Account, now: datetime, place: str) -> None:
-    failures, until = model.after_failure(account, now)
-    await tx.execute(SQL["set_failures"], account.account_id, failures, until)
-    await store.record(tx, account, "locked" if until else "sign_in_failed", now, access_point=place)
+async def _fail(
+    tx: Connection, tried: Tried, here: Tries, seen: asyncpg.Record | None, now: datetime, place: str
+) -> None:
+    closed = await tries.failed(tx, tried, now) or here.locked(now)
+    if seen:
+        account = Account.of_row(dict(seen))
+        await store.record(tx, account, "locked" if closed else "sign_in_failed", now, access_point=place)
 
 
 async def _begin(tx: Connection, account: Account, now: datetime, place: str) -> Entered:

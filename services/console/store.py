@@ -16,6 +16,7 @@ from services.runtime.register_record import carrier
 SQL = Queries("services.console")
 SOURCE = "/dongui/console"
 KIND = "console_account"
+FIRST = "first_accounts"
 
 
 def digest(token: str) -> bytes:
@@ -39,15 +40,30 @@ async def record(tx: Connection, account: Account, state: str, at: datetime, **c
 
 
 async def create(
-    tx: Connection, name: str, standing: tuple[Role, str | None], at: datetime, *, password_hash: str, by: str
+    tx: Connection,
+    name: str,
+    standing: tuple[Role, str | None],
+    at: datetime,
+    *,
+    password_hash: str,
+    by: Account | None,
 ) -> Account | None:
-    """Make a local account with a one-time password; None when the name is taken."""
-    row = await tx.fetchrow(SQL["insert_account"], name, None, *standing, password_hash, True, at)
+    """Make a local account with a one-time password; None when the name is taken. `by` nobody: one of the first."""
+    vouched_by = by.name if by else None
+    row = await tx.fetchrow(SQL["insert_account"], name, None, *standing, password_hash, True, at, vouched_by)
     if row is None:
         return None
     account = Account.of_row(dict(row))
-    await record(tx, account, "created", at, role=account.role, affiliate=account.affiliate, by=by)
+    told = {"role": account.role, "affiliate": account.affiliate, "by": vouched_by or FIRST}
+    await record(tx, account, "created", at, **told)
     return account
+
+
+async def confirm(tx: Connection, account: Account, at: datetime, by: str) -> None:
+    """Note a second person's word that somebody of their own uses the account. Again, it changes nothing."""
+    if account.vouched_by is not None:
+        await tx.execute(SQL["confirm"], account.account_id)
+        await record(tx, account, "confirmed", at, by=by, vouched_by=account.vouched_by)
 
 
 async def change_role(
@@ -69,8 +85,8 @@ async def set_disabled(tx: Connection, account: Account, at: datetime, by: str, 
 
 
 async def reset(tx: Connection, account: Account, password_hash: str, at: datetime, by: str) -> None:
-    """Give a local account a new one-time password; its second factor must be set up again."""
-    await tx.execute(SQL["set_one_time"], account.account_id, password_hash)
+    """Give a local account a new one-time password; its second factor must be set up and itself confirmed again."""
+    await tx.execute(SQL["set_one_time"], account.account_id, password_hash, by)
     await tx.execute(SQL["delete_sessions"], account.account_id)
     await record(tx, account, "password_reset", at, by=by)
 

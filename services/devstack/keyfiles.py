@@ -18,8 +18,8 @@ from services.runtime.settings import Settings
 
 SEED_BYTES = 32
 PASSWORD_BYTES = 12
-CONSOLE_ROLES = ("compliance", "cpo", "sre", "auditor", "affiliate")
-"""What a token that the console signs may say; `service` and `member` are not among them."""
+CONSOLE_ROLES = ("compliance", "cpo", "sre", "auditor", "affiliate_desk")
+"""What a token that the console signs may say: not `service`, not `member`, and not `affiliate`, which opens values."""
 AFFILIATE_ACCOUNTS = {"tmax-os-staff": "affiliate:tmax-os"}
 PRIVATE = 0o600
 
@@ -96,7 +96,7 @@ def _publish_log_keys(files: KeyFiles) -> None:
 
 def first_accounts() -> dict[str, dict[str, str]]:
     """Return an account of each role with a random one-time password: who may sign in to a new console."""
-    roles = {**{role: role for role in CONSOLE_ROLES if role != "affiliate"}, **AFFILIATE_ACCOUNTS}
+    roles = {**{role: role for role in CONSOLE_ROLES if role != "affiliate_desk"}, **AFFILIATE_ACCOUNTS}
     return {name: {"role": role, "password": secrets.token_urlsafe(PASSWORD_BYTES)} for name, role in roles.items()}
 
 

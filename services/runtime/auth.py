@@ -41,12 +41,14 @@ class AuthError(Exception):
 class Principal:
     """Who asks: `sub` is a member_ref, an affiliate id, a third-party id or a staff id; roles decide what it may.
 
-    `access_point` is the network address of a person at the console, as the console's token says it.
+    `access_point` is the network address of a person at the console, as the console's token says it; `unconfirmed` that
+    one other person alone answers for who uses the account.
     """
 
     sub: str
     roles: frozenset[str]
     access_point: str | None = None
+    unconfirmed: bool = False
 
     def has(self, *roles: str) -> bool:
         return not self.roles.isdisjoint(roles)
@@ -133,7 +135,8 @@ def _principal(claims: dict[str, object], allowed: list[str] | None) -> Principa
         raise AuthError(401, "token_invalid")
     if allowed is not None and not set(roles) <= set(allowed):
         raise AuthError(401, "token_invalid")
-    return Principal(str(claims["sub"]), frozenset(roles), place if isinstance(place, str) else None)
+    unconfirmed = claims.get("unconfirmed", False) is not False
+    return Principal(str(claims["sub"]), frozenset(roles), place if isinstance(place, str) else None, unconfirmed)
 
 
 def _roles_of_key(keys: KeySet, kid: object) -> list[str] | None:

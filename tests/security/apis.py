@@ -22,7 +22,10 @@ from tests.support.kept import KEPT
 
 PER_S = 5000.0
 """Requests a second of one stranger: at the default he would soon meet nothing but 429."""
-ROLES = ("service", "compliance", "cpo", "sre", "auditor", "affiliate", "third_party", "notices", "rights_reader")
+ROLES = (
+    *("service", "compliance", "cpo", "sre", "auditor", "affiliate", "affiliate_desk", "third_party", "notices"),
+    "rights_reader",
+)
 
 
 @dataclass(frozen=True)

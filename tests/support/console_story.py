@@ -53,10 +53,15 @@ async def tell(ask: Ask) -> Told:
     change = (await ask("PATCH", f"/v1/members/{ref}", changed, seq=seq))["change_id"]
     received = await _request(ask, ref, "access", "email")
     verified = await _request(ask, ref, "suspension", "written", verify=True)
-    leaver, _ = await sign_up(ask, "성춘향")
-    deletion = await _request(ask, leaver, "deletion", "phone", verify=True)
+    deletion, leaver = await leaving(ask)
     await ask("POST", f"/v1/rights-requests/{deletion}/decide", {"outcome": "granted"})
     return Told(ref, email, change, received, verified, leaver)
+
+
+async def leaving(ask: Ask) -> tuple[str, str]:
+    """Sign somebody up whose request to delete everything waits for its decision; return (request, member)."""
+    ref, _ = await sign_up(ask, "성춘향")
+    return await _request(ask, ref, "deletion", "phone", verify=True), ref
 
 
 async def _request(ask: Ask, ref: str, type_: str, channel: str, *, verify: bool = False) -> str:

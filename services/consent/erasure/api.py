@@ -64,7 +64,7 @@ async def read_erasure(ask: Ask, ref: str) -> dict[str, Any]:
 @router.post("/v1/erasures/{ref}/approve")
 async def approve(ask: Write, ref: str, body: ApprovalBody, response: Response) -> dict[str, Any]:
     """Approve a case before it runs, or confirm one that ran (7.3)."""
-    by = ask.require("cpo").sub
+    by = ask.require_confirmed("cpo").sub
     key = ask.key(body.model_dump(mode="json"), required=True)
     return send(response, await handlers.approve(Command(ask.consent, _uuid(ref), by, key), body.reason))
 

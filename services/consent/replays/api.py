@@ -53,7 +53,7 @@ async def list_replays(ask: Ask) -> dict[str, Any]:
 @router.post("/v1/replays", status_code=201)
 async def plan(ask: Ask, body: PlanBody) -> dict[str, Any]:
     """Register a plan; needs no Idempotency-Key, the plan's id is one."""
-    by = ask.require("service", "sre", "cpo").sub
+    by = ask.require_confirmed("service", "sre", "cpo").sub
     return await handlers.plan(ask.consent, body.model_dump(), by)
 
 
@@ -67,7 +67,7 @@ async def read_replay(ask: Ask, replay_id: str) -> dict[str, Any]:
 @router.post("/v1/replays/{replay_id}/approve")
 async def approve(ask: Ask, replay_id: str, body: ApprovalBody) -> dict[str, Any]:
     """Approve a plan that another person made; repeating it changes nothing."""
-    by = ask.require(*STAFF).sub
+    by = ask.require_confirmed(*STAFF).sub
     return await handlers.approve(ask.consent, _uuid(replay_id), body.sha256, by)
 
 

@@ -1,11 +1,11 @@
-"""Who may ask, decide and see: staff everything, a member its own, an affiliate what arrived there."""
+"""Who may ask, decide and see: staff everything, a member its own, an affiliate and its people what arrived there."""
 
 from dataclasses import dataclass
 
 import asyncpg
 
 from schemas.base import ActorKind
-from services.consent.access import Asked
+from services.consent.access import AFFILIATE_DESK, Asked
 from services.consent.model import Member
 from services.consent.refusals import not_found
 from services.consent.rights import refusals
@@ -21,6 +21,8 @@ class Who:
     kind: ActorKind
     member: str | None = None
     affiliate: str | None = None
+    unconfirmed: bool = False
+    """Whether one other person alone answers for who uses the account: it selects nobody for destruction."""
 
     @property
     def handles(self) -> bool:
@@ -44,9 +46,10 @@ class Who:
 
 def anyone(ask: Asked) -> Who:
     """Return the caller; 403 for a role that has no part in rights requests."""
-    principal = ask.require(*HANDLERS, "member", "affiliate")
+    principal = ask.require(*HANDLERS, "member", "affiliate", AFFILIATE_DESK)
     if principal.has(*HANDLERS):
-        return Who(principal.sub, "service" if principal.has("service") else "staff")
+        kind: ActorKind = "service" if principal.has("service") else "staff"
+        return Who(principal.sub, kind, unconfirmed=principal.unconfirmed)
     if principal.has("member"):
         return Who(principal.sub, "member", member=principal.sub)
     return Who(principal.sub, "service", affiliate=principal.sub)

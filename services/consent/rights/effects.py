@@ -90,7 +90,7 @@ async def _correction(consent: Consent, request: Request, sealed: bytes | None) 
 def _deletion(consent: Consent, request: Request, member: Member) -> list[Callable[[Member], Step]]:
     """Some items are cleared; all of them is leaving: request and confirmation at once."""
     at = consent.clock()
-    if request.granted is None:
+    if request.granted is None:  # as `Move.selects` says
         ask = [] if members.withdrawal_pending(member) else [lambda m: members.request_withdrawal(m, at)]
         return [*ask, lambda m: replace(members.confirm_withdrawal(m, at), note=DELETION_REQUEST)]
     items = request.granted

@@ -14,6 +14,7 @@ from services.consent.idempotency import Answer, Key
 from services.consent.messages.queue import queue
 from services.consent.model import Member, withdrawal_pending
 from services.consent.paging import Place
+from services.consent.refusals import account_unconfirmed
 from services.consent.rights import answers, effects, evidence, model, refusals, scope, store
 from services.consent.rights.access import Who
 from services.consent.rights.answer import named, result_of
@@ -71,7 +72,10 @@ async def decide(command: Command, body: DecideBody) -> Answer:
         present = scope.everything(command.consent.rules, request.type, member)
         decision = Decision(body.outcome, body.ground, body.statute, _items(command, request, body, member))
         facts = Facts(present, withdrawal_pending(member))
-        return model.decide(catalogue(), request, decision, facts, at)
+        decided = model.decide(catalogue(), request, decision, facts, at)
+        if decided.selects and command.who.unconfirmed:
+            raise account_unconfirmed()
+        return decided
 
     codes = {"outcome": body.outcome, "ground": body.ground, "statute": body.statute}
     return await _step(command, "decided", move, Hands(decided_by=command.who.sub), codes)

@@ -84,6 +84,11 @@ class Move:
     request: Request
     effect: Effect | None = None
 
+    @property
+    def selects(self) -> bool:
+        """Whether it ends the membership and so selects the member for destruction, which takes two persons (7.3)."""
+        return self.effect == "delete" and self.request.granted is None
+
 
 def actor_of(catalogue: Catalogue, request: Request) -> ActorKind:
     """Return who asked, as a fact names it: the member, an agent, a guardian."""

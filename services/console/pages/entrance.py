@@ -10,14 +10,16 @@ from markupsafe import Markup
 
 from services.console import signin, store
 from services.console.desk import Anybody, Desk, Sent, SignInNeededError, Visit, local_path, to
-from services.console.model import NAME, Account
+from services.console.model import NAME, Account, neighbourhood
 from services.console.oidc import Attempt, Person, ProviderError
 from services.console.signin import Entered
 from services.console.store import SQL
 from services.console.words import LANGUAGES
 from services.runtime.postgres import Connection
+from services.runtime.problem import Problem
 
 router = APIRouter()
+TOO_OFTEN = frozenset({"locked", "too_many_requests"})
 log = structlog.get_logger("console")
 
 
@@ -29,20 +31,25 @@ async def sign_in_page(visit: Anybody, next: str = "/") -> Response:  # noqa: A0
     return _sign_in(visit, local_path(next))
 
 
-def _sign_in(visit: Visit, after: str, fault: str | None = None) -> Response:
+def _sign_in(visit: Visit, after: str, fault: str | None = None, **headers: str) -> Response:
     bound = Visit(visit.desk, visit.request, visit.words, visit.secret or secrets.token_urlsafe(32))
-    status = 200 if fault is None else 429 if fault == "locked" else 403
+    status = 200 if fault is None else 429 if fault in TOO_OFTEN else 403
     page = bound.page("sign_in.html", status=status, after=after, fault=fault, provider=visit.desk.provider is not None)
+    page.headers.update(headers)
     visit.desk.cookies.put(page, visit.desk.cookies.browser, bound.secret)
     return page
 
 
 @router.post("/sign-in")
 async def sign_in(visit: Anybody, form: Sent) -> Response:
-    """Take name, password and code."""
+    """Take name, password and code; nothing is looked at for an address that tries too often."""
+    after = local_path(form.text("next") or "/")
+    try:
+        visit.desk.gate.rates.of_address(neighbourhood(visit.place))
+    except Problem as problem:
+        return _sign_in(visit, after, problem.code, **problem.headers)
     name, password, code = form.text("name", 63), str(form.data.get("password", ""))[:200], form.text("code", 12)
     found = await signin.enter(visit.desk.gate, name, password, code, visit.place)
-    after = local_path(form.text("next") or "/")
     return _entered(visit, found, after) if isinstance(found, Entered) else _sign_in(visit, after, found)
 
 
@@ -154,7 +161,8 @@ async def _account_of(desk: Desk, tx: Connection, person: Person) -> Account | N
     row = await tx.fetchrow(SQL["account_of_subject"], person.subject)
     if row is None:
         for name in _names(person):
-            row = await tx.fetchrow(SQL["insert_account"], name, person.subject, *person.standing, None, False, at)
+            told = (name, person.subject, *person.standing, None, False, at, None)
+            row = await tx.fetchrow(SQL["insert_account"], *told)
             if row is not None:
                 account = Account.of_row(dict(row))
                 await store.record(tx, account, "created", at, role=account.role, by="identity_provider")

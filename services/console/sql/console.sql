@@ -1,5 +1,5 @@
 -- name: account_of_name
-SELECT * FROM account WHERE name = $1 FOR UPDATE
+SELECT * FROM account WHERE name = $1
 
 -- name: account_of_id
 SELECT * FROM account WHERE account_id = $1 FOR UPDATE
@@ -11,8 +11,8 @@ SELECT * FROM account WHERE subject = $1 FOR UPDATE
 SELECT * FROM account ORDER BY name
 
 -- name: insert_account
-INSERT INTO account (name, subject, role, affiliate, password_hash, one_time, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING *
+INSERT INTO account (name, subject, role, affiliate, password_hash, one_time, created_at, vouched_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING *
 
 -- name: update_role
 UPDATE account SET role = $2, affiliate = $3 WHERE account_id = $1
@@ -20,21 +20,39 @@ UPDATE account SET role = $2, affiliate = $3 WHERE account_id = $1
 -- name: set_disabled
 UPDATE account SET disabled_at = $2 WHERE account_id = $1
 
--- name: set_failures
-UPDATE account SET failures = $2, locked_until = $3 WHERE account_id = $1
-
 -- name: note_sign_in
-UPDATE account SET failures = 0, locked_until = NULL, totp_step = greatest(totp_step, $2) WHERE account_id = $1
+UPDATE account SET totp_step = greatest(totp_step, $2) WHERE account_id = $1
 
 -- name: set_one_time
-UPDATE account SET password_hash = $2, one_time = true, totp_sealed = NULL, failures = 0, locked_until = NULL
-WHERE account_id = $1
+UPDATE account SET password_hash = $2, one_time = true, totp_sealed = NULL, vouched_by = $3 WHERE account_id = $1
+
+-- name: confirm
+UPDATE account SET vouched_by = NULL WHERE account_id = $1
 
 -- name: set_factor
 UPDATE account SET totp_sealed = $2 WHERE account_id = $1 AND one_time
 
 -- name: enrol
-UPDATE account SET password_hash = $2, one_time = false, totp_step = $3, failures = 0 WHERE account_id = $1 AND one_time
+UPDATE account SET password_hash = $2, one_time = false, totp_step = $3 WHERE account_id = $1 AND one_time
+
+-- name: take_tries
+INSERT INTO sign_in_tries (name, place, tried_at) VALUES ($1, $2, $3)
+ON CONFLICT (name, place) DO UPDATE SET tried_at = excluded.tried_at RETURNING failures, locked_until, entered_at
+
+-- name: read_tries
+SELECT failures, locked_until, entered_at FROM sign_in_tries WHERE name = $1 AND place = $2
+
+-- name: write_tries
+UPDATE sign_in_tries SET failures = $3, locked_until = $4, entered_at = $5 WHERE name = $1 AND place = $2
+
+-- name: closed_names
+SELECT name FROM sign_in_tries WHERE name = ANY($1::bytea[]) AND place = '' AND locked_until > $2
+
+-- name: delete_tries
+DELETE FROM sign_in_tries WHERE name = $1
+
+-- name: forget_tries
+DELETE FROM sign_in_tries WHERE tried_at < $1 AND (entered_at IS NULL OR entered_at < $2)
 
 -- name: insert_session
 INSERT INTO session (token_hash, account_id, enrolling, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)

@@ -270,8 +270,8 @@ async def test_a_standing_approval_is_confirmed_afterwards_by_a_privacy_officer(
     assert ref not in [one["member_ref"] for one in left]
 
 
-async def deletion_granted(service: Service, officer: dict[str, str]) -> str:
-    """Let an officer grant a request to delete everything."""
+async def deletion_verified(service: Service, officer: dict[str, str]) -> tuple[str, str]:
+    """Let an officer take in a request to delete everything; return its path and its member."""
     ref = str((await service.sign_up())["member_ref"])
     body = {"member_ref": ref, "type": "deletion", "channel": "web", "received_at": datetime.now(UTC).isoformat()}
     made = await service.post("/v1/rights-requests", body)
@@ -280,6 +280,12 @@ async def deletion_granted(service: Service, officer: dict[str, str]) -> str:
     method = {"method": "id_card", "verified_by": "officer-b"}
     verified = await service.post(f"{path}/verify", method, headers=officer)
     assert verified.status_code == 200, verified.text
+    return path, ref
+
+
+async def deletion_granted(service: Service, officer: dict[str, str]) -> str:
+    """Let an officer grant a request to delete everything."""
+    path, ref = await deletion_verified(service, officer)
     decided = await service.post(f"{path}/decide", {"outcome": "granted"}, headers=officer)
     assert decided.status_code == 200, decided.text
     return ref
@@ -298,6 +304,37 @@ async def test_a_deletion_request_waits_for_a_second_person_and_never_for_its_se
     assert (await asked(clean, ref, "execute")).status_code == 202
     assert await saga.look(clean.consent) == 1
     assert (await case_of(clean, ref))["state"] == "executing"
+
+
+async def test_an_account_that_only_its_maker_answers_for_neither_selects_nor_approves(clean: Service) -> None:
+    alone = bearer(a_token("officer-e", "cpo", unconfirmed=True))
+    ref = await deletion_granted(clean, OFFICER)
+    refused = await asked(clean, ref, "approve", {"reason": "승인"}, headers=alone)
+    assert (refused.status_code, refused.json()["code"]) == (403, "account_unconfirmed")
+    assert (await case_of(clean, ref))["state"] == "selected"
+    path, _ = await deletion_verified(clean, alone)
+    refused = await clean.post(f"{path}/decide", {"outcome": "granted"}, headers=alone)
+    assert (refused.status_code, refused.json()["code"]) == (403, "account_unconfirmed")
+    assert (await clean.http.get(path)).json()["state"] == "verified"
+    assert (await clean.post(f"{path}/withdraw", headers=alone)).status_code == 200, "that destroys nothing"
+    other = bearer(a_token("officer-d", "cpo"))
+    approved = await asked(clean, ref, "approve", {"reason": "승인"}, headers=other)
+    assert (approved.status_code, approved.json()["state"]) == (200, "approved")
+
+
+async def test_an_account_that_only_its_maker_answers_for_plans_and_approves_no_replay(clean: Service) -> None:
+    plan = {"replay_id": str(uuid.uuid4()), "sha256": "ab" * 32, "reason": "drill", "summary": {}}
+    approval, path = {"sha256": plan["sha256"]}, f"/v1/replays/{plan['replay_id']}/approve"
+    alone, planner, other = (
+        bearer(a_token(sub, "sre", unconfirmed=mark))
+        for sub, mark in (("ops-2", True), ("ops-1", None), ("ops-3", None))
+    )
+    refused = await clean.http.post("/v1/replays", json=plan, headers=alone)
+    assert (refused.status_code, refused.json()["code"]) == (403, "account_unconfirmed")
+    assert (await clean.http.post("/v1/replays", json=plan, headers=planner)).status_code == 201
+    refused = await clean.http.post(path, json=approval, headers=alone)
+    assert (refused.status_code, refused.json()["code"]) == (403, "account_unconfirmed")
+    assert (await clean.http.post(path, json=approval, headers=other)).json()["state"] == "approved"
 
 
 async def test_without_any_approval_the_law_starts_it_on_the_last_day(clean: Service) -> None:

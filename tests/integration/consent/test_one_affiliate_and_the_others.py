@@ -127,6 +127,33 @@ async def test_each_affiliate_gets_at_what_is_its_own(silent: Service) -> None:
         assert {(c.path, await asked(silent, c, me)) for c in reads} == {(c.path, 200) for c in reads}
 
 
+async def test_an_affiliates_people_at_the_console_get_its_requests_and_none_of_its_keys_and_records(
+    silent: Service,
+) -> None:
+    there, me = await made(silent), "tmax-os"
+    desk = bearer(a_token(me, "affiliate_desk"))
+    for call in directly(me, me, there):
+        key = {"Idempotency-Key": str(uuid.uuid4())} if call.method == "POST" else {}
+        answer = await silent.http.request(
+            call.method, call.path, json=call.body, params=call.query, headers=desk | key
+        )
+        shown = call == Call("GET", f"/v1/rights-requests/{there.requests[me]}")
+        assert answer.status_code == (200 if shown else 403), call
+    canary = await silent.http.put(f"/v1/affiliates/{me}/canary", headers=desk)
+    other = await silent.http.get(f"/v1/rights-requests/{there.requests['tmax-anc']}", headers=desk)
+    assert (canary.status_code, other.status_code) == (403, 404)
+    listed = (await silent.http.get("/v1/rights-requests", headers=desk)).json()["requests"]
+    assert [r["id"] for r in listed] == [there.requests[me]]
+    status = (await silent.http.get("/v1/status", headers=desk)).json()
+    assert [r["recipient"] for r in status["recipients"]] == [me]
+    body = {"member_ref": there.ref, "type": "access", "channel": "email"}
+    taken = await silent.post("/v1/rights-requests", body, headers=desk)
+    assert taken.status_code == 201
+    assert (await silent.http.get(f"/v1/rights-requests/{taken.json()['id']}", headers=desk)).json()[
+        "received_by"
+    ] == me
+
+
 async def test_pseudonyms_are_shared_and_keys_are_not(silent: Service) -> None:
     """Clause 3.2 shares the ID itself, so F30's last clause does not apply; what opens a record differs."""
     there = await made(silent)

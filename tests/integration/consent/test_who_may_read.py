@@ -15,15 +15,16 @@ WORDS = {
     "handlers": {"service"} | OFFICERS,
     "member": {"member"},
     "affiliate": {"affiliate"},
+    "desk": {"affiliate_desk"},
     "third party": {"third_party"},
     "notices": {"notices"},
     "auditor": {"auditor"},
     "sre": {"sre"},
-    "as the request itself": {"service", "member", "affiliate"} | OFFICERS,
+    "as the request itself": {"service", "member", "affiliate", "affiliate_desk"} | OFFICERS,
 }
-ROLES = ("service", *sorted(STAFF), "auditor", "member", "affiliate", "third_party", "notices")
+ROLES = ("service", *sorted(STAFF), "auditor", "member", "affiliate", "affiliate_desk", "third_party", "notices")
 REF = str(uuid.uuid4())
-SUBJECTS = {"member": REF, "affiliate": "tmax-os", "third_party": "demo-partner"}
+SUBJECTS = {"member": REF, "affiliate": "tmax-os", "affiliate_desk": "tmax-os", "third_party": "demo-partner"}
 QUERIES = {
     "/v1/decisions": {"recipient": "tmax-os", "purpose": "P1.1", "member_ref": REF},
     "/v1/affected": {"from": "2026-01-01T00:00:00+09:00"},

@@ -30,7 +30,7 @@ async def emptied(console_databases: Databases) -> Databases:
     """The shared database without a row."""
     owner = await asyncpg.connect(console_databases.owner_dsn("console"))
     try:
-        await owner.execute("TRUNCATE account, session, oidc_attempt, outbox")
+        await owner.execute("TRUNCATE account, session, oidc_attempt, sign_in_tries, outbox")
     finally:
         await owner.close()
     return console_databases

@@ -45,9 +45,10 @@ class Console:
     def now(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
-    def person(self) -> Person:
-        """Somebody with a browser of their own."""
-        return Person(httpx.AsyncClient(transport=self.transport, base_url=self.url))
+    def person(self, address: str = "127.0.0.1") -> Person:
+        """Somebody with a browser of their own, at an address."""
+        transport = httpx.ASGITransport(self.transport.app, client=(address, 5000))
+        return Person(httpx.AsyncClient(transport=transport, base_url=self.url))
 
     async def entries(self) -> list[tuple[str, dict[str, str]]]:
         """Return (state, codes) of every register entry the console handed to the audit log."""
@@ -77,10 +78,10 @@ def settings_in(folder: Path, databases: Databases, **more: Any) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Console]:
+async def running(settings: Settings, hasher: PasswordHasher | None = None) -> AsyncIterator[Console]:
     """Build the console of these settings; no relay runs, what it would publish is read from the outbox."""
     made: list[Console] = []
-    quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    quick = hasher or PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     async with composition.build(settings, lambda: made[0].now() if made else datetime.now(UTC), quick) as parts:
         transport = httpx.ASGITransport(web.create(parts.desk, _ready), client=("127.0.0.1", 5000))
         made.append(Console(parts, transport, str(settings.console_url).rstrip("/")))

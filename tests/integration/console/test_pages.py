@@ -10,7 +10,11 @@ import httpx
 from services.audit import verify
 from services.audit.certificates import Keys, verify_certificate
 from services.audit.checkpoint import Verifier
-from tests.integration.console.people import People
+from services.devstack.keyfiles import KeyFiles
+from services.devstack.tokens import Issuer
+from services.runtime.clock import utc_now
+from services.runtime.settings import Settings
+from tests.integration.console.people import People, told_password
 from tests.support.console import Person, forms
 
 
@@ -160,6 +164,33 @@ async def _json_of(person: Person, case: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
+async def test_nobody_is_their_own_second_person_by_an_account_they_made_or_reset(people: People) -> None:
+    cpo, compliance = await people.at("cpo"), await people.at("compliance")
+    request, ref = await people.leaving()
+    await cpo.submit(await cpo.get(f"/rights/{request}"), f"/rights/{request}/decide", outcome="granted")
+    name, password = await people.newcomer("cpo")
+    account = f"/accounts/{(await cpo.get('/accounts')).text.split(name)[1].split('/accounts/')[1].split('/')[0]}"
+    page = await cpo.get("/accounts")
+    for again in (False, True):
+        if again:
+            password = told_password(await cpo.submit(page, f"{account}/reset"))
+        second = people.stranger()
+        async with second.http:
+            await second.enter(name, password, ahead_s=30 if again else 0)
+            refused = await approved(second, ref, 422)
+            assert "account_unconfirmed" in refused.text
+            assert "승인 대기" in refused.text
+            await compliance.submit(await compliance.get("/accounts"), f"{account}/confirm")
+            if again:
+                assert "승인됨" in (await approved(second, ref, 200)).text
+
+
+async def approved(person: Person, ref: str, status: int) -> httpx.Response:
+    page = await person.get(f"/erasures/{ref}")
+    action = next(f.action for f in forms(page) if f.action.endswith("/approve"))
+    return await person.submit(page, action, status, reason="checked")
+
+
 async def test_a_proof_downloaded_here_verifies_offline(people: People, tmp_path: Path) -> None:
     person = await people.at("sre")
     await followed(person, people.told.change_id)
@@ -183,6 +214,33 @@ async def test_an_affiliate_sees_its_own_and_nothing_of_staff(people: People) ->
     for path in ("/members", "/audit", "/erasures", f"/members/{people.told.ref}", "/accounts"):
         await person.get(path, 403)
     await person.get(f"/rights/{people.told.received}", 404)
+
+
+async def test_an_affiliates_person_takes_a_request_in(people: People) -> None:
+    person = await people.at("tmax-os-staff")
+    page = await person.get("/rights")
+    made = await person.submit(page, "/rights", member_ref=people.told.ref, type="deletion", channel="phone")
+    request_id = made.url.path.removeprefix("/rights/")
+    assert f"/rights/{request_id}" in (await person.get("/rights")).text
+    assert "/decide" not in made.text
+
+
+async def test_the_consoles_key_gets_no_affiliates_keys_or_records(people: People) -> None:
+    """Whoever has it may sign what it likes, and is believed an affiliate's people at most."""
+    key = KeyFiles.below(people.system.base_dir / "secrets").console_key
+    signer = Issuer(key, Settings().issuer, Settings().audience, utc_now)
+    kid, own = f"tmax-os.{people.told.ref}.1", "/v1/affiliates/tmax-os"
+    async with httpx.AsyncClient(base_url=people.system.described()["consent_url"], timeout=30) as http:
+        for role, status in (("affiliate", 401), ("affiliate_desk", 403)):
+            headers = {"Authorization": f"Bearer {signer.token('tmax-os', role)}"}
+            asked = [
+                await http.post("/v1/keys", json={"kids": [kid]}, headers=headers),
+                await http.get(f"/v1/keys/{kid}", headers=headers),
+                await http.get(f"{own}/holdings", headers=headers),
+                await http.post(f"{own}/holdings", json={"members": [people.told.ref]}, headers=headers),
+                await http.get(f"{own}/digests", params={"salt": "0123456789abcdef"}, headers=headers),
+            ]
+            assert [answer.status_code for answer in asked] == [status] * 5
 
 
 async def test_the_other_pages_answer(people: People) -> None:

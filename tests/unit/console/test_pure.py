@@ -15,26 +15,58 @@ from fastapi import Request
 from services.console import charts, cookies, model, words
 from services.console.cookies import Cookies, InsecureConsoleError
 from services.console.desk import Visit, environment, local_path
-from services.console.model import Account
+from services.console.model import Account, Tries
 from services.console.pages.retention import by_month
 from services.console.words import Words
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
 CONSOLE = Path(str(files("services.console")))
 
 
 def an_account(**changes: object) -> Account:
     told = {"account_id": "1", "name": "kim", "role": "compliance", "affiliate": None, "local": True}
-    standing = {"one_time": False, "failures": 0, "locked_until": None, "disabled_at": None}
+    standing = {"one_time": False, "disabled_at": None}
     return Account(**{**told, **standing, **changes})  # type: ignore[arg-type]
 
 
-def test_the_fifth_wrong_try_closes_an_account_for_fifteen_minutes() -> None:
-    assert model.after_failure(an_account(failures=3), NOW) == (4, None)
-    assert model.after_failure(an_account(failures=4), NOW) == (0, NOW + timedelta(minutes=15))
-    locked = an_account(locked_until=NOW + timedelta(minutes=15))
+def test_the_fifth_wrong_try_closes_a_name_for_fifteen_minutes() -> None:
+    quarter = timedelta(minutes=15)
+    assert Tries(3).failed(5, quarter, NOW) == Tries(4)
+    locked = Tries(4).failed(5, quarter, NOW)
+    assert locked == Tries(0, NOW + quarter)
     assert locked.locked(NOW + timedelta(minutes=14, seconds=59))
-    assert not locked.locked(NOW + timedelta(minutes=15))
+    assert not locked.locked(NOW + quarter)
+
+
+@pytest.mark.parametrize(
+    ("here", "everywhere", "closed"),
+    [
+        (Tries(), Tries(), False),
+        (Tries(0, LATER), Tries(), True),
+        (Tries(), Tries(0, LATER), True),
+        (Tries(entered_at=NOW - timedelta(days=29)), Tries(0, LATER), False),
+        (Tries(entered_at=NOW - timedelta(days=30)), Tries(0, LATER), True),
+        (Tries(0, LATER, NOW - timedelta(days=1)), Tries(), True),
+        (Tries(0, NOW), Tries(49), False),
+    ],
+)
+def test_strangers_close_a_name_where_nobody_got_in_with_it(here: Tries, everywhere: Tries, closed: bool) -> None:
+    assert model.closed(here, everywhere, NOW) == closed
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_a_subscribers_whole_network_is_counted_as_one(address: str, counted: str) -> None:
+    assert model.neighbourhood(address) == counted
 
 
 @pytest.mark.parametrize(
@@ -62,10 +94,27 @@ def test_only_known_roles_are_roles_and_an_affiliate_is_named() -> None:
 
 def test_an_affiliates_person_speaks_for_it_and_sees_no_staff_page() -> None:
     person = an_account(role="affiliate", affiliate="tmax-os")
-    assert person.subject == "tmax-os"
+    assert (person.subject, person.token_role) == ("tmax-os", "affiliate_desk")
     assert person.pages() == ["home", "rights"]
-    assert "accounts" in an_account(role="cpo").pages()
+    assert all("accounts" in an_account(role=role).pages() for role in ("cpo", "compliance"))
     assert "accounts" not in an_account(role="auditor").pages()
+
+
+@pytest.mark.parametrize(
+    ("account", "by", "fault"),
+    [
+        ({"vouched_by": "cpo"}, {"name": "lee"}, None),
+        ({"vouched_by": "cpo"}, {"name": "cpo"}, "own_making"),
+        ({"vouched_by": "cpo", "one_time": True}, {"name": "lee"}, "not_set_up_yet"),
+        ({"vouched_by": "cpo"}, {"name": "lee", "vouched_by": "cpo"}, "unconfirmed"),
+        ({"vouched_by": "cpo"}, {"name": "lee", "vouched_by": "park"}, "unconfirmed"),
+        ({}, {"name": "lee"}, None),
+    ],
+)
+def test_an_account_is_confirmed_by_who_has_no_part_in_it(
+    account: dict[str, Any], by: dict[str, Any], fault: str | None
+) -> None:
+    assert model.confirm_fault(an_account(**account), an_account(**by)) == fault
 
 
 @pytest.mark.parametrize("url", ["https://console.example.kr", "https://127.0.0.1:8800"])

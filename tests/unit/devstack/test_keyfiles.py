@@ -55,6 +55,17 @@ async def test_the_services_accept_the_dev_issuers_tokens(tmp_path: Path) -> Non
     assert (principal.sub, principal.roles) == ("demo-partner", frozenset({"third_party"}))
 
 
+@pytest.mark.parametrize("role", ["affiliate", "service", "member"])
+async def test_the_consoles_key_speaks_for_people_and_for_nobody_else(tmp_path: Path, role: str) -> None:
+    settings, key = settings_of(tmp_path), keyfiles.ensure(tmp_path).console_key
+    authenticator = Authenticator.from_settings(settings)
+    desk = Issuer(key, settings.issuer, settings.audience, utc_now).token("tmax-os", "affiliate_desk")
+    assert (await authenticator.principal(f"Bearer {desk}")).roles == frozenset({"affiliate_desk"})
+    forged = Issuer(key, settings.issuer, settings.audience, utc_now).token("tmax-os", role)
+    with pytest.raises(AuthError, match="token_invalid"):
+        await authenticator.principal(f"Bearer {forged}")
+
+
 async def test_an_expired_token_and_another_issuers_are_refused(tmp_path: Path) -> None:
     authenticator = Authenticator.from_settings(settings_of(tmp_path / "ours"))
     long_ago = datetime.now(UTC) - timedelta(days=400)

@@ -75,6 +75,13 @@ async def test_a_good_token_names_its_caller(authenticator: Authenticator, schem
     assert not found.has("member")
 
 
+@pytest.mark.parametrize(("said", "found"), [(None, False), (False, False), (True, True), ("no", True), (0, True)])
+async def test_a_token_says_that_its_account_is_not_confirmed(
+    authenticator: Authenticator, said: object, found: bool
+) -> None:
+    assert (await authenticator.principal(f"Bearer {token(unconfirmed=said)}")).unconfirmed is found
+
+
 @pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
 async def test_the_older_name_of_the_algorithm_is_the_same_algorithm(authenticator: Authenticator) -> None:
     assert (await authenticator.principal(f"Bearer {token(header=HEADER | {'alg': 'EdDSA'})}")).sub == "shop"
