@@ -39,7 +39,7 @@ async def _ready() -> dict[str, bool]:
 
 def an_api() -> Api:
     """An application like ours, without what lies behind it."""
-    keys = Authenticator("https://issuer.example", "dongui", keys=KeySet([ISSUER_KEY]), url=None)
+    keys = Authenticator("https://issuer.example", "dongui", keys=KeySet([ISSUER_KEY]))
     app = Api(title="echo", summary="echo", authenticator=keys, rates=Rates(50, 5000), ready=_ready)
 
     @app.post("/v1/echo")
