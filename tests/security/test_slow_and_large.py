@@ -58,7 +58,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """A server with room for a few connections, which loses its patience soon."""
     for name in ("HEAD_TIMEOUT_S", "BODY_TIMEOUT_S", "WRITE_TIMEOUT_S"):
         monkeypatch.setattr(connection, name, QUICK_S)
-    config = serving.config(an_api(), "127.0.0.1", 0, concurrency=CONNECTIONS)
+    config = serving.config(an_api(), "127.0.0.1", 0, concurrency=CONNECTIONS, proxies=())
     async with served(config) as url:
         yield int(url.rpartition(":")[2])
 
