@@ -114,7 +114,7 @@ def _application(bare: Bare) -> FastAPI:
 async def bare(settings: Settings) -> None:
     """Serve the bare path."""
     async with _bare(settings) as parts:
-        config = serving.config(_application(parts), "127.0.0.1", settings.consent_port, concurrency=512)
+        config = serving.config(_application(parts), "127.0.0.1", settings.consent_port, concurrency=512, proxies=())
         await serving.serve(config, lambda _: [])
 
 

@@ -61,7 +61,9 @@ def server_config(parts: Parts) -> uvicorn.Config:
         ready=partial(ready, parts),
         reason_required=_reason_required(settings),
     )
-    return serving.config(app, settings.audit_host, settings.audit_port, concurrency=256)
+    return serving.config(
+        app, settings.audit_host, settings.audit_port, concurrency=256, proxies=settings.trusted_proxies
+    )
 
 
 def _reason_required(settings: Settings) -> bool:

@@ -131,7 +131,9 @@ def server_config(settings: Settings, consent: Consent) -> uvicorn.Config:
     app = api.create(consent, Authenticator.from_settings(settings), Rates.from_settings(settings), ready, issuer)
     if settings.retention_url and settings.rights_reader_token:
         app.state.read_retained = retained.reader(settings.retention_url, settings.secret("rights_reader_token"))
-    return serving.config(app, settings.consent_host, settings.consent_port, concurrency=512)
+    return serving.config(
+        app, settings.consent_host, settings.consent_port, concurrency=512, proxies=settings.trusted_proxies
+    )
 
 
 async def follow_receipts(settings: Settings, consent: Consent, stop: asyncio.Event) -> None:

@@ -102,7 +102,10 @@ def _works(parts: Parts, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]
 def server_config(parts: Parts) -> uvicorn.Config:
     """Return the HTTP server's configuration; no access log (URLs name members)."""
     app = web.create(parts.desk, partial(_ready, parts.desk.gate.pool))
-    return serving.config(app, parts.settings.console_host, parts.settings.console_port, concurrency=128)
+    settings = parts.settings
+    return serving.config(
+        app, settings.console_host, settings.console_port, concurrency=128, proxies=settings.trusted_proxies
+    )
 
 
 async def _ready(pool: asyncpg.Pool) -> dict[str, bool]:

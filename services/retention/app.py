@@ -122,7 +122,9 @@ def server_config(parts: Parts) -> uvicorn.Config:
     ready = partial(_ready, parts.vault.pool)
     who, rates = Authenticator.from_settings(settings), Rates.from_settings(settings)
     app = api.create(parts.vault, who, rates, ready, parts.relay.nudge, consent_url)
-    return serving.config(app, settings.retention_host, settings.retention_port, concurrency=128)
+    return serving.config(
+        app, settings.retention_host, settings.retention_port, concurrency=128, proxies=settings.trusted_proxies
+    )
 
 
 async def _ready(pool: asyncpg.Pool) -> dict[str, bool]:

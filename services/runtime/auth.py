@@ -4,10 +4,12 @@ import asyncio
 import hashlib
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
+import structlog
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
@@ -22,6 +24,7 @@ JWKS_STALE_S_MAX = 3600.0
 LEEWAY_S = 30
 VERIFIED_MAX = 4096
 """Signatures remembered as good: a service sends one token thousands of times, and a check costs a millisecond."""
+log = structlog.get_logger("auth")
 
 
 Signed = tuple[dict[str, Any], list[str] | None]
@@ -55,12 +58,15 @@ class Principal:
 
 
 class Authenticator:
-    """Verifies tokens of one issuer; refreshes keys from the URL at most every five minutes."""
+    """Verifies tokens of one issuer; reads its keys from their source, a file or a URL, again every five minutes."""
 
-    def __init__(self, issuer: str, audience: str, *, keys: KeySet | None, url: str | None) -> None:
-        self._url = url
+    def __init__(
+        self, issuer: str, audience: str, *, keys: KeySet | None = None, source: Path | str | None = None
+    ) -> None:
+        self._source = source
         self._keys = keys
-        self._fetched_at = self._next_fetch_at = float("-inf")
+        self._fetched_at = time.monotonic() if keys is not None else float("-inf")
+        self._next_fetch_at = float("-inf")
         self._lock = asyncio.Lock()
         self._verified: dict[bytes, Signed] = {}
         self._claims = jwt.JWTClaimsRegistry(
@@ -73,12 +79,15 @@ class Authenticator:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Authenticator":
-        """Build from `jwks_file` or `jwks_url`; raise MissingSettingsError when neither is set."""
+        """Build from `jwks_file` or `jwks_url`; raise MissingSettingsError when neither is set.
+
+        A file is read here too, so that a process with a broken one does not start.
+        """
         if settings.jwks_file:
             keys = KeySet.import_key_set(orjson.loads(settings.jwks_file.read_bytes()))
-            return cls(settings.issuer, settings.audience, keys=keys, url=None)
+            return cls(settings.issuer, settings.audience, keys=keys, source=settings.jwks_file)
         if settings.jwks_url:
-            return cls(settings.issuer, settings.audience, keys=None, url=settings.jwks_url)
+            return cls(settings.issuer, settings.audience, source=settings.jwks_url)
         raise MissingSettingsError(["jwks_file"])
 
     async def principal(self, authorization: str | None) -> Principal:
@@ -108,18 +117,18 @@ class Authenticator:
 
     async def _current_keys(self) -> KeySet:
         async with self._lock:
-            if self._url and time.monotonic() >= self._next_fetch_at:
-                await self._refresh(self._url)
+            if self._source and time.monotonic() >= self._next_fetch_at:
+                await self._refresh(self._source)
         if self._keys is None:
             raise AuthError(503, "keys_unavailable")
         return self._keys
 
-    async def _refresh(self, url: str) -> None:
-        """Fetch the keys; while the issuer is away, known ones serve on for an hour and no longer."""
+    async def _refresh(self, source: Path | str) -> None:
+        """Read the keys; while they cannot be had, known ones serve on for an hour and no longer."""
         now = time.monotonic()
         self._verified.clear()  # a key that is no longer published signs nothing any more
         try:
-            self._keys = await _fetch(url)
+            self._keys = await _load(source)
         except AuthError:
             if now - self._fetched_at > JWKS_STALE_S_MAX:
                 self._keys = None
@@ -153,15 +162,23 @@ def _roles_of_key(keys: KeySet, kid: object) -> list[str] | None:
     return list(found) if isinstance(found, list) else None
 
 
-async def _fetch(url: str) -> KeySet:
-    timeout = aiohttp.ClientTimeout(total=JWKS_TIMEOUT_S)
+async def _load(source: Path | str) -> KeySet:
+    """Return the keys as they are published now. Raises AuthError 503 when they cannot be had or are no key set."""
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url, allow_redirects=False) as answer,
-        ):
-            if answer.status != 200:  # a redirect too: the keys come from the place that was configured
-                raise AuthError(503, "keys_unavailable")
-            return KeySet.import_key_set(await answer.json(content_type=None))
-    except (aiohttp.ClientError, TimeoutError, ValueError, JoseError) as error:
+        content = _read(source) if isinstance(source, Path) else await _fetch(source)
+        return KeySet.import_key_set(orjson.loads(content))
+    except (OSError, aiohttp.ClientError, ValueError, TypeError, LookupError, JoseError) as error:
+        log.warning("keys_unavailable", error=type(error).__name__)
         raise AuthError(503, "keys_unavailable") from error
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+async def _fetch(url: str) -> bytes:
+    timeout = aiohttp.ClientTimeout(total=JWKS_TIMEOUT_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url, allow_redirects=False) as answer:
+        if answer.status != 200:  # a redirect too: the keys come from the place that was configured
+            raise ValueError("the answer holds no keys")
+        return await answer.read()

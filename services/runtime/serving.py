@@ -17,10 +17,11 @@ Works = Callable[[asyncio.Event], Iterable[Any]]
 """Makes the coroutines that run beside the API until the event is set."""
 
 
-def config(app: Any, host: str, port: int, *, concurrency: int) -> uvicorn.Config:
+def config(app: Any, host: str, port: int, *, concurrency: int, proxies: Sequence[str]) -> uvicorn.Config:
     """Return the HTTP server's configuration; no access log (URLs name members).
 
-    `concurrency` is how many connections and requests there may be at once; one more is answered 503.
+    `concurrency` is how many connections and requests there may be at once; one more is answered 503. `proxies` are
+    the addresses and networks whose X-Forwarded-For is believed: the client is the last in it that is none of them.
     """
     return uvicorn.Config(
         app,
@@ -31,6 +32,7 @@ def config(app: Any, host: str, port: int, *, concurrency: int) -> uvicorn.Confi
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=list(proxies),
         timeout_graceful_shutdown=5,
         limit_concurrency=concurrency,
     )

@@ -5,6 +5,7 @@ Each process needs a part of these: the composition roots (`app.py`) say which b
 
 import logging
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
 
@@ -112,6 +113,7 @@ class Settings(BaseSettings):
     oidc_roles: dict[str, str] = Field(default_factory=dict)
     rate_per_s: float = Field(default=50.0, gt=0)
     rate_trusted_per_s: float = Field(default=5000.0, gt=0)
+    trusted_proxies: list[str] = Field(default_factory=lambda: ["127.0.0.1", "::1"])
     health_host: str = "127.0.0.1"
     health_port: int = 0
     process_urls: dict[str, str] = Field(default_factory=dict)
@@ -161,6 +163,14 @@ class Settings(BaseSettings):
     def _is_a_level(cls, value: str) -> str:
         if value.upper() not in logging.getLevelNamesMapping():
             raise ValueError("no level of logging")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: list[str]) -> list[str]:
+        """What is no network would be taken for a name that nobody has, and `*` for everybody."""
+        for one in value:
+            ip_network(one)
         return value
 
     def require(self, *names: str) -> Self:

@@ -239,6 +239,20 @@ def test_the_proxy_passes_on_to_the_port_each_process_listens_on(resources: list
         assert "access_log off;" in written[f"{name}.conf"]
 
 
+def test_the_proxy_says_whom_it_serves_and_is_believed(
+    workloads: dict[str, Resource], resources: list[Resource]
+) -> None:
+    """It comes from loopback; further gateways are named by who installs (network.gatewayRanges)."""
+    served = {"consent", "audit", "retention", "witness", "console"}
+    written = of_kind(resources, "ConfigMap")["proxy"]["data"]
+    assert written.keys() == {f"{name}.conf" for name in served}
+    for name in served:
+        assert "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;" in written[f"{name}.conf"]
+    told = {name: plain(workloads, name).get("DONGUI_TRUSTED_PROXIES") for name in OURS}
+    assert {name for name in OURS if told[name]} == served
+    assert {told[name] for name in served} == {'["127.0.0.1"]'}
+
+
 def test_nothing_crosses_the_network_in_clear(workloads: dict[str, Resource], resources: list[Resource]) -> None:
     for name in OURS:
         told = plain(workloads, name)

@@ -26,7 +26,7 @@ STANDING = 1000.0
 @pytest.fixture
 def http() -> httpx.AsyncClient:
     """An API where people may ask five times in ten seconds, services fifty, and no time passes."""
-    keys = Authenticator("https://issuer.dongui.localhost", "dongui", keys=KeySet([ISSUER_KEY]), url=None)
+    keys = Authenticator("https://issuer.dongui.localhost", "dongui", keys=KeySet([ISSUER_KEY]))
     app = Api(title="x", summary="x", authenticator=keys, rates=Rates(0.5, 5, lambda: STANDING), ready=_ready)
 
     @app.get("/v1/mine")

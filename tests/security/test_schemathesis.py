@@ -81,7 +81,7 @@ async def test_the_witness_does_what_its_document_says(tmp_path: Path) -> None:
     """It knows no tokens, and its bodies are of a form (C2SP tlog-witness) that no schema can say."""
     nobody = World(dict.fromkeys(("member", "replay", "letter"), "0"))
     with witness.built(settings_in(tmp_path), create=True) as parts:
-        config = serving.config(witness.application(parts), "127.0.0.1", 0, concurrency=64)
+        config = serving.config(witness.application(parts), "127.0.0.1", 0, concurrency=64, proxies=())
         async with served(config) as url:
             await attack(url, nobody, ALL, tmp_path, "-n", "50", "--exclude-checks", "positive_data_acceptance")
 

@@ -39,7 +39,7 @@ async def _ready() -> dict[str, bool]:
 
 def an_api() -> Api:
     """An application like ours, without what lies behind it."""
-    keys = Authenticator("https://issuer.example", "dongui", keys=KeySet([ISSUER_KEY]), url=None)
+    keys = Authenticator("https://issuer.example", "dongui", keys=KeySet([ISSUER_KEY]))
     app = Api(title="echo", summary="echo", authenticator=keys, rates=Rates(50, 5000), ready=_ready)
 
     @app.post("/v1/echo")
@@ -58,7 +58,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """A server with room for a few connections, which loses its patience soon."""
     for name in ("HEAD_TIMEOUT_S", "BODY_TIMEOUT_S", "WRITE_TIMEOUT_S"):
         monkeypatch.setattr(connection, name, QUICK_S)
-    config = serving.config(an_api(), "127.0.0.1", 0, concurrency=CONNECTIONS)
+    config = serving.config(an_api(), "127.0.0.1", 0, concurrency=CONNECTIONS, proxies=())
     async with served(config) as url:
         yield int(url.rpartition(":")[2])
 

@@ -169,4 +169,5 @@ async def run(settings: Settings, *, create: bool) -> None:
     """Serve until SIGTERM or SIGINT."""
     with built(settings, create=create) as parts:
         app = application(parts)
-        await uvicorn.Server(serving.config(app, settings.witness_host, settings.witness_port, concurrency=64)).serve()
+        host, port, proxies = settings.witness_host, settings.witness_port, settings.trusted_proxies
+        await uvicorn.Server(serving.config(app, host, port, concurrency=64, proxies=proxies)).serve()

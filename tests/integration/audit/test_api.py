@@ -50,7 +50,7 @@ async def asking(log: Log, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     async def ready() -> dict[str, bool]:
         return {"postgres": True, "log": False}
 
-    authenticator = Authenticator("i", "a", keys=KEYS, url=None)
+    authenticator = Authenticator("i", "a", keys=KEYS)
     vkey = log.notary.verifier.vkey()
     rates = Rates(50, 5000)
     app = api.create(log.pool, authenticator, rates, vkey=vkey, clock=utc_now, ready=ready, **options)

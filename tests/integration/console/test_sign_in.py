@@ -436,7 +436,7 @@ async def test_a_token_of_the_console_says_no_role_that_its_key_may_not(
     token = key_of(console).token(Account.of_row(dict(row or {})), "127.0.0.1", console.now())
     jwk = key_of(console)._key.as_dict(private=False) | ({"roles": roles} if roles else {})
     settings, keys = console.parts.settings, KeySet.import_key_set({"keys": [jwk]})
-    issuer = Authenticator(settings.issuer, settings.audience, keys=keys, url=None)
+    issuer = Authenticator(settings.issuer, settings.audience, keys=keys)
     if taken:
         found = await issuer.principal(f"Bearer {token}")
         assert (found.sub, found.roles, found.access_point) == ("kim", frozenset({"compliance"}), "127.0.0.1")

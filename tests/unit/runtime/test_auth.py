@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,12 +15,15 @@ from aiohttp import web
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey, RSAKey
 
+from services.runtime import auth
 from services.runtime.auth import Authenticator, AuthError, Principal
+from services.runtime.settings import Settings
 
 pytestmark = pytest.mark.f(32)
 
 KEY = OKPKey.generate_key("Ed25519", {"kid": "one"})
 OTHER = OKPKey.generate_key("Ed25519", {"kid": "one"})
+NEXT = OKPKey.generate_key("Ed25519", {"kid": "two"})
 RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
 ISSUER, AUDIENCE = "https://issuer.example", "dongui"
 HEADER = {"alg": "Ed25519", "kid": "one"}
@@ -57,7 +61,7 @@ def hmac_with(secret: bytes) -> str:
 
 @pytest.fixture
 def authenticator() -> Authenticator:
-    return Authenticator(ISSUER, AUDIENCE, keys=KeySet([KEY, RSA]), url=None)
+    return Authenticator(ISSUER, AUDIENCE, keys=KeySet([KEY, RSA]))
 
 
 async def code_of(authenticator: Authenticator, authorization: str | None) -> tuple[int, str]:
@@ -161,7 +165,7 @@ async def issuer() -> AsyncIterator[Issuer]:
 
 
 async def test_keys_are_fetched_once_in_five_minutes(issuer: Issuer) -> None:
-    authenticator = Authenticator(ISSUER, AUDIENCE, keys=None, url=issuer.url)
+    authenticator = Authenticator(ISSUER, AUDIENCE, source=issuer.url)
     for _ in range(3):
         await authenticator.principal(f"Bearer {token()}")
     assert issuer.asked == 1
@@ -170,14 +174,14 @@ async def test_keys_are_fetched_once_in_five_minutes(issuer: Issuer) -> None:
 @pytest.mark.parametrize("status", [500, 302])
 async def test_keys_that_cannot_be_had_are_503_and_not_401(issuer: Issuer, status: int) -> None:
     issuer.status = status
-    authenticator = Authenticator(ISSUER, AUDIENCE, keys=None, url=issuer.url)
+    authenticator = Authenticator(ISSUER, AUDIENCE, source=issuer.url)
     assert await code_of(authenticator, f"Bearer {token()}") == (503, "keys_unavailable")
     issuer.status = 200
     assert (await authenticator.principal(f"Bearer {token()}")).sub == "shop"
 
 
 async def test_an_issuer_that_is_away_later_does_not_lock_out_known_keys(issuer: Issuer) -> None:
-    authenticator = Authenticator(ISSUER, AUDIENCE, keys=None, url=issuer.url)
+    authenticator = Authenticator(ISSUER, AUDIENCE, source=issuer.url)
     await authenticator.principal(f"Bearer {token()}")
     issuer.status = 500
     authenticator._next_fetch_at = float("-inf")
@@ -197,10 +201,78 @@ async def test_a_token_seen_before_still_expires(authenticator: Authenticator) -
 
 
 async def test_a_token_seen_before_is_refused_once_its_key_is_withdrawn(issuer: Issuer) -> None:
-    authenticator = Authenticator(ISSUER, AUDIENCE, keys=None, url=issuer.url)
+    authenticator = Authenticator(ISSUER, AUDIENCE, source=issuer.url)
     seen = f"Bearer {token()}"
     await authenticator.principal(seen)
     issuer.key = OTHER
     authenticator._next_fetch_at = float("-inf")
     assert await code_of(authenticator, seen) == (401, "token_invalid")
     assert (await authenticator.principal(f"Bearer {token(OTHER)}")).sub == "shop"
+
+
+class Standing:
+    """A clock that goes on when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Standing:
+    made = Standing()
+    monkeypatch.setattr(auth, "time", made)
+    return made
+
+
+def publish(path: Path, *keys: OKPKey) -> None:
+    path.write_bytes(orjson.dumps({"keys": [key.as_dict(private=False) for key in keys]}))
+
+
+def of_file(path: Path) -> Authenticator:
+    return Authenticator.from_settings(Settings(issuer=ISSUER, audience=AUDIENCE, jwks_file=path))
+
+
+async def test_a_key_withdrawn_from_the_file_signs_nothing_five_minutes_later(tmp_path: Path, clock: Standing) -> None:
+    path = tmp_path / "jwks.json"
+    publish(path, KEY)
+    authenticator, seen = of_file(path), f"Bearer {token()}"
+    await authenticator.principal(seen)
+    publish(path, NEXT)
+    clock.now += 299
+    assert (await authenticator.principal(seen)).sub == "shop"
+    clock.now += 1
+    assert await code_of(authenticator, seen) == (401, "token_invalid")
+    assert (await authenticator.principal(f"Bearer {token(NEXT, HEADER | {'kid': 'two'})}")).sub == "shop"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b'{"keys": [', b"[]", b'{"keys": []}', b'{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "!!"}]}'],
+)
+async def test_a_file_that_breaks_keeps_the_known_keys_for_an_hour_and_no_longer(
+    tmp_path: Path, clock: Standing, content: bytes | None
+) -> None:
+    path, seen = tmp_path / "jwks.json", f"Bearer {token()}"
+    publish(path, KEY)
+    authenticator = of_file(path)
+    await authenticator.principal(seen)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    for later in (300, 3300):
+        clock.now += later
+        assert (await authenticator.principal(seen)).sub == "shop"
+    clock.now += 11
+    assert await code_of(authenticator, seen) == (503, "keys_unavailable")
+    publish(path, KEY)
+    assert (await authenticator.principal(seen)).sub == "shop"
+
+
+async def test_a_process_with_a_broken_file_does_not_start(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_bytes(b"{")
+    with pytest.raises(orjson.JSONDecodeError):
+        of_file(path)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from services.runtime import kafka
 from services.runtime.kafka import InsecureKafkaError
 from services.runtime.outbox import SHARDS, shard_of
-from services.runtime.settings import MissingSettingsError, Settings
+from services.runtime.settings import InvalidSettingsError, MissingSettingsError, Settings
 
 
 def test_every_missing_name_is_told_at_once() -> None:
@@ -25,6 +25,15 @@ def test_the_environment_is_read_with_its_prefix(monkeypatch: pytest.MonkeyPatch
     assert found.secret("consent_dsn") == "postgresql://secret"
     assert "postgresql://secret" not in repr(found)
     assert found.affiliate_tokens["tmax-os"].get_secret_value() == "t"
+
+
+def test_a_trusted_proxy_is_an_address_or_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().trusted_proxies == ["127.0.0.1", "::1"]
+    monkeypatch.setenv("DONGUI_TRUSTED_PROXIES", '["127.0.0.1", "10.1.0.0/28", "fd00::/8"]')
+    assert Settings.read().trusted_proxies == ["127.0.0.1", "10.1.0.0/28", "fd00::/8"]
+    for wrong in ("*", "gateway", "10.1.0.1/28", ""):
+        with pytest.raises(InvalidSettingsError, match="DONGUI_TRUSTED_PROXIES"):
+            Settings.read(trusted_proxies=["127.0.0.1", wrong])
 
 
 @pytest.mark.f(34)

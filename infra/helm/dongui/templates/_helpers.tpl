@@ -55,7 +55,9 @@ seccompProfile: {type: RuntimeDefault}
 {{- if .process.jwks }}
 - {name: DONGUI_JWKS_FILE, value: /etc/dongui/jwks/jwks.json}
 {{- end }}
-{{- if not (or .process.port (eq .name "setup")) }}
+{{- if .process.port }}
+- {name: DONGUI_TRUSTED_PROXIES, value: {{ prepend .root.Values.network.gatewayRanges "127.0.0.1" | toJson | quote }}}
+{{- else if ne .name "setup" }}
 - {name: DONGUI_HEALTH_HOST, value: 0.0.0.0}
 - {name: DONGUI_HEALTH_PORT, value: "8810"}
 {{- end }}
