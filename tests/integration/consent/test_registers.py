@@ -188,12 +188,38 @@ async def test_the_log_keeps_a_digest_of_each_entry_and_names_nobody(quiet: Serv
     assert [(e["state"], e["subject"], e.get("member_ref")) for e in entries] == [("entered", found["id"], None)] * 2
     assert member not in str(entries)
     assert "police" not in str(entries)
+    row = await quiet.pool.fetchrow("SELECT salt FROM investigation WHERE investigation_id = $1", found["id"])
+    assert entries[-1]["codes"] == {"sha256": proof(shown, salt=row["salt"].hex())}
+    assert row["salt"].hex() not in str(entries) + str(shown) + str(found)
+    assert proof(shown) not in str(entries), "who reads the register and the log can try no value"
+
+
+def proof(shown: Mapping[str, Any], **salt: str) -> str:
+    """The digest of a register row as docs/registers.md says it, from what the API shows."""
     left_out = ("id", "keep_until", "paper_received_at")
-    proven = {k: v for k, v in shown.items() if k not in left_out} | {"investigation_id": shown["id"]}
+    proven = {k: v for k, v in shown.items() if k not in left_out} | {"investigation_id": shown["id"]} | salt
     for name in ("received_at", "decided_at"):
         proven[name] = datetime.fromisoformat(proven[name]).astimezone(UTC).isoformat()
-    plain = orjson.dumps(proven, option=orjson.OPT_SORT_KEYS)
-    assert entries[-1]["codes"] == {"sha256": hashlib.sha256(plain).hexdigest()}
+    return hashlib.sha256(orjson.dumps(proven, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+async def test_every_entry_has_a_salt_of_its_own_and_a_row_from_before_is_proven_as_it_was(quiet: Service) -> None:
+    member = (await quiet.sign_up())["member_ref"]
+    async with as_of(quiet, AT, "compliance") as then:
+        first, second = [await entered(then, member_ref=member) for _ in range(2)]
+        salts = [row["salt"] for row in await quiet.pool.fetch("SELECT salt FROM investigation")]
+        assert [len(salt) for salt in salts] == [32, 32]
+        assert salts[0] != salts[1]
+        owner = await asyncpg.connect(quiet.databases.owner_dsn("consent"))
+        await owner.execute("UPDATE investigation SET salt = NULL WHERE investigation_id = $1", first["id"])
+        await owner.close()
+        for ref in (first["id"], second["id"]):
+            assert (await decided(then, ref, "name")).status_code == 200
+        shown = (await then.http.get("/v1/investigation-requests")).json()["requests"]
+    assert all("salt" not in one for one in shown)
+    told = [e["codes"]["sha256"] for e in await outbox(quiet, RECEIPTS) if e.get("kind") == "restricted"]
+    assert told[-2] == proof(shown[0])
+    assert told[-1] != proof(shown[1])
 
 
 async def test_after_an_urgent_request_the_paper_is_owed_and_only_officers_see_that(quiet: Service) -> None:
