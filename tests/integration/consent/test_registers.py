@@ -380,7 +380,35 @@ async def test_an_inquiry_goes_to_the_officer_sealed_and_comes_back_answered(qui
     message = await quiet.pool.fetchrow("SELECT data FROM message WHERE kind = 'inquiry_answer'")
     assert message["data"] == {"inquiry_id": told["id"], "answered_on": "2026-11-23"}
     entries = [e for e in await outbox(quiet, RECEIPTS) if e.get("kind") == "inquiry"]
-    assert [(e["state"], e["member_ref"]) for e in entries] == [("received", member), ("answered", member)]
+    assert [(e["state"], e["member_ref"]) for e in entries] == [
+        ("received", member),
+        ("read", member),
+        ("answered", member),
+    ]
+
+
+async def test_whoever_but_the_member_reads_an_inquiry_leaves_an_entry(quiet: Service) -> None:
+    member = (await quiet.sign_up())["member_ref"]
+    mine, there = bearer(a_token(member, "member")), bearer(a_token("kim", "compliance", access_point="192.0.2.7"))
+    async with as_of(quiet, AT) as then:
+        body = {"subject": "privacy", "text": "문의합니다."}
+        path = f"/v1/inquiries/{(await then.post('/v1/inquiries', body, headers=mine)).json()['id']}"
+        for headers, status in ((mine, 200), (OTHERS["member"], 404), (OTHERS["sre"], 403)):
+            assert (await then.http.get(path, headers=headers)).status_code == status
+        assert (await then.http.get("/v1/inquiries", headers=CPO)).status_code == 200
+        assert await read_by(quiet) == []
+        for headers in (there, OTHERS["service"]):
+            assert (await then.http.get(path, headers=headers)).json()["question"] == "문의합니다."
+    assert await read_by(quiet) == [
+        (path.rpartition("/")[2], member, "staff", {"by": "kim", "access_point": "192.0.2.7"}),
+        (path.rpartition("/")[2], member, "service", {"by": "shop"}),
+    ]
+
+
+async def read_by(service: Service) -> list[tuple[Any, ...]]:
+    """Who read an inquiry, as the log is told."""
+    entries = [e for e in await outbox(service, RECEIPTS) if (e.get("kind"), e.get("state")) == ("inquiry", "read")]
+    return [(e["subject"], e["member_ref"], e["actor"], e["codes"]) for e in entries]
 
 
 async def dealt_with(then: Pinned, member: str, subject: str) -> str:
