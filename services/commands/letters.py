@@ -14,12 +14,20 @@ from aiokafka import ConsumerRecord, TopicPartition
 from schemas.topics import DLQ_SUFFIX
 from services.commands import brokers
 from services.runtime import kafka
-from services.runtime.dead_letter import ERROR_HEADER, OMITTED_HEADER, ORIGIN_HEADER, letter_id, origin_of
+from services.runtime.dead_letter import (
+    ERROR_HEADER,
+    OMITTED_HEADER,
+    ORIGIN_HEADER,
+    letter_id,
+    origin_of,
+    written_at,
+)
 from services.runtime.settings import Settings
 
 REDRIVEN_HEADER: Final = "dongui-redriven"
 OURS: Final = frozenset({ERROR_HEADER, ORIGIN_HEADER, OMITTED_HEADER})
 POLL_MS: Final = 1000
+EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 class LetterGoneError(Exception):
@@ -109,7 +117,7 @@ def _letter(record: "ConsumerRecord[Any, Any]") -> Letter:
         partition=int(partition),
         offset=int(offset),
         code=headers.get(ERROR_HEADER, "unknown"),
-        at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        at=written_at(record, EPOCH),
         headers=headers,
         key=record.key,
         value=record.value or b"",

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from services.commands.context import Format, consent_api, load_settings, print_json, print_table, wants_json
+from services.commands.context import Api, Format, consent_api, load_settings, print_json, print_table, wants_json
 from services.commands.member_import import import_members
 
 app = typer.Typer(no_args_is_help=True)
@@ -18,7 +18,7 @@ def show(ref: Annotated[str, typer.Argument(metavar="REF")], output: Format = "t
     as_json = wants_json(output)
     with consent_api(load_settings()) as api:
         member = api.get(f"/v1/members/{ref}")
-        changes = api.get(f"/v1/members/{ref}/changes")["changes"]
+        changes = _changes(api, ref)
     if as_json:
         print_json({"member": member, "changes": changes})
         return
@@ -29,6 +29,16 @@ def show(ref: Annotated[str, typer.Argument(metavar="REF")], output: Format = "t
         typer.echo(f"{name:<11}{value}")
     typer.echo(f"{'grants':<11}{', '.join(_grant(g) for g in member['grants']) or '-'}\n")
     print_table(COLUMNS, [row for change in changes for row in rows_of(change)])
+
+
+def _changes(api: Api, ref: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor: int | None = 0
+    while cursor is not None:
+        page = api.get(f"/v1/members/{ref}/changes", cursor=str(cursor))
+        found += page["changes"]
+        cursor = page["next"]
+    return found
 
 
 def _grant(grant: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from services.consent import changes, disclosures, duties
 from services.consent.access import AFFILIATE_DESK, READERS, Ask, Write, send
 from services.consent.bodies import DisclosureBody
+from services.runtime.fields import Cursor
 from services.runtime.problem import Problem
 
 router = APIRouter(tags=["changes"])
@@ -24,9 +25,9 @@ async def read_change(ask: Ask, change_id: str) -> dict[str, Any]:
 
 
 @router.get("/v1/members/{ref}/changes")
-async def list_changes(ask: Ask, ref: str) -> dict[str, Any]:
-    """Return every change of a member in order, each with its recipients."""
-    return {"changes": await changes.of_member(ask.consent, ask.member(ref, staff=True))}
+async def list_changes(ask: Ask, ref: str, cursor: Cursor = 0) -> dict[str, Any]:
+    """Return the changes of a member in order, each with its recipients."""
+    return await changes.of_member(ask.consent, ask.member(ref, staff=True), cursor)
 
 
 @router.get("/v1/status")

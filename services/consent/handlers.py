@@ -131,7 +131,7 @@ async def correct(
     age.check_given(age.given(None, body.profiles or []), at)
     changed: dict[str, Any] = {f: getattr(body, f) for f in ("email", "name") if f in fields}
     if body.password is not None:
-        if stored := await _recalled(consent, key):
+        if stored := await _before_hashing(consent, ref, if_match, key):
             return stored
         changed["password_hash"] = await hash_password(consent, body.password)
 
@@ -143,6 +143,22 @@ async def correct(
         return found
 
     return await change(consent, ref, step, if_match, caller, key)
+
+
+async def _before_hashing(consent: Consent, ref: str, if_match: str | None, key: Key | None) -> Answer | None:
+    """Refuse what the change refuses anyhow before the slow work of a password; it looks again, under its lock.
+
+    Return the stored answer of a repetition. The version is read first: a change that commits in between has stored its
+    answer by then, and is not taken for another's.
+    """
+    row = await consent.pool.fetchrow(store.SQL["read_version"], ref)
+    if stored := await _recalled(consent, key):
+        return stored
+    if row is None:
+        raise not_found()
+    check_version(if_match, row["seq"])
+    model.refuse_ended_status(row["status"])
+    return None
 
 
 async def change_consent(

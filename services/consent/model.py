@@ -296,7 +296,12 @@ def marketing_needs_use(pointer: str) -> Problem:
 
 def refuse_ended(member: Member) -> None:
     """Raise Problem 409 for a member who has left: nothing can change any more."""
-    if member.status in ENDED:
+    refuse_ended_status(member.status)
+
+
+def refuse_ended_status(status: MemberStatus) -> None:
+    """The same where nothing of the member but the status is at hand."""
+    if status in ENDED:
         raise Problem(
             409,
             "member_withdrawn",

@@ -47,9 +47,16 @@ class Look:
 
     def codes(self, **more: str) -> dict[str, str]:
         """Return it as the codes of a register entry."""
-        told = {"reference": self.reference, "access_point": self.by.access_point}
-        given = {name: value for name, value in told.items() if value and CODED_VALUE.fullmatch(value)}
-        return {"by": UNCODED.sub("_", self.by.sub)[:100], "reason": self.reason, **given, **more}
+        case = self.reference
+        about = {"reference": case} if case and CODED_VALUE.fullmatch(case) else {}
+        return {**who(self.by), "reason": self.reason, **about, **more}
+
+
+def who(by: Principal) -> dict[str, str]:
+    """Return who looks, and from where if it is said, as codes of a register entry."""
+    place = by.access_point
+    known = {"access_point": place} if place and CODED_VALUE.fullmatch(place) else {}
+    return {"by": UNCODED.sub("_", by.sub)[:100], **known}
 
 
 async def revealed(consent: Consent, ref: str, look: Look) -> None:

@@ -15,8 +15,8 @@ from services.retention import answers
 from services.retention.readings import Vault
 from services.retention.store import SQL
 from services.runtime import outbox
+from services.runtime.hold_record import steps
 from services.runtime.postgres import Connection
-from services.runtime.register_record import entries
 
 HERE: Final = "retention"
 
@@ -41,13 +41,11 @@ async def lift(vault: Vault, member_ref: str) -> bool:
 
 async def obey(tx: Connection, batch: "Sequence[ConsumerRecord[Any, Any]]") -> None:
     """Take the consent service's holds and lifts from the receipts topic; the same batch again changes nothing."""
-    for said in entries(batch, HOLD_KIND):
-        if said.codes.get("place") != "consent":
-            continue
-        if said.state == "held":
-            await tx.execute(SQL["hold_mirror"], said.subject, said.member_ref, said.codes["reason"], said.at)
+    for told in steps(batch, "consent"):
+        if told.held:
+            await tx.execute(SQL["hold_mirror"], told.hold_id, told.member_ref, told.reason, told.at)
         else:
-            await tx.execute(SQL["hold_mirror_lift"], said.subject)
+            await tx.execute(SQL["hold_mirror_lift"], told.hold_id)
 
 
 def _entry(hold_id: str, member_ref: str, state: str, at: datetime, codes: dict[str, str]) -> outbox.Record:

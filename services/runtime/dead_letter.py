@@ -3,7 +3,9 @@
 Its id is derived from where it stood, so that a record read twice is dead-lettered once.
 """
 
+import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -19,6 +21,8 @@ LETTER_BYTES_MAX: Final = 900_000
 ERROR_HEADER: Final = "dongui-error"
 OMITTED_HEADER: Final = "dongui-value-omitted"
 ORIGIN_HEADER: Final = "dongui-origin"
+ORIGIN: Final = re.compile(r"[A-Za-z0-9._-]{1,249}/[0-9]{1,10}/[0-9]{1,19}")
+"""A topic, a partition, an offset, as Kafka has them."""
 
 
 def dead_letter(topic: str, raw: "ConsumerRecord[Any, Any]", code: str) -> Record:
@@ -46,9 +50,17 @@ def dead_letter(topic: str, raw: "ConsumerRecord[Any, Any]", code: str) -> Recor
 
 
 def origin_of(record: "ConsumerRecord[Any, Any]") -> str:
-    """Return `topic/partition/offset` of the record a letter is about; the letter's own when it does not say."""
-    stated = dict(record.headers).get(ORIGIN_HEADER)
-    return stated.decode("utf-8", "replace") if stated else f"{record.topic}/{record.partition}/{record.offset}"
+    """Return `topic/partition/offset` of the record a letter is about; the letter's own when it names no place."""
+    stated = _text(dict(record.headers).get(ORIGIN_HEADER))
+    return stated if stated and ORIGIN.fullmatch(stated) else f"{record.topic}/{record.partition}/{record.offset}"
+
+
+def written_at(record: "ConsumerRecord[Any, Any]", otherwise: datetime) -> datetime:
+    """Return the letter's Kafka time; `otherwise` when its producer wrote nonsense there."""
+    try:
+        return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return otherwise
 
 
 def letter_id(origin: str) -> str:

@@ -12,14 +12,14 @@ from aiokafka import ConsumerRecord
 from uuid_utils import uuid7
 
 from schemas.base import ActorKind
-from schemas.receipts import HOLD_KIND, RegisterEntry
+from schemas.receipts import HOLD_KIND
 from services.consent import duties, register
 from services.consent.erasure import model, store
 from services.consent.erasure.model import Case
 from services.consent.store import SQL
 from services.policy.erasure import DUTY, catalogue
+from services.runtime.hold_record import HoldStep, steps
 from services.runtime.postgres import Connection
-from services.runtime.register_record import entries
 
 if TYPE_CHECKING:  # a confirmed withdrawal selects through this module
     from services.consent.handlers import Consent
@@ -62,16 +62,16 @@ async def selected(tx: Connection, case: Case) -> Case:
 
 async def obey(consent: "Consent", tx: Connection, batch: "Sequence[ConsumerRecord[Any, Any]]") -> None:
     """Take the retention process's holds and lifts from the receipts topic; the same batch again changes nothing."""
-    for said in entries(batch, HOLD_KIND):
-        if said.codes.get("place") != THERE or said.member_ref is None:
+    for told in steps(batch, THERE):
+        case = await _case(tx, told.member_ref)
+        if told.held and await tx.fetchval(SQL["hold_known"], told.hold_id):
             continue
-        case = await _case(tx, said.member_ref)
         if case is None or case.state == "erased":
-            await _ahead(tx, said)
-        elif said.state == "held":
-            await _held_there(tx, case, said)
+            await _ahead(tx, told)
+        elif told.held:
+            await _held_there(tx, case, told)
         else:
-            await _lifted_there(tx, case, said, consent.clock())
+            await _lifted_there(tx, case, told, consent.clock())
         consent.nudge()
 
 
@@ -84,26 +84,25 @@ async def _case(tx: Connection, member_ref: str) -> Case | None:
     return await store.lock(tx, member_ref)
 
 
-async def _ahead(tx: Connection, said: RegisterEntry) -> None:
+async def _ahead(tx: Connection, told: HoldStep) -> None:
     """Without a case, or after it, a hold is on the records that are still here."""
-    if said.state == "held":
-        await tx.execute(SQL["hold_ahead"], said.subject, said.member_ref, said.codes["reason"], said.at)
+    if told.held:
+        await tx.execute(SQL["hold_ahead"], told.hold_id, told.member_ref, told.reason, told.at)
     else:
-        await tx.execute(SQL["hold_ahead_lifted"], said.subject)
+        await tx.execute(SQL["hold_ahead_lifted"], told.hold_id)
 
 
-async def _held_there(tx: Connection, case: Case, said: RegisterEntry) -> None:
-    if await tx.fetchval(SQL["hold_known"], said.subject):
-        return
+async def _held_there(tx: Connection, case: Case, told: HoldStep) -> None:
     if case.held:
-        await store.open_hold(tx, said.subject, case.erasure_id, said.codes["reason"], said.at, THERE)
+        await store.open_hold(tx, told.hold_id, case.erasure_id, told.reason, told.at, THERE)
         return
-    await _paused(tx, case, said.subject, said.codes["reason"], THERE, said.at)
+    await _paused(tx, case, told.hold_id, told.reason, THERE, told.at)
     await store.update(tx, model.hold(case))
 
 
-async def _lifted_there(tx: Connection, case: Case, said: RegisterEntry, at: datetime) -> None:
-    if not await store.close_hold(tx, said.subject, at, THERE) or await tx.fetchval(SQL["hold_open"], case.erasure_id):
+async def _lifted_there(tx: Connection, case: Case, told: HoldStep, at: datetime) -> None:
+    ended = await store.close_hold(tx, told.hold_id, case.erasure_id, at, THERE)
+    if not ended or await tx.fetchval(SQL["hold_open"], case.erasure_id):
         return
     after = model.lift(case, catalogue(), str(uuid7()), at)
     await _resumed(tx, after, at)

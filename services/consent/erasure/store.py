@@ -79,9 +79,9 @@ async def close_holds(tx: Connection, erasure_id: str, at: datetime, by: str) ->
     return [row["hold_id"] for row in await tx.fetch(SQL["erasure_lift"], erasure_id, at, by)]
 
 
-async def close_hold(tx: Connection, hold_id: str, at: datetime, by: str) -> bool:
-    """Note by whom one pause was ended; False when it does not stand."""
-    return bool(await tx.execute(SQL["hold_lifted"], hold_id, at, by) == "UPDATE 1")
+async def close_hold(tx: Connection, hold_id: str, erasure_id: str, at: datetime, by: str) -> bool:
+    """Note by whom one pause of a case was ended; False when it does not stand, or is another case's."""
+    return bool(await tx.execute(SQL["hold_lifted"], hold_id, erasure_id, at, by) == "UPDATE 1")
 
 
 async def wipe(tx: Connection, member_ref: str, at: datetime) -> None:

@@ -6,7 +6,7 @@ looked at: it is no longer counted.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from aiokafka import ConsumerRecord
@@ -14,8 +14,9 @@ from aiokafka import ConsumerRecord
 from schemas.topics import DLQ_SUFFIX, Topic, all_topics
 from services.consent.handlers import Consent
 from services.consent.store import SQL
+from services.runtime.clock import utc_now
 from services.runtime.consumer import PostgresOffsets, follow
-from services.runtime.dead_letter import letter_id, origin_of
+from services.runtime.dead_letter import letter_id, origin_of, written_at
 from services.runtime.postgres import Connection
 from services.runtime.settings import Settings
 
@@ -44,7 +45,7 @@ def _topics(consent: Consent) -> list[Topic]:
 async def note(tx: Connection, batch: Sequence["ConsumerRecord[Any, Any]"]) -> None:
     """Keep which letters there are; the same batch again changes nothing."""
     origins = [origin_of(record) for record in batch]
-    ats = [datetime.fromtimestamp(record.timestamp / 1000, UTC) for record in batch]
+    ats = [written_at(record, utc_now()) for record in batch]  # without a time it is a letter all the same
     topics = [origin.rsplit("/", 2)[0] for origin in origins]
     await tx.execute(SQL["letter_seen"], [letter_id(origin) for origin in origins], topics, ats)
 

@@ -9,16 +9,20 @@ from typing import Any, Final
 import asyncpg
 from uuid_utils import uuid7
 
+from schemas.base import ActorKind
 from services.consent import duties, idempotency, register, sealing, statutory
+from services.consent.access import OFFICERS
 from services.consent.handlers import Caller, Consent, not_found
 from services.consent.idempotency import Answer, Key
 from services.consent.messages.queue import queue
 from services.consent.refusals import field
 from services.consent.registers.bodies import InquiryAnswerBody, InquiryBody, InquiryToldBody
+from services.consent.reveals import who
 from services.consent.statutory import RecordBody
 from services.consent.store import SQL
 from services.keyring.keyring import KeyDestroyedError, KeyUnknownError
 from services.policy.contacts import subjects
+from services.runtime.auth import Principal
 from services.runtime.clock import KST
 from services.runtime.postgres import Connection
 from services.runtime.problem import Problem
@@ -95,13 +99,28 @@ async def tell(consent: Consent, ref: str, body: InquiryToldBody, key: Key | Non
     return done
 
 
-async def read(consent: Consent, ref: str) -> tuple[str | None, dict[str, Any]]:
-    """Return (member_ref, the inquiry with its texts in clear); texts are None once the member's key is destroyed."""
+async def read(consent: Consent, ref: str, by: Principal) -> dict[str, Any]:
+    """Return the inquiry with its texts in clear; they are None once the member's key is destroyed.
+
+    A member reads its own: 404 for another's. That anybody else reads one is recorded before it is shown (safeguards
+    notice 8), with who and from where.
+    """
     row = await consent.pool.fetchrow(SQL["inquiry_read"], ref)
-    if row is None:
+    handles = by.has("service", *OFFICERS)
+    if row is None or not (handles or row["member_ref"] == by.sub):
         raise inquiry_not_found()
     texts = {part: await _opened(consent, row, part) for part in ("question", "answer")}
-    return row["member_ref"], {**_shown(row), **texts}
+    if handles:
+        await _note_reading(consent, row, by)
+    return {**_shown(row), **texts}
+
+
+async def _note_reading(consent: Consent, row: asyncpg.Record, by: Principal) -> None:
+    actor: ActorKind = "staff" if by.has(*OFFICERS) else "service"
+    told = ("inquiry", row["inquiry_id"], "read", consent.clock())
+    async with consent.pool.acquire() as connection, connection.transaction():
+        await register.append(connection, *told, actor=actor, member_ref=row["member_ref"], codes=who(by))
+    consent.nudge()
 
 
 async def listed(consent: Consent, state: str | None, after: int) -> dict[str, Any]:

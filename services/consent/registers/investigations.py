@@ -1,10 +1,11 @@
 """Clause 3.3-2: what agencies asked for, what the law lets be given, what was given, and the half-yearly report.
 
 Nobody is told: no notice, no event on an affiliate's topic, no row in the disclosure ledger a member or an access
-answer shows. The audit log gets `restricted` entries with a digest of the row and nothing else.
+answer shows. The audit log gets `restricted` entries with a salted digest of the row and nothing else.
 """
 
 import hashlib
+import secrets
 import uuid
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -31,6 +32,7 @@ PAGE: Final = 200
 URGENT: Final = "urgent_request"
 REPORT_DUTY: Final = "investigation_report"
 PAPER_DUTY: Final = "investigation_paper"
+SALT_BYTES: Final = 32
 _NAMESPACE: Final = uuid.UUID("a3c9f7c4-4f0b-5d6d-8d0e-61f8f5d2b9aa")
 _PROVEN: Final = (
     "investigation_id",
@@ -62,7 +64,7 @@ async def record(consent: Consent, body: InvestigationBody, by: str, key: Key | 
     at = consent.clock()
     _checked(body, at)
     found = _assessed(body)
-    ref = str(uuid7())
+    ref, salt = str(uuid7()), secrets.token_bytes(SALT_BYTES)
     closed = None if found.allowed else at
     keep = law().keep_until(at) if closed else None
     paper = body.paper.model_dump(mode="json")
@@ -72,7 +74,7 @@ async def record(consent: Consent, body: InvestigationBody, by: str, key: Key | 
         if stored := await idempotency.recall(connection, key):
             return stored
         await _known(connection, body.member_ref)
-        row = (ref, body.received_at, by, *asked, *answers, closed, by if closed else None, keep)
+        row = (ref, body.received_at, by, *asked, *answers, closed, by if closed else None, keep, salt)
         await connection.execute(SQL["investigation_insert"], *row)
         answer = Answer(201, await _entered(connection, ref, at))
         await idempotency.remember(connection, key, answer)
@@ -183,8 +185,14 @@ def report_id(half: str) -> str:
 
 
 def digest(row: Mapping[str, Any]) -> str:
-    """Return the hex SHA-256 of a register row: what the audit log keeps of it. The row's id cannot be guessed."""
+    """Return the hex SHA-256 of a register row with its salt: what the audit log keeps of it.
+
+    The salt is in no answer and no entry: who reads both cannot try the few values that the row may have. A row from
+    before there were salts is proven without one.
+    """
     proven = {name: row[name] for name in _PROVEN}
+    if row["salt"] is not None:
+        proven["salt"] = row["salt"].hex()
     return hashlib.sha256(orjson.dumps(proven, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -144,10 +144,10 @@ WHERE e.records > 0 AND e.records_ended_at IS NULL
   AND EXISTS (SELECT FROM statutory_record r WHERE r.member_ref = e.member_ref AND r.stage IS DISTINCT FROM 'retained')
 
 -- name: hold_lifted
-UPDATE erasure_hold SET lifted_at = $2, lifted_by = $3 WHERE hold_id = $1 AND lifted_at IS NULL
+UPDATE erasure_hold SET lifted_at = $3, lifted_by = $4 WHERE hold_id = $1 AND erasure_id = $2 AND lifted_at IS NULL
 
 -- name: hold_known
-SELECT EXISTS (SELECT FROM erasure_hold WHERE hold_id = $1)
+SELECT EXISTS (SELECT FROM erasure_hold WHERE hold_id = $1) OR EXISTS (SELECT FROM hold_ahead WHERE hold_id = $1)
 
 -- name: hold_open
 SELECT EXISTS (SELECT FROM erasure_hold WHERE erasure_id = $1 AND lifted_at IS NULL)

@@ -4,6 +4,9 @@ UPDATE member SET seq = seq + 1 WHERE member_ref = $1 RETURNING *
 -- name: read_member
 SELECT * FROM member WHERE member_ref = $1
 
+-- name: read_version
+SELECT seq, status FROM member WHERE member_ref = $1
+
 -- name: read_parts
 SELECT
   (SELECT coalesce(jsonb_agg(jsonb_build_object('service', service, 'role', role, 'items', items) ORDER BY service), '[]')
@@ -133,13 +136,14 @@ WHERE x.member_ref = $1 ORDER BY x.position
 SELECT change_id, member_ref, seq, name, accepted_at, sealed_at, leaf_index FROM change WHERE change_id = $1
 
 -- name: list_changes
-SELECT change_id, seq, name, accepted_at, sealed_at, leaf_index FROM change WHERE member_ref = $1 ORDER BY seq
+SELECT change_id, seq, name, accepted_at, sealed_at, leaf_index FROM change
+WHERE member_ref = $1 AND seq > $2 ORDER BY seq LIMIT $3
 
 -- name: list_deliveries
-SELECT d.recipient, d.kind, d.stage, d.at, d.relayed_at, d.outcome, d.reason,
+SELECT d.change_id, d.recipient, d.kind, d.stage, d.at, d.relayed_at, d.outcome, d.reason,
        n.outcome = 'superseded' AND n.acknowledged_at IS NULL AS overtaken
 FROM delivery d LEFT JOIN notice n ON n.change_id = d.change_id AND n.recipient = d.recipient
-WHERE d.change_id = $1 ORDER BY d.kind, d.recipient
+WHERE d.change_id = ANY($1::uuid[]) ORDER BY d.kind, d.recipient
 
 -- name: mark_relayed
 WITH marked AS (

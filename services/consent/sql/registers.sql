@@ -1,7 +1,7 @@
 -- name: investigation_insert
 INSERT INTO investigation (investigation_id, received_at, recorded_by, agency, basis, purpose, paper, member_ref, requested,
-                           allowed, denied, refusal, state, decided_at, decided_by, keep_until)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                           allowed, denied, refusal, state, decided_at, decided_by, keep_until, salt)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 
 -- name: investigation_lock
 SELECT * FROM investigation WHERE investigation_id = $1 FOR UPDATE

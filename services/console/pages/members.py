@@ -69,7 +69,7 @@ async def _member(visit: Visit, ref: uuid.UUID, on: str) -> dict[str, Any]:
     api = visit.api
     member, changes, ledger, messages, then = await asyncio.gather(
         api.get("consent", f"/v1/members/{ref}"),
-        api.get("consent", f"/v1/members/{ref}/changes"),
+        api.listed("consent", f"/v1/members/{ref}/changes", "changes"),
         api.get("consent", f"/v1/members/{ref}/disclosures"),
         api.listed("consent", "/v1/messages", "messages", member_ref=ref),
         api.get("consent", f"/v1/members/{ref}/as-of", at=at.isoformat()),
@@ -78,7 +78,7 @@ async def _member(visit: Visit, ref: uuid.UUID, on: str) -> dict[str, Any]:
     found = charts.holders(then["disclosures"], then["holding"])
     return {
         "member": member,
-        "timeline": _timeline(changes["changes"], ledger["disclosures"], messages, requests),
+        "timeline": _timeline(changes, ledger["disclosures"], messages, requests),
         "then": then,
         "on": on,
         "date_fault": fault,

@@ -121,6 +121,19 @@ async def test_a_letter_counts_until_it_is_handled_or_its_topic_has_it_no_more(s
     await silent.pool.execute("DELETE FROM letter")
 
 
+async def test_a_letter_that_names_no_place_or_no_time_stops_no_other(silent: Service) -> None:
+    now, topic = datetime.now(UTC), affiliate_topic("tmax-os")
+    placeless, timeless, good = a_letter("\x00/0/1", now), a_letter(f"{topic}/0/7", now), a_letter(f"{topic}/0/8", now)
+    timeless.timestamp = 2**62
+    async with silent.pool.acquire() as tx, tx.transaction():
+        await seen.note(tx, [placeless, timeless, good])
+    topics = [row["topic"] for row in await silent.pool.fetch("SELECT topic FROM letter ORDER BY topic")]
+    assert topics == [topic, topic, dlq_of(RECEIPTS)]
+    await gauges.look(silent.consent)
+    assert value("dongui_dead_letter_oldest_seconds", topic=topic) == pytest.approx(0, abs=20)
+    await silent.pool.execute("DELETE FROM letter")
+
+
 async def test_the_oldest_row_the_broker_has_not_acknowledged_is_seen_in_any_shard(silent: Service) -> None:
     await backlog.look(silent.pool, "unit")
     assert (

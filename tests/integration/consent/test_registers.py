@@ -188,12 +188,38 @@ async def test_the_log_keeps_a_digest_of_each_entry_and_names_nobody(quiet: Serv
     assert [(e["state"], e["subject"], e.get("member_ref")) for e in entries] == [("entered", found["id"], None)] * 2
     assert member not in str(entries)
     assert "police" not in str(entries)
+    row = await quiet.pool.fetchrow("SELECT salt FROM investigation WHERE investigation_id = $1", found["id"])
+    assert entries[-1]["codes"] == {"sha256": proof(shown, salt=row["salt"].hex())}
+    assert row["salt"].hex() not in str(entries) + str(shown) + str(found)
+    assert proof(shown) not in str(entries), "who reads the register and the log can try no value"
+
+
+def proof(shown: Mapping[str, Any], **salt: str) -> str:
+    """The digest of a register row as docs/registers.md says it, from what the API shows."""
     left_out = ("id", "keep_until", "paper_received_at")
-    proven = {k: v for k, v in shown.items() if k not in left_out} | {"investigation_id": shown["id"]}
+    proven = {k: v for k, v in shown.items() if k not in left_out} | {"investigation_id": shown["id"]} | salt
     for name in ("received_at", "decided_at"):
         proven[name] = datetime.fromisoformat(proven[name]).astimezone(UTC).isoformat()
-    plain = orjson.dumps(proven, option=orjson.OPT_SORT_KEYS)
-    assert entries[-1]["codes"] == {"sha256": hashlib.sha256(plain).hexdigest()}
+    return hashlib.sha256(orjson.dumps(proven, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+async def test_every_entry_has_a_salt_of_its_own_and_a_row_from_before_is_proven_as_it_was(quiet: Service) -> None:
+    member = (await quiet.sign_up())["member_ref"]
+    async with as_of(quiet, AT, "compliance") as then:
+        first, second = [await entered(then, member_ref=member) for _ in range(2)]
+        salts = [row["salt"] for row in await quiet.pool.fetch("SELECT salt FROM investigation")]
+        assert [len(salt) for salt in salts] == [32, 32]
+        assert salts[0] != salts[1]
+        owner = await asyncpg.connect(quiet.databases.owner_dsn("consent"))
+        await owner.execute("UPDATE investigation SET salt = NULL WHERE investigation_id = $1", first["id"])
+        await owner.close()
+        for ref in (first["id"], second["id"]):
+            assert (await decided(then, ref, "name")).status_code == 200
+        shown = (await then.http.get("/v1/investigation-requests")).json()["requests"]
+    assert all("salt" not in one for one in shown)
+    told = [e["codes"]["sha256"] for e in await outbox(quiet, RECEIPTS) if e.get("kind") == "restricted"]
+    assert told[-2] == proof(shown[0])
+    assert told[-1] != proof(shown[1])
 
 
 async def test_after_an_urgent_request_the_paper_is_owed_and_only_officers_see_that(quiet: Service) -> None:
@@ -354,7 +380,35 @@ async def test_an_inquiry_goes_to_the_officer_sealed_and_comes_back_answered(qui
     message = await quiet.pool.fetchrow("SELECT data FROM message WHERE kind = 'inquiry_answer'")
     assert message["data"] == {"inquiry_id": told["id"], "answered_on": "2026-11-23"}
     entries = [e for e in await outbox(quiet, RECEIPTS) if e.get("kind") == "inquiry"]
-    assert [(e["state"], e["member_ref"]) for e in entries] == [("received", member), ("answered", member)]
+    assert [(e["state"], e["member_ref"]) for e in entries] == [
+        ("received", member),
+        ("read", member),
+        ("answered", member),
+    ]
+
+
+async def test_whoever_but_the_member_reads_an_inquiry_leaves_an_entry(quiet: Service) -> None:
+    member = (await quiet.sign_up())["member_ref"]
+    mine, there = bearer(a_token(member, "member")), bearer(a_token("kim", "compliance", access_point="192.0.2.7"))
+    async with as_of(quiet, AT) as then:
+        body = {"subject": "privacy", "text": "문의합니다."}
+        path = f"/v1/inquiries/{(await then.post('/v1/inquiries', body, headers=mine)).json()['id']}"
+        for headers, status in ((mine, 200), (OTHERS["member"], 404), (OTHERS["sre"], 403)):
+            assert (await then.http.get(path, headers=headers)).status_code == status
+        assert (await then.http.get("/v1/inquiries", headers=CPO)).status_code == 200
+        assert await read_by(quiet) == []
+        for headers in (there, OTHERS["service"]):
+            assert (await then.http.get(path, headers=headers)).json()["question"] == "문의합니다."
+    assert await read_by(quiet) == [
+        (path.rpartition("/")[2], member, "staff", {"by": "kim", "access_point": "192.0.2.7"}),
+        (path.rpartition("/")[2], member, "service", {"by": "shop"}),
+    ]
+
+
+async def read_by(service: Service) -> list[tuple[Any, ...]]:
+    """Who read an inquiry, as the log is told."""
+    entries = [e for e in await outbox(service, RECEIPTS) if (e.get("kind"), e.get("state")) == ("inquiry", "read")]
+    return [(e["subject"], e["member_ref"], e["actor"], e["codes"]) for e in entries]
 
 
 async def dealt_with(then: Pinned, member: str, subject: str) -> str:

@@ -1,15 +1,21 @@
 """One legal hold pauses both: the destruction of a member in consent, and of the records in the retention database."""
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from schemas.receipts import RegisterEntry
+from schemas.topics import RECEIPTS
 from services.consent import retained
 from services.consent.erasure import saga
 from services.retention import sweep
+from services.runtime import kafka
 from services.runtime.clock import KST
+from services.runtime.register_record import carrier
 from tests.integration.consent.harness import a_token, bearer
+from tests.integration.consent.test_progress import a_receipt, send, shown_when
 from tests.integration.retention.harness import Pair
 
 CASE = {"class": "dispute", "fields": {"ticket_id": "T-9"}}
@@ -192,3 +198,74 @@ async def test_each_step_is_in_the_log_with_its_reason_and_place(pair: Pair) -> 
     )
     assert len(rows) == 2
     assert b'"investigation"' in rows[0]["payload"]
+
+
+def a_step(place: str, member_ref: str | None, state: str = "held", **changes: Any) -> RegisterEntry:
+    """A step of a hold as `place` tells it; `reason` None leaves it out."""
+    reason = changes.get("reason", "file-2026-7")
+    return RegisterEntry(
+        entry_id=str(uuid.uuid4()),
+        member_ref=member_ref,
+        kind="legal_hold",
+        subject=changes.get("hold_id", str(uuid.uuid4())),
+        state=state,
+        at=datetime.now(UTC),
+        actor="staff",
+        codes={"place": place} | ({"reason": reason} if reason else {}),
+    )
+
+
+async def said(pair: Pair, ref: str, *entries: RegisterEntry) -> None:
+    """Publish entries as any writer to the receipts topic could, on the partition of a member."""
+    producer = await kafka.producer(pair.service.settings)
+    try:
+        for entry in entries:
+            record = carrier(entry, "/dongui/propagator/test")
+            headers = [(name, text.encode()) for name, text in record.headers.items()]
+            topic = pair.service.settings.topic_prefix + RECEIPTS
+            await producer.send_and_wait(topic, value=record.payload, key=ref.encode(), headers=headers)
+    finally:
+        await producer.stop()
+
+
+async def hold_of(pair: Pair, ref: str) -> str:
+    """Return the id of the hold on a member that was put in the retention database."""
+    return str(await pair.parts.vault.pool.fetchval("SELECT hold_id FROM hold WHERE member_ref = $1", ref))
+
+
+async def test_a_step_that_says_too_little_stops_neither_process(pair: Pair) -> None:
+    made = await pair.service.sign_up()
+    ref = str(made["member_ref"])
+    for place in ("retention", "consent"):
+        spoilt = [a_step(place, ref, reason=None), a_step(place, None), a_step(place, ref, "paused")]
+        await said(pair, ref, *spoilt, a_step(place, None, "lifted"))
+    await send(pair.service, a_receipt(made, "tmax-os"))
+    await shown_when(pair.service, made["change_id"], **{"tmax-os": "applied"})
+    await said(pair, ref, a_step("consent", ref))
+    await in_retention(pair, ref, 1)
+    await ahead(pair, ref, 0)
+
+
+async def test_a_lift_that_names_another_member_ends_nothing_and_stops_nobody(pair: Pair) -> None:
+    kept, other = [(await pair.member_with(CASE))[0] for _ in range(2)]
+    for ref in (kept, other):
+        await pair.leave(ref)
+    await put(pair, kept)
+    await in_consent(pair, kept, held=True)
+    await said(pair, other, a_step("retention", other, "lifted", hold_id=await hold_of(pair, kept), reason=None))
+    await put(pair, other)
+    await in_consent(pair, other, held=True)
+    assert (await case_of(pair, kept))["held"] is True
+
+
+async def test_a_hold_is_on_one_member_whoever_says_its_id_again(pair: Pair) -> None:
+    here, gone = [(await pair.member_with(CASE))[0] for _ in range(2)]
+    await put(pair, here)
+    await ahead(pair, here, 1)
+    await pair.leave(gone)
+    await said(pair, gone, a_step("retention", gone, hold_id=await hold_of(pair, here), reason="file-2026-8"))
+    await put(pair, gone, "file-2026-9")
+    await in_consent(pair, gone, held=True)
+    assert (await case_of(pair, gone))["hold_reason"] == "file-2026-9"
+    await pair.leave(here)
+    assert (await case_of(pair, here))["held"] is True
