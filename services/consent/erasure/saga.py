@@ -59,7 +59,10 @@ async def run(consent: Consent, every_s: float, stop: asyncio.Event) -> None:
 
 async def look(consent: Consent) -> int:
     """Make every move that is due once; return how many. Several processes may look at once."""
-    await _select_forgotten(consent)
+    try:
+        await _select_forgotten(consent)
+    except Exception as error:  # noqa: BLE001 - who has no case yet keeps nobody waiting who has one
+        log.warning("erasure_not_selected", error=type(error).__name__)
     moved = 0
     async for page in _due(consent):
         for start in range(0, len(page), AT_ONCE):

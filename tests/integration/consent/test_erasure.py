@@ -15,6 +15,7 @@ import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from schemas.events import Stop
@@ -529,6 +530,23 @@ async def test_a_member_who_left_before_there_were_cases_gets_one(quiet: Service
     await saga.look(at(quiet, LEFT + timedelta(hours=1)))
     found = await case_of(quiet, ref)
     assert (found["state"], found["due_on"], found["class"]) == ("approved", "2026-11-30", "withdrawal")
+
+
+async def test_a_search_for_the_forgotten_that_fails_keeps_no_due_case_waiting(
+    quiet: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in review: it read all members, ran into the time limit once there were enough, and no case moved again."""
+    ref = await left_then(quiet)
+
+    async def too_long(consent: Consent) -> None:
+        raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(saga, "_select_forgotten", too_long)
+    with capture_logs() as told:
+        assert await saga.look(at(quiet, LEFT + timedelta(hours=24))) == 1
+    assert (await case_of(quiet, ref))["state"] == "executing"
+    (said,) = [entry for entry in told if entry["event"] == "erasure_not_selected"]
+    assert said == {"event": "erasure_not_selected", "log_level": "warning", "error": "QueryCanceledError"}
 
 
 @asynccontextmanager
