@@ -181,3 +181,10 @@ async def test_who_has_left_without_a_case_is_found_among_who_has_left(databases
     plan = await _planned(databases, "consent", "erasure_unselected", filled=filled)
     conditions = {n["Index Name"]: n.get("Index Cond") for n in _nodes(plan) if n["Node Type"] in BY_INDEX}
     assert conditions == {"member_left": None, "erasure_member_ref_key": "(member_ref = m.member_ref)"}
+
+
+async def test_gaps_are_held_against_the_suppressed_by_an_index_not_by_a_list(databases: Any) -> None:
+    """Found in review: `NOT IN` a table makes a list of it and, once it is too long to hash, walks it for each gap."""
+    plan = await _planned(databases, "tmax-os", "reconcile_gaps", filled=True)
+    assert not [node for node in _nodes(plan) if node.get("Parent Relationship") == "SubPlan"]
+    assert {node["Index Name"] for node in _nodes(plan) if node["Node Type"] in BY_INDEX} >= {"suppressed_pkey"}
