@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from services.propagator.notices import app, desk
+from services.propagator.notices import app, desk, schedule
 from services.propagator.notices.app import Parts
 from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
@@ -132,6 +132,46 @@ async def test_retry_after_is_honoured(settings: Settings, partner: ThirdParty, 
         await until(parts.pool, ATTEMPTS, 1)
         assert await _wait_s(parts) == 97.0
         assert await parts.pool.fetchval(STATE) == "pending"
+
+
+@pytest.mark.parametrize("header", ["Wed, 21 Oct 99999999999 07:28:00 GMT", "9" * 5000])
+async def test_a_retry_after_that_says_nothing_is_a_failure_like_any_other(
+    settings: Settings, partner: ThirdParty, key_service: KeyService, header: str
+) -> None:
+    """Found in review: its date was too large, nothing was recorded, and the notice went again every minute."""
+    await partner.behave({"status": 500, "headers": {"Retry-After": header}, "times": 1})
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(sealed_notice(key_service)))
+        await until(parts.pool, ATTEMPTS, 1)
+        assert await _wait_s(parts) == (86_400.0 if header.isdigit() else 5.0)
+        assert await parts.pool.fetchval("SELECT attempts FROM notice") == 1
+
+
+@pytest.mark.parametrize(("status", "state"), [(503, "pending"), (200, "delivered")])
+async def test_an_answer_that_cannot_be_read_is_on_record_and_waits_its_turn(
+    settings: Settings,
+    partner: ThirdParty,
+    key_service: KeyService,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    state: str,
+) -> None:
+    """Whatever a reader of ours chokes on: the attempt counts, by its status, and the schedule goes on."""
+
+    def chokes(text: str) -> None:
+        raise RecursionError(text)
+
+    monkeypatch.setattr(schedule, "parsedate_to_datetime", chokes)
+    await partner.behave({"status": status, "answer": None, "headers": {"Retry-After": "soon"}})
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(sealed_notice(key_service)))
+        await until(parts.pool, ATTEMPTS, 1)
+        assert await _wait_s(parts) == 5.0
+        row = await parts.pool.fetchrow("SELECT state, attempts, status, error FROM notice NATURAL JOIN attempt")
+        assert tuple(row) == (state, 1, status, "RecursionError")
+        await due_now(parts)
+        await until(parts.pool, ATTEMPTS, 2)
+        assert await _wait_s(parts) == 300.0
 
 
 @pytest.mark.f(22)
