@@ -85,6 +85,7 @@ class Attempts:
         async with self.pool.acquire() as connection, connection.transaction():
             if await store.leave_to_staff(connection, job, now + self.plan.manual_look):
                 await outgoing.append_new(connection, [said])
+                await endings.answered_before(connection, job)
         self.nudge()
 
     async def _key(self, job: Job) -> Found | None:
@@ -173,6 +174,8 @@ class Attempts:
 
     async def _ask_again(self, tx: Connection, endpoint: Endpoint, job: Job, verdict: Again, now: datetime) -> None:
         await store.again(tx, job, verdict, now)
+        if verdict.state == "delivered":
+            await endings.answered_before(tx, job)
         if verdict.disable:
             log.error("notice_endpoint_disabled", recipient=endpoint.recipient)
             await store.disable(tx, endpoint, now)
