@@ -3,7 +3,7 @@
 Every write after a claim is guarded by its lease: a sender that lost it writes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -135,9 +135,12 @@ async def close_answered(tx: Connection, changes: Sequence[str], recipients: Seq
     return [(r["position"], End(r["state"], r["closed_at"], r["outcome"], r["reason"])) for r in rows]
 
 
-async def due(pool: asyncpg.Pool, recipients: Sequence[str], now: datetime) -> list[str]:
-    """Return those of the third parties, for whom a notice is due."""
-    return [row["recipient"] for row in await pool.fetch(SQL["due_recipients"], recipients, now)]
+async def due(pool: asyncpg.Pool, urls: Mapping[str, str], now: datetime) -> list[str]:
+    """Return those of the third parties, each with its URL, for whom a notice is due and who are not disabled there.
+
+    What waits for a disabled one stays due, however much it is: a claim, which looks through all of it, is not for now.
+    """
+    return [row["recipient"] for row in await pool.fetch(SQL["due_recipients"], [*urls], [*urls.values()], now)]
 
 
 async def claim(pool: asyncpg.Pool, recipient: str, url: str, limit: int, lease: Lease) -> list[Job]:

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from services.propagator.notices import app, desk, schedule
+from services.propagator.notices import app, desk, schedule, store
 from services.propagator.notices.app import Parts
 from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
@@ -207,6 +207,36 @@ async def test_410_stops_the_endpoint_and_staff_are_told(
         await parts.pool.execute("DELETE FROM disabled_endpoint")
         await until(parts.pool, "SELECT count(*) FROM notice WHERE state = 'acknowledged'", 2)
     await partner.until(3)
+
+
+async def test_what_waits_for_an_endpoint_that_is_gone_is_not_looked_through_until_it_is_resumed(
+    settings: Settings, partner: ThirdParty, key_service: KeyService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in review: all of it was, at each of five looks a second, once a third party had answered 410."""
+    claimed: list[str] = []
+    claim = store.claim
+
+    async def noted(pool: Any, recipient: str, *rest: Any) -> list[store.Job]:
+        claimed.append(recipient)
+        return await claim(pool, recipient, *rest)
+
+    url = settings.third_parties[PARTNER]["url"]
+    await partner.behave({"status": 410, "times": 1})
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(sealed_notice(key_service)))
+        await until(parts.pool, STATE, "disabled")
+        await parts.ingest.apply(taken(*(sealed_notice(key_service) for _ in range(20)), first_offset=1))
+        await asyncio.sleep(0.5)  # a look that began before the answer is over
+        monkeypatch.setattr(store, "claim", noted)
+        await asyncio.sleep(1.0)
+        assert claimed == []
+        assert await store.due(parts.pool, {PARTNER: url}, utc_now()) == []
+        assert await store.due(parts.pool, {PARTNER: f"{url}?v=2"}, utc_now()) == [PARTNER], "another URL is another"
+        assert await store.due(parts.pool, {"nobody": url}, utc_now()) == []
+        await parts.registry.resume(PARTNER)
+        await until(parts.pool, "SELECT count(*) FROM notice WHERE state = 'acknowledged'", 21)
+    assert set(claimed) == {PARTNER}
+    await partner.until(22)
 
 
 async def test_a_new_url_is_a_new_endpoint(settings: Settings, partner: ThirdParty, key_service: KeyService) -> None:

@@ -188,3 +188,14 @@ async def test_gaps_are_held_against_the_suppressed_by_an_index_not_by_a_list(da
     plan = await _planned(databases, "tmax-os", "reconcile_gaps", filled=True)
     assert not [node for node in _nodes(plan) if node.get("Parent Relationship") == "SubPlan"]
     assert {node["Index Name"] for node in _nodes(plan) if node["Node Type"] in BY_INDEX} >= {"suppressed_pkey"}
+
+
+@pytest.mark.parametrize("filled", [False, True])
+async def test_for_whom_something_is_due_is_asked_for_each_and_not_of_all_that_is_due(
+    databases: Any, filled: bool
+) -> None:
+    """Five times a second, and what waits for those who are away may be much."""
+    plan = await _planned(databases, "notices", "due_recipients", filled=filled)
+    conditions = {n["Index Name"]: n["Index Cond"] for n in _nodes(plan) if n["Node Type"] in BY_INDEX}
+    assert conditions.keys() == {"notice_due", "disabled_endpoint_pkey"}
+    assert all("(recipient = r.recipient)" in condition for condition in conditions.values())

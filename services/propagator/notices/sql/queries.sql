@@ -37,11 +37,13 @@ WHERE n.change_id = a.change_id AND n.recipient = a.recipient
 RETURNING n.position, n.state, n.outcome, n.reason, n.closed_at
 
 -- name: due_recipients
-SELECT r.recipient FROM unnest($1::text[]) AS r(recipient)
-WHERE EXISTS (
+-- OFFSET 0: a look-up for each. As a join it might read all that is due, which is much when somebody is away.
+SELECT r.recipient FROM unnest($1::text[], $2::text[]) AS r(recipient, url)
+WHERE NOT EXISTS (SELECT 1 FROM disabled_endpoint d WHERE d.recipient = r.recipient AND d.url = r.url)
+  AND EXISTS (
     SELECT 1 FROM notice n
-    WHERE n.recipient = r.recipient AND n.due_at <= $2 AND (n.leased_until IS NULL OR n.leased_until <= $2)
-      AND n.state IN ('pending', 'no_endpoint', 'disabled', 'manual', 'delivered'))
+    WHERE n.recipient = r.recipient AND n.due_at <= $3 AND (n.leased_until IS NULL OR n.leased_until <= $3)
+      AND n.state IN ('pending', 'no_endpoint', 'disabled', 'manual', 'delivered') OFFSET 0)
 
 -- name: claim
 WITH due AS (
