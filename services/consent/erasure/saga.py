@@ -178,9 +178,9 @@ async def _settle_answers(consent: Consent) -> int:
 async def _answered(consent: Consent, erasure_id: str) -> bool:
     at = consent.clock()
     async with consent.pool.acquire() as tx, tx.transaction():
-        case = await store.lock(tx, erasure_id)
-        assert case is not None  # a case is never deleted
-        await tx.execute(SQL["erasure_answered"], erasure_id)
+        case = await store.all_answered(tx, erasure_id)
+        if case is None:
+            return False
         await duties.close_duty(tx, ANSWER_DUTY, erasure_id, at, "answered")
         await _entry(tx, case, "answered", at, {})
     consent.nudge()
@@ -199,10 +199,10 @@ async def _settle_records(consent: Consent) -> int:
 async def _arrived(consent: Consent, erasure_id: str) -> bool:
     at = consent.clock()
     async with consent.pool.acquire() as tx, tx.transaction():
-        case = await store.lock(tx, erasure_id)
-        assert case is not None  # a case is never deleted
+        case = await store.records_ended(tx, erasure_id, at)
+        if case is None:
+            return False
         await retained.end_handover(consent, case.member_ref)
-        await tx.execute(SQL["erasure_records_ended"], erasure_id, at)
         await duties.close_duty(tx, RECORDS_DUTY, erasure_id, at, "retained")
         await _entry(tx, case, "records_retained", at, {})
     consent.nudge()

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -472,6 +472,22 @@ async def test_at_the_limit_all_goes_but_the_record_another_law_keeps_which_is_c
     with pytest.raises(KeyDestroyedError):
         await clean.consent.keyring.data_key(derive.handover_ref(ref))
     assert (await entries(clean, ref))[-2:] == ["erased", "records_retained"]
+
+
+@pytest.mark.parametrize(
+    ("owed", "settle", "state"),
+    [("unanswered = '{tmax-os}'", saga._answered, "answered"), ("records = 1", saga._arrived, "records_retained")],
+)
+async def test_two_processes_at_once_settle_what_was_owed_once(
+    clean: Service, owed: str, settle: Callable[[Consent, str], Awaitable[bool]], state: str
+) -> None:
+    """Found in review: the one that had waited for the other's lock did it all again, with a second register entry."""
+    ref = await erased(clean)
+    case_id = (await case_of(clean, ref))["erasure_id"]
+    await clean.pool.execute(f"UPDATE erasure SET {owed} WHERE erasure_id = $1", case_id)
+    both = await asyncio.gather(*(settle(clean.consent, case_id) for _ in range(2)))
+    assert sorted(both) == [False, True]
+    assert (await entries(clean, ref)).count(state) == 1
 
 
 async def retained_receipt(service: Service, case: dict[str, Any], record_id: str) -> None:
