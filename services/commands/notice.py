@@ -13,7 +13,8 @@ import typer
 from schemas.envelope import UUID
 from schemas.receipts import CODED_VALUE
 from services.commands.context import USAGE, Format, fail, load_settings, print_json, print_table, tell, wants_json
-from services.propagator.notices import delivery_log, redelivery
+from services.propagator.notices import by_hand, delivery_log, redelivery
+from services.propagator.notices.endpoints import EndpointError
 from services.propagator.notices.redelivery import Selection, SelectionError
 from services.runtime import postgres
 from services.runtime.clock import utc_now
@@ -70,13 +71,16 @@ def redeliver(
             raise typer.BadParameter("a code: letters, digits and _.:/+- only, 100 at most", param_hint=name)
     selection = Selection(ids=_uuids(ids), recipient=recipient, since=_time(since), until=_time(until))
     try:
-        selection.check()
-    except SelectionError as error:
+        told = by_hand.channels(load_settings().third_parties)
+        selection.check(told)
+    except (EndpointError, SelectionError) as error:
         fail(str(error), USAGE)
     if dry_run:
-        made = _working(lambda pool: redelivery.planned(pool, selection, utc_now))
+        made = _working(lambda pool: redelivery.planned(pool, selection, utc_now, by_hand=told))
     else:
-        made = _working(lambda pool: redelivery.ask(pool, selection, utc_now, by=principal, reason=reason))
+        made = _working(
+            lambda pool: redelivery.ask(pool, selection, utc_now, by=principal, reason=reason, by_hand=told)
+        )
     if as_json:
         print_json(asdict(made))
         return

@@ -59,7 +59,10 @@ async def run(consent: Consent, every_s: float, stop: asyncio.Event) -> None:
 
 async def look(consent: Consent) -> int:
     """Make every move that is due once; return how many. Several processes may look at once."""
-    await _select_forgotten(consent)
+    try:
+        await _select_forgotten(consent)
+    except Exception as error:  # noqa: BLE001 - who has no case yet keeps nobody waiting who has one
+        log.warning("erasure_not_selected", error=type(error).__name__)
     moved = 0
     async for page in _due(consent):
         for start in range(0, len(page), AT_ONCE):
@@ -175,9 +178,9 @@ async def _settle_answers(consent: Consent) -> int:
 async def _answered(consent: Consent, erasure_id: str) -> bool:
     at = consent.clock()
     async with consent.pool.acquire() as tx, tx.transaction():
-        case = await store.lock(tx, erasure_id)
-        assert case is not None  # a case is never deleted
-        await tx.execute(SQL["erasure_answered"], erasure_id)
+        case = await store.all_answered(tx, erasure_id)
+        if case is None:
+            return False
         await duties.close_duty(tx, ANSWER_DUTY, erasure_id, at, "answered")
         await _entry(tx, case, "answered", at, {})
     consent.nudge()
@@ -196,10 +199,10 @@ async def _settle_records(consent: Consent) -> int:
 async def _arrived(consent: Consent, erasure_id: str) -> bool:
     at = consent.clock()
     async with consent.pool.acquire() as tx, tx.transaction():
-        case = await store.lock(tx, erasure_id)
-        assert case is not None  # a case is never deleted
+        case = await store.records_ended(tx, erasure_id, at)
+        if case is None:
+            return False
         await retained.end_handover(consent, case.member_ref)
-        await tx.execute(SQL["erasure_records_ended"], erasure_id, at)
         await duties.close_duty(tx, RECORDS_DUTY, erasure_id, at, "retained")
         await _entry(tx, case, "records_retained", at, {})
     consent.nudge()

@@ -89,6 +89,18 @@ async def wipe(tx: Connection, member_ref: str, at: datetime) -> None:
     await tx.execute(SQL["erasure_wipe"], member_ref, at)
 
 
+async def all_answered(tx: Connection, erasure_id: str) -> Case | None:
+    """Note that nobody owes an answer any more; None when that was noted: then somebody else has settled it."""
+    row = await tx.fetchrow(SQL["erasure_answered"], erasure_id)
+    return case_of(row) if row else None
+
+
+async def records_ended(tx: Connection, erasure_id: str, at: datetime) -> Case | None:
+    """Note that every statutory record has arrived; None when that was noted: then somebody else has settled it."""
+    row = await tx.fetchrow(SQL["erasure_records_ended"], erasure_id, at)
+    return case_of(row) if row else None
+
+
 async def finish(tx: Connection, case: Case, gate: Gate, at: datetime) -> None:
     """Note that the key is destroyed, and who still owes an answer then."""
     await tx.execute(SQL["erasure_finish"], case.erasure_id, at, case.forced, list(gate.unanswered))

@@ -5,8 +5,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (member_ref) DO NOTHING
 
 -- name: erasure_unselected
+-- OFFSET 0: a look-up for each who has left. As a join it might read every case there ever was.
 SELECT m.member_ref, m.withdrawn_at FROM member m
-WHERE m.status = 'withdrawn' AND NOT EXISTS (SELECT FROM erasure e WHERE e.member_ref = m.member_ref)
+WHERE m.status = 'withdrawn' AND NOT EXISTS (SELECT FROM erasure e WHERE e.member_ref = m.member_ref OFFSET 0)
 ORDER BY m.member_ref LIMIT $1
 
 -- name: erasure_lock
@@ -81,7 +82,7 @@ WHERE e.unanswered <> '{}' AND e.position > $1
 ORDER BY e.position LIMIT $2
 
 -- name: erasure_answered
-UPDATE erasure SET unanswered = '{}' WHERE erasure_id = $1
+UPDATE erasure SET unanswered = '{}' WHERE erasure_id = $1 AND unanswered <> '{}' RETURNING *
 
 -- name: erasure_hold
 INSERT INTO erasure_hold (hold_id, erasure_id, reason, held_at, held_by) VALUES ($1, $2, $3, $4, $5)
@@ -136,7 +137,7 @@ WHERE e.state = 'erased' AND e.records > 0 AND e.records_ended_at IS NULL AND e.
 ORDER BY e.position LIMIT $2
 
 -- name: erasure_records_ended
-UPDATE erasure SET records_ended_at = $2 WHERE erasure_id = $1
+UPDATE erasure SET records_ended_at = $2 WHERE erasure_id = $1 AND records_ended_at IS NULL RETURNING *
 
 -- name: erasure_records_owed
 SELECT count(*) FROM erasure e

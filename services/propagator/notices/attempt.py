@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -72,9 +73,8 @@ class Attempts:
         notice, body = opened
         if job.behind and not await self._goes(job, notice):
             return None
-        reply = await self._post(endpoint, job, notice.notice_id, body)
-        await self._record(endpoint, job, notice, reply)
-        return reply
+        came = await self._post(endpoint, job, notice.notice_id, body)
+        return await self._record(endpoint, job, notice, came)
 
     async def leave(self, channel: str, job: Job) -> None:
         """Leave one notice to staff, who tell the third party by e-mail or post; an erased member's to nobody."""
@@ -85,6 +85,7 @@ class Attempts:
         async with self.pool.acquire() as connection, connection.transaction():
             if await store.leave_to_staff(connection, job, now + self.plan.manual_look):
                 await outgoing.append_new(connection, [said])
+                await endings.answered_before(connection, job)
         self.nudge()
 
     async def _key(self, job: Job) -> Found | None:
@@ -141,22 +142,40 @@ class Attempts:
             _note_reply(opened, reply)
         return reply
 
-    async def _record(self, endpoint: Endpoint, job: Job, notice: Notice, reply: Reply) -> None:
-        now = self.clock()
+    def _judged(self, job: Job, notice: Notice, reply: Reply, now: datetime) -> tuple[Reply, Acknowledged | Again]:
+        """Return what follows from an answer; one that cannot be read is taken by its status alone.
+
+        Whoever reads the answer after this reads what was judged: nothing a third party words keeps its attempt off the
+        record, and with that from the schedule.
+        """
         made = Attempted(notice_id=notice.notice_id, attempts=job.attempts + 1, delivered=job.delivered_at is not None)
-        verdict = model.judge(reply, made, self.plan.schedule, now=now, jitter=self.jitter())
+        judge = partial(model.judge, attempted=made, waits=self.plan.schedule, now=now, jitter=self.jitter())
+        try:
+            return reply, judge(reply)
+        except Exception as error:  # noqa: BLE001 - whatever it is, without a record the notice goes again every minute
+            log.warning("notice_answer_unreadable", error=type(error).__name__, recipient=job.recipient)
+            left = reply.without_words(type(error).__name__)
+            return left, judge(left)
+
+    async def _record(self, endpoint: Endpoint, job: Job, notice: Notice, came: Reply) -> Reply:
+        """Write what came of an attempt; return the answer as it was read."""
+        now = self.clock()
+        reply, verdict = self._judged(job, notice, came, now)
         ATTEMPTS.labels(job.recipient, _result(reply, verdict)).inc()
         async with self.pool.acquire() as connection, connection.transaction():
             await store.note_attempt(connection, job, notice, reply, now)
             if isinstance(verdict, Again):
                 await self._ask_again(connection, endpoint, job, verdict, now)
-                return
+                return reply
             end = End("acknowledged", now, verdict.outcome, verdict.reason)
             said = await endings.acknowledged(connection, job, end)
         self._told(job, end, said=said)
+        return reply
 
     async def _ask_again(self, tx: Connection, endpoint: Endpoint, job: Job, verdict: Again, now: datetime) -> None:
         await store.again(tx, job, verdict, now)
+        if verdict.state == "delivered":
+            await endings.answered_before(tx, job)
         if verdict.disable:
             log.error("notice_endpoint_disabled", recipient=endpoint.recipient)
             await store.disable(tx, endpoint, now)

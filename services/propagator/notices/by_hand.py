@@ -42,7 +42,7 @@ async def run(attempts: Attempts, told: Mapping[str, Channel], stop: asyncio.Eve
     """Leave every notice of these third parties to staff, until `stop`."""
     while not stop.is_set():
         try:
-            for recipient in await store.due(attempts.pool, list(told), attempts.clock()):
+            for recipient in await store.due(attempts.pool, dict.fromkeys(told, store.NO_URL), attempts.clock()):
                 await _leave(attempts, recipient, told[recipient])
         except DATABASE_ERRORS as error:
             log.warning("notices_database_unavailable", error=type(error).__name__)

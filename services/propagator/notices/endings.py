@@ -46,6 +46,12 @@ async def _ended(
     return True
 
 
+async def answered_before(tx: Connection, job: Job) -> None:
+    """End a notice that was sent again with the answer that stands, if there is one: it is not given twice."""
+    for position, end in await store.close_answered(tx, [job.change_id], [job.recipient]):
+        await of_overtaken(tx, position, end)
+
+
 async def of_overtaken(tx: Connection, position: int, end: End) -> None:
     """End what a notice overtook as the notice itself ended: answered with it, or moot with it."""
     if end.state == "refused":

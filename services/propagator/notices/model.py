@@ -1,7 +1,7 @@
 """Pure: what one attempt means for its notice, and the body that is sent."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -38,6 +38,10 @@ class Reply:
     @property
     def is_success(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
+
+    def without_words(self, error: str) -> "Reply":
+        """Return what is left of it when nothing that the third party worded can be read: its status, and why."""
+        return replace(self, body=b"", retry_after=None, error=error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ answered before, and one that applied something newer drops it by `sequence`.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -39,10 +39,15 @@ class Selection:
     since: datetime | None = None
     until: datetime | None = None
 
-    def check(self) -> None:
-        """Raise SelectionError unless it says something, and no time is without a zone or the wrong way round."""
+    def check(self, by_hand: Collection[str] = ()) -> None:
+        """Raise SelectionError unless it says something, and no time is without a zone or the wrong way round.
+
+        Nor may it name one of those who are told by hand.
+        """
         if not self.ids and self.recipient is None and self.since is None:
             raise SelectionError("say which notices: ids, a third party, or a time from which on")
+        if self.recipient in by_hand:
+            raise SelectionError(f"staff tell {self.recipient} by e-mail or post: only they can send it again")
         if any(at is not None and at.tzinfo is None for at in (self.since, self.until)):
             raise SelectionError("give each time with its offset, such as 2026-11-24T09:00:00+09:00")
         if self.since and self.until and self.since >= self.until:
@@ -59,31 +64,38 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Redelivery:
-    """What comes of it: how many go again; how many do not, by the state they are in (`sending`: on its way now)."""
+    """What comes of it: how many go again; how many do not, by the state they are in.
+
+    `sending`: on its way now; `told_by_staff`: of a third party without a server.
+    """
 
     redelivery_id: str | None
     notices: int
     skipped: dict[str, int]
 
 
-async def planned(pool: asyncpg.Pool, selection: Selection, clock: Clock) -> Redelivery:
+async def planned(
+    pool: asyncpg.Pool, selection: Selection, clock: Clock, *, by_hand: Collection[str] = ()
+) -> Redelivery:
     """Return what `ask` would do, and do nothing. Raises SelectionError."""
-    selection.check()
-    rows = await pool.fetch(SQL["redelivery_plan"], *selection.columns(), clock())
+    selection.check(by_hand)
+    rows = await pool.fetch(SQL["redelivery_plan"], *selection.columns(), clock(), list(by_hand))
     return _counted(None, rows)
 
 
-async def ask(pool: asyncpg.Pool, selection: Selection, clock: Clock, *, by: str, reason: str) -> Redelivery:
+async def ask(
+    pool: asyncpg.Pool, selection: Selection, clock: Clock, *, by: str, reason: str, by_hand: Collection[str] = ()
+) -> Redelivery:
     """Make the notices due at once and their schedule begin anew; on the record with who asked and why (a code).
 
-    Left out are those that were overtaken (what they said is outdated), of erased members, and dead letters.
-    Raises SelectionError.
+    Left out are those that were overtaken (what they said is outdated), of erased members, dead letters, and those of
+    third parties that are told by hand: there is no endpoint to send them to. Raises SelectionError.
     """
-    selection.check()
+    selection.check(by_hand)
     now, redelivery_id = clock(), str(uuid.uuid4())
     async with pool.acquire() as connection, connection.transaction():
-        rows = await connection.fetch(SQL["redelivery_plan"], *selection.columns(), now)
-        await connection.execute(SQL["redeliver"], *selection.columns(), now)
+        rows = await connection.fetch(SQL["redelivery_plan"], *selection.columns(), now, list(by_hand))
+        await connection.execute(SQL["redeliver"], *selection.columns(), now, list(by_hand))
         made = _counted(redelivery_id, rows)
         await _put_on_record(connection, made, selection, now, by=by, reason=reason)
     return made

@@ -27,11 +27,13 @@ def next_at(schedule: Schedule, now: datetime, attempts: int, jitter: float, ret
 def wished(retry_after: str | None, now: datetime, limit: timedelta) -> timedelta:
     """Return the wait a Retry-After header asks for (RFC 9110 10.2.3: seconds or a date); zero when it says nothing."""
     text = (retry_after or "").strip()
+    if not text:
+        return timedelta(0)
     if text.isascii() and text.isdigit():
         return min(timedelta(seconds=min(int(text[:9]), 10**8)), limit)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a number in it may be longer than any date has
         return timedelta(0)
     aware = at if at.tzinfo else at.replace(tzinfo=UTC)
     return min(max(aware - now, timedelta(0)), limit)

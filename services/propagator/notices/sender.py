@@ -71,7 +71,8 @@ class Sender:
 
     async def _scout(self, lanes: Mapping[str, Lane]) -> None:
         try:
-            found = await store.due(self.attempts.pool, list(lanes), self.attempts.clock())
+            urls = {name: lane.endpoint.url for name, lane in lanes.items()}
+            found = await store.due(self.attempts.pool, urls, self.attempts.clock())
         except DATABASE_ERRORS as error:
             log.warning("notices_database_unavailable", error=type(error).__name__)
             await asyncio.sleep(ERROR_PAUSE_S)

@@ -3,7 +3,7 @@
 Every write after a claim is guarded by its lease: a sender that lost it writes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -111,8 +111,7 @@ async def insert(tx: Connection, found: Sequence[Incoming], at: datetime) -> int
     columns = [[getattr(n, name) for n in rows] for name in Incoming.__slots__]
     added = await tx.fetch(SQL["insert_notices"], *columns, at)
     if added:
-        changes, recipients = ([row[name] for row in added] for name in ("change_id", "recipient"))
-        await tx.execute(SQL["close_answered"], changes, recipients)
+        await close_answered(tx, [row["change_id"] for row in added], [row["recipient"] for row in added])
     return len(added)
 
 
@@ -123,13 +122,25 @@ async def answered(tx: Connection, answers: Sequence[Answer]) -> list[tuple[int,
     """
     columns: list[list[Any]] = [[getattr(a, name) for a in answers] for name in Answer.__slots__]
     await tx.execute(SQL["insert_answers"], *columns)
-    rows = await tx.fetch(SQL["close_answered"], columns[0], columns[1])
+    return await close_answered(tx, columns[0], columns[1])
+
+
+async def close_answered(tx: Connection, changes: Sequence[str], recipients: Sequence[str]) -> list[tuple[int, End]]:
+    """Close the open notices of these pairs whose answer is known; return (position, end) of each that was closed.
+
+    One that was sent again ends with an answer from before only when it has arrived again, or is told by staff: whoever
+    answered at the consent service is held to that answer there, and no other will come.
+    """
+    rows = await tx.fetch(SQL["close_answered"], changes, recipients)
     return [(r["position"], End(r["state"], r["closed_at"], r["outcome"], r["reason"])) for r in rows]
 
 
-async def due(pool: asyncpg.Pool, recipients: Sequence[str], now: datetime) -> list[str]:
-    """Return those of the third parties, for whom a notice is due."""
-    return [row["recipient"] for row in await pool.fetch(SQL["due_recipients"], recipients, now)]
+async def due(pool: asyncpg.Pool, urls: Mapping[str, str], now: datetime) -> list[str]:
+    """Return those of the third parties, each with its URL, for whom a notice is due and who are not disabled there.
+
+    What waits for a disabled one stays due, however much it is: a claim, which looks through all of it, is not for now.
+    """
+    return [row["recipient"] for row in await pool.fetch(SQL["due_recipients"], [*urls], [*urls.values()], now)]
 
 
 async def claim(pool: asyncpg.Pool, recipient: str, url: str, limit: int, lease: Lease) -> list[Job]:

@@ -32,8 +32,9 @@ WHERE member_ref > coalesce($1::uuid, '00000000-0000-0000-0000-000000000000')
 ORDER BY member_ref LIMIT $3
 
 -- name: reconcile_gaps
-SELECT DISTINCT member_ref FROM gap WHERE noticed_at < $1 AND member_ref NOT IN (SELECT member_ref FROM suppressed)
-ORDER BY member_ref LIMIT $2
+SELECT DISTINCT g.member_ref FROM gap g
+WHERE g.noticed_at < $1 AND NOT EXISTS (SELECT FROM suppressed s WHERE s.member_ref = g.member_ref)
+ORDER BY g.member_ref LIMIT $2
 
 -- name: reconcile_members
 SELECT member_ref, seq, email, name, password_hash, status, signed_up_at, withdrawn_at, marketing, suspended

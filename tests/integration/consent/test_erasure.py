@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +15,7 @@ import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from schemas.events import Stop
@@ -510,6 +511,22 @@ async def test_at_the_limit_all_goes_but_the_record_another_law_keeps_which_is_c
     assert (await entries(clean, ref))[-2:] == ["erased", "records_retained"]
 
 
+@pytest.mark.parametrize(
+    ("owed", "settle", "state"),
+    [("unanswered = '{tmax-os}'", saga._answered, "answered"), ("records = 1", saga._arrived, "records_retained")],
+)
+async def test_two_processes_at_once_settle_what_was_owed_once(
+    clean: Service, owed: str, settle: Callable[[Consent, str], Awaitable[bool]], state: str
+) -> None:
+    """Found in review: the one that had waited for the other's lock did it all again, with a second register entry."""
+    ref = await erased(clean)
+    case_id = (await case_of(clean, ref))["erasure_id"]
+    await clean.pool.execute(f"UPDATE erasure SET {owed} WHERE erasure_id = $1", case_id)
+    both = await asyncio.gather(*(settle(clean.consent, case_id) for _ in range(2)))
+    assert sorted(both) == [False, True]
+    assert (await entries(clean, ref)).count(state) == 1
+
+
 async def retained_receipt(service: Service, case: dict[str, Any], record_id: str) -> None:
     """Let the retention process answer that it keeps a record."""
     told = {"change_id": case["change_id"], "member_ref": case["member_ref"], "seq": 4, "recipient": "retention"}
@@ -566,6 +583,23 @@ async def test_a_member_who_left_before_there_were_cases_gets_one(quiet: Service
     await saga.look(at(quiet, LEFT + timedelta(hours=1)))
     found = await case_of(quiet, ref)
     assert (found["state"], found["due_on"], found["class"]) == ("approved", "2026-11-30", "withdrawal")
+
+
+async def test_a_search_for_the_forgotten_that_fails_keeps_no_due_case_waiting(
+    quiet: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in review: it read all members, ran into the time limit once there were enough, and no case moved again."""
+    ref = await left_then(quiet)
+
+    async def too_long(consent: Consent) -> None:
+        raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(saga, "_select_forgotten", too_long)
+    with capture_logs() as told:
+        assert await saga.look(at(quiet, LEFT + timedelta(hours=24))) == 1
+    assert (await case_of(quiet, ref))["state"] == "executing"
+    (said,) = [entry for entry in told if entry["event"] == "erasure_not_selected"]
+    assert said == {"event": "erasure_not_selected", "log_level": "warning", "error": "QueryCanceledError"}
 
 
 @asynccontextmanager

@@ -14,11 +14,13 @@ from services import cli
 from services.propagator.notices import store
 from services.propagator.notices.app import Parts
 from services.propagator.notices.store import Answer
+from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
 from tests.integration.notices.conftest import (
     PARTNER,
     KeyService,
     ThirdParty,
+    due_now,
     sealed_notice,
     sending,
     taken,
@@ -185,6 +187,86 @@ async def test_a_redelivered_notice_waits_for_its_own_answer_and_an_old_statemen
         async with parts.pool.acquire() as tx:
             ((_, end),) = await store.answered(tx, [later])
         assert (end.state, end.outcome) == ("acknowledged", "not_held")
+
+
+async def _answered_elsewhere(parts: Parts) -> None:
+    """Let the receipts topic tell what was said at the consent service, by the third party or for it."""
+    told = await parts.pool.fetchrow("SELECT change_id, recipient FROM notice")
+    said = Answer(told["change_id"], told["recipient"], "applied", "not_held", "deleted_before", utc_now())
+    async with parts.pool.acquire() as tx, tx.transaction():
+        ((_, end),) = await store.answered(tx, [said])
+    assert end.state == "acknowledged"
+
+
+async def test_a_redelivered_notice_that_arrives_ends_with_the_answer_that_was_called_back(
+    settings: Settings, partner: ThirdParty, key_service: KeyService, dongui: CommandLine
+) -> None:
+    """Found in review: the consent service takes an answer once, no second receipt came, it was sent for ever."""
+    await partner.behave(
+        {"status": 202, "answer": None, "times": 1},
+        {"status": 500, "answer": None, "times": 1},
+        {"status": 202, "answer": None},
+    )
+    notice = sealed_notice(key_service)
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(notice))
+        await until(parts.pool, "SELECT state FROM notice", "delivered")
+        await _answered_elsewhere(parts)
+        made = await dongui.json("redeliver", *WORD, "--id", notice.notice.notice_id)
+        assert made["notices"] == 1
+        await until(parts.pool, "SELECT count(*) FROM attempt", 2)
+        assert await parts.pool.fetchval("SELECT state FROM notice") == "pending", "it has not arrived yet"
+        await due_now(parts)
+        await until(parts.pool, ANSWERED, 1)
+        row = await parts.pool.fetchrow("SELECT outcome, reason, attempts, lease FROM notice")
+        assert tuple(row) == ("not_held", "deleted_before", 2, None)
+        assert await parts.pool.fetchval(RECEIPTS) == 0, "nothing new was said"
+        await due_now(parts)
+        await asyncio.sleep(0.5)
+    told = await partner.until(3)
+    assert {t["webhook_id"] for t in told} == {notice.notice.notice_id}
+
+
+async def test_an_unanswered_notice_that_is_redelivered_waits_for_its_answer(
+    settings: Settings, partner: ThirdParty, key_service: KeyService, dongui: CommandLine
+) -> None:
+    await partner.behave({"status": 202, "answer": None})
+    notice = sealed_notice(key_service)
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(notice))
+        await until(parts.pool, "SELECT state FROM notice", "delivered")
+        await dongui.json("redeliver", *WORD, "--id", notice.notice.notice_id)
+        await until(parts.pool, "SELECT count(*) FROM attempt", 2)
+        assert await parts.pool.fetchval("SELECT state FROM notice") == "delivered"
+        await _answered_elsewhere(parts)
+
+
+async def test_what_staff_tell_is_not_sent_again_and_ends_as_it_was_answered_if_somebody_tries(
+    settings: Settings, key_service: KeyService, dongui: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in review: it waited for staff again, whom no duty told, and who were refused when they entered it."""
+    by_hand = {PARTNER: {"channel": "post"}}
+    notice = sealed_notice(key_service)
+    async with sending(settings.model_copy(update={"third_parties": by_hand})) as parts:
+        await parts.ingest.apply(taken(notice))
+        await until(parts.pool, "SELECT state FROM notice", "manual")
+        await _answered_elsewhere(parts)
+
+        monkeypatch.setenv("DONGUI_THIRD_PARTIES", json.dumps(by_hand))
+        refused = await dongui("redeliver", *WORD, "--recipient", PARTNER)
+        assert (refused.exit_code, f"staff tell {PARTNER} by e-mail or post" in refused.output) == (2, True)
+        planned = await dongui.json("redeliver", *WORD, "--id", notice.notice.change_id, "--dry-run")
+        assert planned == {"redelivery_id": None, "notices": 0, "skipped": {"told_by_staff": 1}}
+        made = await dongui.json("redeliver", *WORD, "--from", "2026-01-01T00:00:00Z")
+        assert (made["notices"], made["skipped"]) == (0, {"told_by_staff": 1})
+        assert await parts.pool.fetchval("SELECT again_at FROM notice") is None
+
+        monkeypatch.delenv("DONGUI_THIRD_PARTIES")
+        unknowing = await dongui.json("redeliver", *WORD, "--id", notice.notice.change_id)
+        assert unknowing["notices"] == 1
+        await until(parts.pool, ANSWERED, 1)
+        assert await parts.pool.fetchval("SELECT outcome FROM notice") == "not_held"
+        assert await parts.pool.fetchval(RECEIPTS) == 1, "that staff tell it was said the first time"
 
 
 async def test_the_same_answer_is_no_news_after_the_outbox_has_forgotten_it(

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from services.propagator.notices import app, desk
+from services.propagator.notices import app, desk, schedule, store
 from services.propagator.notices.app import Parts
 from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
@@ -134,6 +134,46 @@ async def test_retry_after_is_honoured(settings: Settings, partner: ThirdParty, 
         assert await parts.pool.fetchval(STATE) == "pending"
 
 
+@pytest.mark.parametrize("header", ["Wed, 21 Oct 99999999999 07:28:00 GMT", "9" * 5000])
+async def test_a_retry_after_that_says_nothing_is_a_failure_like_any_other(
+    settings: Settings, partner: ThirdParty, key_service: KeyService, header: str
+) -> None:
+    """Found in review: its date was too large, nothing was recorded, and the notice went again every minute."""
+    await partner.behave({"status": 500, "headers": {"Retry-After": header}, "times": 1})
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(sealed_notice(key_service)))
+        await until(parts.pool, ATTEMPTS, 1)
+        assert await _wait_s(parts) == (86_400.0 if header.isdigit() else 5.0)
+        assert await parts.pool.fetchval("SELECT attempts FROM notice") == 1
+
+
+@pytest.mark.parametrize(("status", "state"), [(503, "pending"), (200, "delivered")])
+async def test_an_answer_that_cannot_be_read_is_on_record_and_waits_its_turn(
+    settings: Settings,
+    partner: ThirdParty,
+    key_service: KeyService,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    state: str,
+) -> None:
+    """Whatever a reader of ours chokes on: the attempt counts, by its status, and the schedule goes on."""
+
+    def chokes(text: str) -> None:
+        raise RecursionError(text)
+
+    monkeypatch.setattr(schedule, "parsedate_to_datetime", chokes)
+    await partner.behave({"status": status, "answer": None, "headers": {"Retry-After": "soon"}})
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(sealed_notice(key_service)))
+        await until(parts.pool, ATTEMPTS, 1)
+        assert await _wait_s(parts) == 5.0
+        row = await parts.pool.fetchrow("SELECT state, attempts, status, error FROM notice NATURAL JOIN attempt")
+        assert tuple(row) == (state, 1, status, "RecursionError")
+        await due_now(parts)
+        await until(parts.pool, ATTEMPTS, 2)
+        assert await _wait_s(parts) == 300.0
+
+
 @pytest.mark.f(22)
 async def test_a_receiver_that_is_too_slow_has_failed(
     settings: Settings, partner: ThirdParty, key_service: KeyService
@@ -167,6 +207,36 @@ async def test_410_stops_the_endpoint_and_staff_are_told(
         await parts.pool.execute("DELETE FROM disabled_endpoint")
         await until(parts.pool, "SELECT count(*) FROM notice WHERE state = 'acknowledged'", 2)
     await partner.until(3)
+
+
+async def test_what_waits_for_an_endpoint_that_is_gone_is_not_looked_through_until_it_is_resumed(
+    settings: Settings, partner: ThirdParty, key_service: KeyService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in review: all of it was, at each of five looks a second, once a third party had answered 410."""
+    claimed: list[str] = []
+    claim = store.claim
+
+    async def noted(pool: Any, recipient: str, *rest: Any) -> list[store.Job]:
+        claimed.append(recipient)
+        return await claim(pool, recipient, *rest)
+
+    url = settings.third_parties[PARTNER]["url"]
+    await partner.behave({"status": 410, "times": 1})
+    async with sending(settings) as parts:
+        await parts.ingest.apply(taken(sealed_notice(key_service)))
+        await until(parts.pool, STATE, "disabled")
+        await parts.ingest.apply(taken(*(sealed_notice(key_service) for _ in range(20)), first_offset=1))
+        await asyncio.sleep(0.5)  # a look that began before the answer is over
+        monkeypatch.setattr(store, "claim", noted)
+        await asyncio.sleep(1.0)
+        assert claimed == []
+        assert await store.due(parts.pool, {PARTNER: url}, utc_now()) == []
+        assert await store.due(parts.pool, {PARTNER: f"{url}?v=2"}, utc_now()) == [PARTNER], "another URL is another"
+        assert await store.due(parts.pool, {"nobody": url}, utc_now()) == []
+        await parts.registry.resume(PARTNER)
+        await until(parts.pool, "SELECT count(*) FROM notice WHERE state = 'acknowledged'", 21)
+    assert set(claimed) == {PARTNER}
+    await partner.until(22)
 
 
 async def test_a_new_url_is_a_new_endpoint(settings: Settings, partner: ThirdParty, key_service: KeyService) -> None:

@@ -145,6 +145,18 @@ async def test_no_statement_reads_a_table_whole_that_need_not(database: str, dat
     assert found.keys() == WHOLE.get(database, set()), found
 
 
+async def _planned(databases: Any, database: str, name: str, *, filled: bool) -> dict[str, Any]:
+    """Return the plan of one statement, made on full tables or on empty ones."""
+    connection = await asyncpg.connect(databases.owner_dsn(database))
+    try:
+        if filled:
+            await _fill(connection)
+        await connection.execute(SETTINGS)
+        return await _plan(connection, Queries(PACKAGES[database])[name])
+    finally:
+        await connection.close()
+
+
 EARLY = {
     "mark_relayed": {"outbox_pkey", "delivery_by_record", "disclosure_by_change"},
     "record_answers": {"delivery_pkey", "disclosure_by_change", "notice_change_id_recipient_key"},
@@ -161,3 +173,29 @@ async def test_a_plan_made_while_the_tables_are_empty_does_for_full_ones(databas
         await connection.close()
     used = {name: {n["Index Name"] for n in _nodes(p) if n["Node Type"] in BY_INDEX} for name, p in plans.items()}
     assert used == EARLY
+
+
+@pytest.mark.parametrize("filled", [False, True])
+async def test_who_has_left_without_a_case_is_found_among_who_has_left(databases: Any, filled: bool) -> None:
+    """Found in review: a LIMIT that is never reached ends nothing, and all members were read five times a second."""
+    plan = await _planned(databases, "consent", "erasure_unselected", filled=filled)
+    conditions = {n["Index Name"]: n.get("Index Cond") for n in _nodes(plan) if n["Node Type"] in BY_INDEX}
+    assert conditions == {"member_left": None, "erasure_member_ref_key": "(member_ref = m.member_ref)"}
+
+
+async def test_gaps_are_held_against_the_suppressed_by_an_index_not_by_a_list(databases: Any) -> None:
+    """Found in review: `NOT IN` a table makes a list of it and, once it is too long to hash, walks it for each gap."""
+    plan = await _planned(databases, "tmax-os", "reconcile_gaps", filled=True)
+    assert not [node for node in _nodes(plan) if node.get("Parent Relationship") == "SubPlan"]
+    assert {node["Index Name"] for node in _nodes(plan) if node["Node Type"] in BY_INDEX} >= {"suppressed_pkey"}
+
+
+@pytest.mark.parametrize("filled", [False, True])
+async def test_for_whom_something_is_due_is_asked_for_each_and_not_of_all_that_is_due(
+    databases: Any, filled: bool
+) -> None:
+    """Five times a second, and what waits for those who are away may be much."""
+    plan = await _planned(databases, "notices", "due_recipients", filled=filled)
+    conditions = {n["Index Name"]: n["Index Cond"] for n in _nodes(plan) if n["Node Type"] in BY_INDEX}
+    assert conditions.keys() == {"notice_due", "disabled_endpoint_pkey"}
+    assert all("(recipient = r.recipient)" in condition for condition in conditions.values())

@@ -72,6 +72,11 @@ def test_the_wait_grows_with_the_attempts() -> None:
     assert verdict == Again("pending", NOW + timedelta(hours=2))
 
 
+def test_what_is_left_of_an_answer_that_cannot_be_read_is_its_status() -> None:
+    whole = Reply(3, 503, CORRECTED, "Wed, 21 Oct 99999999999 07:28:00 GMT")
+    assert whole.without_words("OverflowError") == Reply(3, 503, b"", None, "OverflowError")
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -37,3 +37,9 @@ def test_a_selection_that_says_something_is_taken(selection: Selection) -> None:
 def test_one_that_says_nothing_or_nonsense_is_refused_with_what_to_give(selection: Selection, said: str) -> None:
     with pytest.raises(SelectionError, match=said):
         selection.check()
+
+
+def test_one_that_names_whom_staff_tell_is_refused_with_who_can() -> None:
+    Selection(recipient="demo-partner").check({"other": "post"})
+    with pytest.raises(SelectionError, match="staff tell demo-partner by e-mail or post"):
+        Selection(recipient="demo-partner").check({"demo-partner": "post"})

@@ -56,6 +56,15 @@ def test_jitter_makes_a_wait_longer_by_up_to_a_tenth(jitter: float, seconds: flo
         ("Tue, 24 Nov 2026 02:00:00 GMT", 0),
         ("Fri, 24 Nov 2028 03:10:00 GMT", 86_400),
         ("Tue, 99 Nov 2026 03:10:00 GMT", 0),
+        ("9" * 5000, 86_400),
+        ("Wed, 21 Oct 99999999999 07:28:00 GMT", 0),
+        ("Wed, 21 Oct 2026 99999999999999999999:28:00 GMT", 0),
+        ("Wed, 99999999999999999999 Oct 2026 07:28:00 GMT", 0),
+        ("Wed, 21 Oct 2026 07:28:00 +99999999999999999999", 0),
+        ("Wed, 21 Oct 2026 07:28:00 +2500", 0),
+        ("Wed, 21 Oct " + "9" * 5000 + " 07:28:00 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 -1200", 86_400),
+        (",", 0),
     ],
 )
 def test_retry_after_is_seconds_or_a_date_and_at_most_a_day(header: str | None, seconds: int) -> None:

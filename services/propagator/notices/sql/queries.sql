@@ -33,15 +33,17 @@ UPDATE notice n SET state = CASE a.stage WHEN 'skipped_destroyed' THEN a.stage W
 FROM newest a
 WHERE n.change_id = a.change_id AND n.recipient = a.recipient
   AND n.state IN ('pending', 'no_endpoint', 'disabled', 'manual', 'delivered', 'overtaken')
-  AND (n.again_at IS NULL OR n.again_at < a.at)
+  AND (n.again_at IS NULL OR n.again_at < a.at OR n.delivered_at IS NOT NULL OR n.state = 'manual')
 RETURNING n.position, n.state, n.outcome, n.reason, n.closed_at
 
 -- name: due_recipients
-SELECT r.recipient FROM unnest($1::text[]) AS r(recipient)
-WHERE EXISTS (
+-- OFFSET 0: a look-up for each. As a join it might read all that is due, which is much when somebody is away.
+SELECT r.recipient FROM unnest($1::text[], $2::text[]) AS r(recipient, url)
+WHERE NOT EXISTS (SELECT 1 FROM disabled_endpoint d WHERE d.recipient = r.recipient AND d.url = r.url)
+  AND EXISTS (
     SELECT 1 FROM notice n
-    WHERE n.recipient = r.recipient AND n.due_at <= $2 AND (n.leased_until IS NULL OR n.leased_until <= $2)
-      AND n.state IN ('pending', 'no_endpoint', 'disabled', 'manual', 'delivered'))
+    WHERE n.recipient = r.recipient AND n.due_at <= $3 AND (n.leased_until IS NULL OR n.leased_until <= $3)
+      AND n.state IN ('pending', 'no_endpoint', 'disabled', 'manual', 'delivered') OFFSET 0)
 
 -- name: claim
 WITH due AS (
@@ -128,9 +130,10 @@ FROM notice WHERE state IN ('pending', 'no_endpoint', 'disabled', 'manual', 'del
 
 -- name: redelivery_plan
 SELECT state, again, count(*) AS notices FROM (
-    SELECT CASE WHEN leased_until > $5 THEN 'sending' ELSE state END AS state,
+    SELECT CASE WHEN recipient = ANY($6::text[]) THEN 'told_by_staff' WHEN leased_until > $5 THEN 'sending'
+                ELSE state END AS state,
            state IN ('pending', 'no_endpoint', 'disabled', 'delivered', 'acknowledged')
-             AND (leased_until IS NULL OR leased_until <= $5) AS again
+             AND (leased_until IS NULL OR leased_until <= $5) AND NOT (recipient = ANY($6::text[])) AS again
     FROM notice
     WHERE ($1::uuid[] IS NULL OR notice_id = ANY($1) OR change_id = ANY($1)) AND ($2::text IS NULL OR recipient = $2)
       AND ($3::timestamptz IS NULL OR received_at >= $3) AND ($4::timestamptz IS NULL OR received_at < $4)
@@ -142,7 +145,7 @@ UPDATE notice SET state = 'pending', attempts = 0, due_at = $5, delivered_at = N
 WHERE ($1::uuid[] IS NULL OR notice_id = ANY($1) OR change_id = ANY($1)) AND ($2::text IS NULL OR recipient = $2)
   AND ($3::timestamptz IS NULL OR received_at >= $3) AND ($4::timestamptz IS NULL OR received_at < $4)
   AND state IN ('pending', 'no_endpoint', 'disabled', 'delivered', 'acknowledged')
-  AND (leased_until IS NULL OR leased_until <= $5)
+  AND (leased_until IS NULL OR leased_until <= $5) AND NOT (recipient = ANY($6::text[]))
 
 -- name: insert_redelivery
 INSERT INTO redelivery (redelivery_id, asked_by, asked_at, reason, selection, notices, skipped)
