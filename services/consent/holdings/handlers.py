@@ -68,6 +68,14 @@ async def of_members(consent: Consent, affiliate: str, refs: Sequence[str]) -> l
     return [_shown(ref, found.get(ref), keys.get(ref), owed.get(ref, [])) for ref in refs]
 
 
+async def unanswered(consent: Consent, affiliate: str, after: str | None, limit: int) -> dict[str, Any]:
+    """Return the next changes that it owes an answer, in order of their ids: `{"changes": [...], "next"}`."""
+    service_of(consent, affiliate)
+    rows = await consent.pool.fetch(SQL["holdings_owing"], affiliate, after, limit)
+    found = [{"member_ref": row["member_ref"], **_owed(row)} for row in rows]
+    return {"changes": found, "next": rows[-1]["change_id"] if len(rows) == limit else None}
+
+
 async def _holdings(tx: Connection, affiliate: str, service: str | None, refs: Sequence[str]) -> dict[str, Holding]:
     told = _by_member(await tx.fetch(SQL["holdings_told"], list(refs), affiliate, dict(STOPS)))
     found: dict[str, Holding] = {}
@@ -97,8 +105,12 @@ def _shown(ref: str, holding: Holding | None, key: object, owed: Sequence[Any]) 
         "member_ref": ref,
         "seq": holding.held.prev if holding else 0,
         "records": [_sent(record) for record in made],
-        "unanswered": [{"change_id": r["change_id"], "seq": r["seq"], "at": r["accepted_at"]} for r in owed],
+        "unanswered": [_owed(row) for row in owed],
     }
+
+
+def _owed(row: Any) -> dict[str, Any]:
+    return {"change_id": row["change_id"], "seq": row["seq"], "at": row["accepted_at"]}
 
 
 def _sent(record: Record) -> dict[str, Any]:

@@ -88,6 +88,12 @@ SELECT c.member_ref, c.change_id, c.seq, c.accepted_at FROM delivery d JOIN chan
 WHERE d.recipient = $2 AND c.member_ref = ANY($1::uuid[]) AND d.stage NOT IN ('applied', 'superseded', 'skipped_destroyed')
 ORDER BY c.member_ref, c.seq
 
+-- name: holdings_owing
+SELECT d.change_id, c.member_ref, c.seq, c.accepted_at FROM delivery d JOIN change c USING (change_id)
+WHERE d.recipient = $1 AND d.stage IN ('accepted', 'relayed', 'manual', 'late', 'refused')
+  AND d.change_id > coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
+ORDER BY d.change_id LIMIT $3
+
 -- name: entitle_page
 SELECT m.member_ref FROM member m
 WHERE m.status = 'active' AND ($2::uuid IS NULL OR m.member_ref > $2)

@@ -18,6 +18,7 @@ from services.propagator.handlers import Propagator
 from services.propagator.reconcile import drift, rebuild
 from services.propagator.reconcile.drift import Drift
 from services.propagator.reconcile.ledger import MEMBERS_MAX, Holding, Ledger, Span
+from services.propagator.reconcile.unanswered import tell_again
 from services.propagator.store import SQL
 from services.runtime import outbox
 from services.runtime.register_record import carrier
@@ -39,7 +40,10 @@ log = structlog.get_logger("reconcile")
 
 @dataclass
 class Cycle:
-    """What one cycle found. `in_flight`: members whose change is still on its way, looked at again next time."""
+    """What one cycle found. `in_flight`: members whose change is still on its way, looked at again next time.
+
+    `answered`: answers the ledger had not got, told again.
+    """
 
     members: int = 0
     ranges: int = 0
@@ -47,6 +51,7 @@ class Cycle:
     in_flight: int = 0
     drifts: list[Drift] = field(default_factory=list)
     repaired: int = 0
+    answered: int = 0
     seconds: float = 0.0
 
 
@@ -62,7 +67,10 @@ class Reconciler:
     """Whether a repair takes away members the ledger does not know: after a restored ledger a person must say so."""
 
     async def cycle(self, *, repair: bool) -> Cycle:
-        """Look at everything once. Raises LedgerError, KeyServiceError and database errors: nothing is half done."""
+        """Look at everything once, repair it if that is wanted, and tell the ledger what it was not answered.
+
+        Raises LedgerError, KeyServiceError and database errors: nothing is half done.
+        """
         started, found, suspects = time.monotonic(), Cycle(), set[str]()
         salt, after = secrets.token_hex(16), None
         while True:
@@ -79,6 +87,9 @@ class Reconciler:
         await self._settle(found, sorted(suspects), repair)
         found.seconds = time.monotonic() - started
         self._tell(found)
+        if repair and (told := await tell_again(self.propagator, self.ledger, self.grace)):
+            log.warning("answers_told_again", affiliate=self.propagator.affiliate, changes=told)
+            found.answered = told
         return found
 
     async def _differing(self, salt: str, spans: Sequence[Span]) -> list[Span]:
