@@ -215,9 +215,11 @@ def _print(affiliate: str, found: Cycle) -> None:
     tell(f"{affiliate}: {found.members} members in {found.seconds:.1f} s, {len(found.drifts)} differ{flying}")
     if found.answered:
         tell(f"{affiliate}: {found.answered} answers told again that the ledger had not got")
+    if any(d.why == "ledger_behind" for d in found.drifts):
+        tell(f"{affiliate}: the ledger knows less than the store; was it restored? docs/restore.md")
     if found.repaired:
         tell(f"{affiliate}: {found.repaired} made anew from the ledger")
-    elif found.drifts:
+    elif any(d.why != "ledger_behind" for d in found.drifts):
         tell(f"next: dongui affiliate reconcile {affiliate} --repair")
 
 

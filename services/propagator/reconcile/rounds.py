@@ -3,8 +3,8 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from uuid_utils import uuid7
 from schemas.receipts import RegisterEntry
 from services.propagator import parking, store
 from services.propagator.handlers import Propagator
+from services.propagator.model import State
 from services.propagator.reconcile import drift, rebuild
 from services.propagator.reconcile.drift import Drift
 from services.propagator.reconcile.ledger import MEMBERS_MAX, Holding, Ledger, Span
@@ -133,9 +134,13 @@ class Reconciler:
             found.in_flight += len(moving)
             found.drifts += drifts
         enough = self.repair_max is None or len(found.drifts) <= self.repair_max
-        wanted = [d.member_ref for d in found.drifts if self.strangers or d.ledger_seq]
+        wanted = [d.member_ref for d in found.drifts if self._repairs(d)]
         if repair and wanted and enough:
             await self.repair(found, wanted)
+
+    def _repairs(self, found: Drift) -> bool:
+        """Say whether the ledger is to be followed: not of a member it knows less of than the store."""
+        return found.why != "ledger_behind" if found.ledger_seq else self.strangers
 
     async def _look(self, refs: Sequence[str]) -> tuple[list[Drift], list[str]]:
         """Return which of these differ, and which of those that differ are on their way.
@@ -148,15 +153,27 @@ class Reconciler:
         async with self.propagator.pool.acquire() as tx, tx.transaction(isolation="repeatable_read", readonly=True):
             actual, rows = await store.read(tx, refs), await rebuild.visible(tx, refs)
             parked = await parking.members(tx, refs)
+        known = await self._known_less(holdings, actual)
         drifts, moving = [], []
         for holding in holdings:
             ref = holding.member_ref
             difference = drift.explain(holding, wanted[ref], actual[ref], rows[ref])
-            if difference and (ref in parked or drift.in_flight(holding, actual[ref], now, self.grace)):
+            if difference and ref in known:
+                drifts.append(replace(difference, why="ledger_behind", ledger_seq=known[ref]))
+            elif difference and (ref in parked or drift.in_flight(holding, actual[ref], now, self.grace)):
                 moving.append(ref)
             elif difference:
                 drifts.append(difference)
         return drifts, moving
+
+    async def _known_less(self, holdings: Sequence[Holding], actual: Mapping[str, State]) -> dict[str, int]:
+        """Return the members of whom the store has seen more than the ledger told, with the last that it told.
+
+        It is asked again, after the store was read: what was on its way then is in its answer now.
+        """
+        ahead = [h.member_ref for h in holdings if actual[h.member_ref].seq > h.seq]
+        again = await self.ledger.members(ahead) if ahead else []
+        return {h.member_ref: h.seq for h in again if actual[h.member_ref].seq > h.seq}
 
     async def repair(self, found: Cycle, refs: Sequence[str]) -> None:
         """Make these members anew from the ledger; how many were is an entry of the audit log."""
