@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
+import structlog
 from aiokafka import ConsumerRecord
 from prometheus_client import Counter, Gauge
 
 from services.audit import store
-from services.audit.leaf import UNDECODABLE_TYPE, Leaf, of_access, of_record, undecodable
+from services.audit.leaf import UNDECODABLE_TYPE, Leaf, is_made_again, of_access, of_record, undecodable
 from services.audit.tree import Frontier
 
 APPENDED = Counter("dongui_audit_appended", "Leaves handed to the database", ["type"])
@@ -17,6 +18,7 @@ DUPLICATES = Counter("dongui_audit_duplicates", "Records that were in the log al
 SIZE = Gauge("dongui_audit_size", "Leaves in the log, as the writer knows it")
 
 ACCESSES_MAX = 500
+log = structlog.get_logger("audit")
 Pair = tuple["ConsumerRecord[Any, Any]", Leaf]
 
 
@@ -61,15 +63,30 @@ def _label(leaf: Leaf) -> str:
 
 
 async def _fresh(tx: asyncpg.Connection, batch: "Sequence[ConsumerRecord[Any, Any]]") -> list[Leaf]:
-    """Return the leaves that are not in the log. A re-used event id with other content is a leaf too."""
+    """Return the leaves that are not in the log. A re-used event id with other content is a leaf too.
+
+    But not a receipt that was made once more: it says nothing new.
+    """
     pairs = [(record, leaf) for record in batch if (leaf := of_record(record)) is not None]
     new, conflicts = _divide(pairs, await store.known(tx, [leaf.event_id for _, leaf in pairs]))
-    if conflicts:
+    if conflicts := await _contradicting(tx, new, conflicts):
         told = [(record, undecodable(record, "event_id_reused")) for record, _ in conflicts]
         fresh, _ = _divide(told, await store.known(tx, [leaf.event_id for _, leaf in told]))
         new += fresh
     DUPLICATES.inc(len(pairs) - len(new))
     return [leaf for _, leaf in new]
+
+
+async def _contradicting(tx: asyncpg.Connection, new: list[Pair], conflicts: list[Pair]) -> list[Pair]:
+    """Return those that say something else than what stands under their id, in the log or earlier in the batch."""
+    if not conflicts:
+        return []
+    said = await store.said(tx, [leaf.event_id for _, leaf in conflicts])
+    said |= {leaf.event_id: (leaf.at, leaf.body) for _, leaf in new}
+    left = [(record, leaf) for record, leaf in conflicts if not is_made_again(leaf, *said[leaf.event_id])]
+    if len(left) < len(conflicts):
+        log.info("receipts_made_again", receipts=len(conflicts) - len(left))
+    return left
 
 
 def _divide(pairs: list[Pair], seen: dict[str, bytes]) -> tuple[list[Pair], list[Pair]]:

@@ -20,7 +20,7 @@ from schemas import codec
 from schemas.codec import CodecError
 from schemas.envelope import UUID, Envelope, from_headers
 from schemas.events import Fact
-from schemas.receipts import ANSWERED, DISCLOSURE_TYPE, DisclosureRecord, Receipt, RegisterEntry
+from schemas.receipts import ANSWERED, DISCLOSURE_TYPE, RECEIPT_TYPE, DisclosureRecord, Receipt, RegisterEntry
 from schemas.topics import FACTS, RECEIPTS
 from services.audit import canonical
 from services.audit.clauses import ACCESS, clauses_of
@@ -203,6 +203,22 @@ def _appended_at(record: "ConsumerRecord[Any, Any]") -> datetime:
 
 def _time(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def is_made_again(leaf: Leaf, at: datetime, body: bytes) -> bool:
+    """Say whether a receipt says what the entry of its id said, and is younger: it was made once more.
+
+    A store put back from a backup applies again and answers again. What is older than the entry, or says anything else,
+    is no repetition: a re-used id.
+    """
+    if leaf.type != RECEIPT_TYPE or leaf.at <= at:
+        return False
+    return _but_the_time(leaf.body) == _but_the_time(body)
+
+
+def _but_the_time(body: bytes) -> list[dict[str, Any]]:
+    told = orjson.loads(body)
+    return [{k: v for k, v in told[part].items() if k not in {"at", "time"}} for part in ("data", "envelope")]
 
 
 def of_access(row: Mapping[str, Any]) -> Leaf:

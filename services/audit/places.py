@@ -15,7 +15,7 @@ from typing import Protocol
 
 import httpx
 
-from services.audit import cosignature
+from services.audit import cosignature, kept
 from services.audit.checkpoint import CheckpointError, Verifier, text_part
 
 TIMEOUT_S = 10.0
@@ -129,16 +129,15 @@ class Folder:
         if self._size is not None and self._size < size and (self._path / f"{self._size}.leaves").exists():
             return self._size
         self._path.mkdir(parents=True, exist_ok=True)
-        sizes = [int(p.stem) for p in self._path.glob("*.leaves") if p.stem.isdecimal()]
-        if max(sizes, default=0) > size:
+        if max(kept.sizes(self._path, "leaves"), default=0) > size:
             raise PlaceRefusedError("behind")
-        return max((s for s in sizes if s < size), default=0)
+        return max((s for s in kept.sizes(self._path, "leaves") if s < size), default=0)
 
     def _write(self, offer: Offer, hashes: bytes) -> None:
         if write_once(self._path / f"{offer.size}.leaves", hashes) != hashes:
             raise PlaceRefusedError("differs")
-        kept = write_once(self._path / f"{offer.size}.txt", offer.note.encode())
-        if text_part(kept.decode(errors="replace")) != text_part(offer.note):
+        note = write_once(self._path / f"{offer.size}.txt", offer.note.encode())
+        if text_part(note.decode(errors="replace")) != text_part(offer.note):
             raise PlaceRefusedError("differs")
 
 

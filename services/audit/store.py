@@ -48,6 +48,12 @@ async def known(tx: Database, event_ids: Iterable[str]) -> dict[str, bytes]:
     return {row["event_id"]: bytes(row["content_hash"]) for row in rows}
 
 
+async def said(tx: Database, event_ids: Iterable[str]) -> dict[str, tuple[datetime, bytes]]:
+    """Return the instant and the body of each of these events that is in the log."""
+    rows = await tx.fetch(SQL["said_by_events"], list(event_ids))
+    return {row["event_id"]: (row["at"], bytes(row["body"])) for row in rows}
+
+
 async def frontier(tx: Database) -> Frontier:
     """Return the frontier of the whole log as stored; raise MissingNodeError when it has holes."""
     leaves = await size(tx)

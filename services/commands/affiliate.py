@@ -194,7 +194,7 @@ async def _backfilled(settings: Settings, affiliate: str, dry_run: bool) -> tupl
 
 
 def _shown(found: Cycle) -> dict[str, Any]:
-    counted = {name: getattr(found, name) for name in ("members", "ranges", "in_flight", "repaired")}
+    counted = {name: getattr(found, name) for name in ("members", "ranges", "in_flight", "repaired", "answered")}
     return {
         **counted,
         "seconds": round(found.seconds, 3),
@@ -213,9 +213,13 @@ def _print(affiliate: str, found: Cycle) -> None:
         print_table(("MEMBER", "WHY", "DIFFERS IN", "STORE SEQ", "LEDGER SEQ"), rows)
     flying = f", {found.in_flight} on their way" if found.in_flight else ""
     tell(f"{affiliate}: {found.members} members in {found.seconds:.1f} s, {len(found.drifts)} differ{flying}")
+    if found.answered:
+        tell(f"{affiliate}: {found.answered} answers told again that the ledger had not got")
+    if any(d.why == "ledger_behind" for d in found.drifts):
+        tell(f"{affiliate}: the ledger knows less than the store; was it restored? docs/restore.md")
     if found.repaired:
         tell(f"{affiliate}: {found.repaired} made anew from the ledger")
-    elif found.drifts:
+    elif any(d.why != "ledger_behind" for d in found.drifts):
         tell(f"next: dongui affiliate reconcile {affiliate} --repair")
 
 

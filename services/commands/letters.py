@@ -158,4 +158,5 @@ async def _original(settings: Settings, letter: Letter) -> "ConsumerRecord[Any, 
         consumer.assign([place])
         consumer.seek(place, letter.offset)
         record: ConsumerRecord[Any, Any] = await consumer.getone(place)
-        return record
+        # Retention may have passed over it since: the consumer then stands at the first that is left, another's.
+        return record if record.offset == letter.offset else None

@@ -3,7 +3,7 @@
 Ids are derived, so that a record read twice is answered and dead-lettered once.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 
 from uuid_utils import UUID, uuid5
 
@@ -15,6 +15,15 @@ from services.runtime.dead_letter import ERROR_HEADER, NAMESPACE, ORIGIN_HEADER,
 from services.runtime.outbox import Record
 
 
+def receipt_id(affiliate: str, change_id: str, stage: Stage, day: date | None = None) -> str:
+    """Return the id of a receipt; with `day` that of one told again, once on any day.
+
+    Under the first one's id with an instant of its own the log would take it for a re-used id.
+    """
+    name = f"{affiliate}/{stage}" if day is None else f"{affiliate}/{stage}/again/{day.isoformat()}"
+    return str(uuid5(UUID(change_id), name))
+
+
 def receipt(
     affiliate: str,
     change_id: str | None,
@@ -23,8 +32,13 @@ def receipt(
     stage: Stage,
     at: datetime,
     reason: str | None = None,
+    *,
+    again: bool = False,
 ) -> Record | None:
-    """Return the receipt of one change at this affiliate; None when the change has no known id."""
+    """Return the receipt of one change at this affiliate; None when the change has no known id.
+
+    `again`: the first one may have left already, and did not arrive.
+    """
     if change_id is None:
         return None
     shape = Receipt(
@@ -38,7 +52,7 @@ def receipt(
         reason=reason,
     )
     env = Envelope(
-        id=str(uuid5(UUID(change_id), f"{affiliate}/{stage}")),
+        id=receipt_id(affiliate, change_id, stage, at.date() if again else None),
         type=RECEIPT_TYPE,
         source=f"/dongui/propagator/{affiliate}",
         subject=member_ref,
@@ -52,4 +66,4 @@ def receipt(
     return Record(env.id, RECEIPTS, member_ref, env.type, codec.encode_clear(shape, env), to_headers(env))
 
 
-__all__ = ["ERROR_HEADER", "NAMESPACE", "ORIGIN_HEADER", "dead_letter", "receipt"]
+__all__ = ["ERROR_HEADER", "NAMESPACE", "ORIGIN_HEADER", "dead_letter", "receipt", "receipt_id"]

@@ -4,6 +4,9 @@ SELECT coalesce(max(index) + 1, 0) FROM entry
 -- name: known_events
 SELECT event_id, content_hash FROM entry WHERE event_id = ANY($1::uuid[])
 
+-- name: said_by_events
+SELECT event_id, at, body FROM entry WHERE event_id = ANY($1::uuid[])
+
 -- name: insert_entries
 INSERT INTO entry (index, event_id, content_hash, leaf_hash, body, type, member_ref, change_id, seq, actor,
                    recipient, stage, at, facet)

@@ -61,6 +61,15 @@ async def read_members(ask: Ask, affiliate: str, body: MembersBody) -> dict[str,
     return {"members": await handlers.of_members(ask.consent, affiliate, list(dict.fromkeys(body.members)))}
 
 
+@router.get("/v1/affiliates/{affiliate}/unanswered")
+async def read_unanswered(
+    ask: Ask, affiliate: str, after: Reference = None, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
+) -> dict[str, Any]:
+    """Return the changes it was told of and owes an answer, above the change `after`."""
+    _own(ask, affiliate)
+    return await handlers.unanswered(ask.consent, affiliate, after, limit)
+
+
 @router.post("/v1/affiliates/{affiliate}/backfill")
 async def backfill(ask: Ask, affiliate: str, body: BackfillBody) -> dict[str, Any]:
     """Give it what the next members are entitled to let it have; again, there is nothing left to give."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from services.consent import store
 from services.consent.handlers import Consent
-from services.consent.holdings.remade import STOPS, Holding, Told, remake, status_at
+from services.consent.holdings.remade import STOPS, Holding, Told, remake
 from services.consent.store import SQL
 from services.policy import ids
 from services.runtime.outbox import Record
@@ -68,16 +68,22 @@ async def of_members(consent: Consent, affiliate: str, refs: Sequence[str]) -> l
     return [_shown(ref, found.get(ref), keys.get(ref), owed.get(ref, [])) for ref in refs]
 
 
+async def unanswered(consent: Consent, affiliate: str, after: str | None, limit: int) -> dict[str, Any]:
+    """Return the next changes that it owes an answer, in order of their ids: `{"changes": [...], "next"}`."""
+    service_of(consent, affiliate)
+    rows = await consent.pool.fetch(SQL["holdings_owing"], affiliate, after, limit)
+    found = [{"member_ref": row["member_ref"], **_owed(row)} for row in rows]
+    return {"changes": found, "next": rows[-1]["change_id"] if len(rows) == limit else None}
+
+
 async def _holdings(tx: Connection, affiliate: str, service: str | None, refs: Sequence[str]) -> dict[str, Holding]:
-    told = _by_member(await tx.fetch(SQL["holdings_told"], list(refs), affiliate))
-    statuses = _by_member(await tx.fetch(SQL["holdings_statuses"], list(refs)))
+    told = _by_member(await tx.fetch(SQL["holdings_told"], list(refs), affiliate, dict(STOPS)))
     found: dict[str, Holding] = {}
     for ref in refs:
         read = await store.read(tx, ref)
         held = read[0].member.held.get(affiliate) if read else None
         if read and held:
-            seen = [_told(row, statuses.get(ref, [])) for row in told.get(ref, [])]
-            found[ref] = Holding(affiliate, read[0].member, held, service, seen)
+            found[ref] = Holding(affiliate, read[0].member, held, service, [_told(row) for row in told[ref]])
     return found
 
 
@@ -88,10 +94,9 @@ def _by_member(rows: Sequence[Any]) -> dict[str, list[Any]]:
     return found
 
 
-def _told(row: Mapping[str, Any], statuses: Sequence[Any]) -> Told:
-    known = {"change_id": row["change_id"], "seq": row["seq"], "name": row["name"], "at": row["accepted_at"]}
-    roles, parts, status = tuple(row["roles"]), tuple(row["suspended"]), status_at(row["seq"], statuses)
-    return Told(**known, roles=roles, rule=row["rule"], status=status, suspended=parts)
+def _told(row: Mapping[str, Any]) -> Told:
+    known = {name: row[name] for name in ("change_id", "seq", "name", "rule", "status")}
+    return Told(**known, at=row["accepted_at"], roles=tuple(row["roles"]), suspended=tuple(row["suspended"]))
 
 
 def _shown(ref: str, holding: Holding | None, key: object, owed: Sequence[Any]) -> dict[str, Any]:
@@ -100,8 +105,12 @@ def _shown(ref: str, holding: Holding | None, key: object, owed: Sequence[Any]) 
         "member_ref": ref,
         "seq": holding.held.prev if holding else 0,
         "records": [_sent(record) for record in made],
-        "unanswered": [{"change_id": r["change_id"], "seq": r["seq"], "at": r["accepted_at"]} for r in owed],
+        "unanswered": [_owed(row) for row in owed],
     }
+
+
+def _owed(row: Any) -> dict[str, Any]:
+    return {"change_id": row["change_id"], "seq": row["seq"], "at": row["accepted_at"]}
 
 
 def _sent(record: Record) -> dict[str, Any]:

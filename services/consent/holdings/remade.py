@@ -8,7 +8,7 @@ so that a store ends in the same rows as by the records it got at the time.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Final
 from uuid import UUID, uuid5
 
 from schemas import codec
@@ -153,9 +153,3 @@ def _envelope(holding: Holding, told: Told, schema: str, prev: int) -> Envelope:
         content_type="application/jose" if schema == "projection" else "application/json",
         change_id=told.change_id,
     )
-
-
-def status_at(seq: int, statuses: Sequence[Mapping[str, Any]]) -> MemberStatus:
-    """Return the status in force at a sequence, of the changes that say one, in order."""
-    before = [row["status"] for row in statuses if row["seq"] <= seq]
-    return cast(MemberStatus, before[-1] if before else "active")

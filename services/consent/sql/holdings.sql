@@ -64,20 +64,35 @@ SELECT member_ref FROM held WHERE recipient = $1 AND ($2::uuid IS NULL OR member
 ORDER BY member_ref LIMIT $3
 
 -- name: holdings_told
-SELECT c.member_ref, c.change_id, c.seq, c.name, c.status, c.accepted_at, a.value->'roles' AS roles,
-       a.value->'rules'->>0 AS rule, coalesce(a.value->'suspended', '[]') AS suspended
-FROM change c CROSS JOIN LATERAL jsonb_array_elements(c.fact->'addressees') a
-WHERE c.member_ref = ANY($1::uuid[]) AND a.value->>'id' = $2 AND a.value->>'kind' = 'affiliate'
+-- Of each member the last full state it was told of and every change after it, with the status then in force. Looked for
+-- from the newest change back: a canary is corrected every minute for years, and costs no more than anybody.
+SELECT c.member_ref, c.change_id, c.seq, c.name, c.accepted_at, a.value->'roles' AS roles,
+       a.value->'rules'->>0 AS rule, coalesce(a.value->'suspended', '[]') AS suspended,
+       coalesce(in_force.status, 'active') AS status
+FROM unnest($1::uuid[]) AS asked(member_ref)
+LEFT JOIN LATERAL (
+    SELECT s.seq FROM change s CROSS JOIN LATERAL jsonb_array_elements(s.fact->'addressees') a
+    WHERE s.member_ref = asked.member_ref AND a.value->>'id' = $2 AND a.value->>'kind' = 'affiliate'
+      AND NOT ($3::jsonb ? (a.value->'rules'->>0))
+    ORDER BY s.seq DESC LIMIT 1
+) state ON true
+JOIN change c ON c.member_ref = asked.member_ref AND c.seq >= coalesce(state.seq, 0)
+CROSS JOIN LATERAL jsonb_array_elements(c.fact->'addressees') a
+LEFT JOIN LATERAL (SELECT s.status FROM change s WHERE s.member_ref = c.member_ref AND s.seq <= c.seq
+                     AND s.status IS NOT NULL ORDER BY s.seq DESC LIMIT 1) in_force ON true
+WHERE a.value->>'id' = $2 AND a.value->>'kind' = 'affiliate'
 ORDER BY c.member_ref, c.seq
-
--- name: holdings_statuses
-SELECT member_ref, seq, status FROM change WHERE member_ref = ANY($1::uuid[]) AND status IS NOT NULL
-ORDER BY member_ref, seq
 
 -- name: holdings_unanswered
 SELECT c.member_ref, c.change_id, c.seq, c.accepted_at FROM delivery d JOIN change c USING (change_id)
 WHERE d.recipient = $2 AND c.member_ref = ANY($1::uuid[]) AND d.stage NOT IN ('applied', 'superseded', 'skipped_destroyed')
 ORDER BY c.member_ref, c.seq
+
+-- name: holdings_owing
+SELECT d.change_id, c.member_ref, c.seq, c.accepted_at FROM delivery d JOIN change c USING (change_id)
+WHERE d.recipient = $1 AND d.stage IN ('accepted', 'relayed', 'manual', 'late', 'refused')
+  AND d.change_id > coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
+ORDER BY d.change_id LIMIT $3
 
 -- name: entitle_page
 SELECT m.member_ref FROM member m

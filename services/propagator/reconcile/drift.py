@@ -9,7 +9,7 @@ from services.propagator import model
 from services.propagator.model import MemberRow, ProcessedRow, State
 from services.propagator.reconcile.ledger import Holding
 
-Why = Literal["not_applied", "row_deleted", "row_inserted", "row_changed", "gap"]
+Why = Literal["not_applied", "row_deleted", "row_inserted", "row_changed", "gap", "ledger_behind"]
 WHYS: tuple[Why, ...] = get_args(Why)
 Rows = tuple[MemberRow | None, ProcessedRow | None]
 
@@ -19,7 +19,8 @@ class Drift:
     """One member that differs. `rows`: by table the columns, `(row)` for a whole one; `why` is the likeliest cause.
 
     not_applied: a record was lost, or stopped on its way. row_deleted, row_inserted, row_changed: somebody wrote into
-    the store beside the propagator. gap: the rows are right, but something that was sent never came.
+    the store beside the propagator. gap: the rows are right, but something that was sent never came. ledger_behind: the
+    store has seen more than the ledger told; a restored ledger gives the same numbers out again, and they are dropped.
     """
 
     member_ref: str

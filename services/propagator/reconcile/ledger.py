@@ -10,6 +10,7 @@ import aiohttp
 import orjson
 from aiokafka import ConsumerRecord
 
+from schemas.receipts import Stage
 from schemas.topics import affiliate_topic
 
 TIMEOUT_S: Final = 60.0
@@ -56,6 +57,10 @@ class Holding:
     records: tuple["ConsumerRecord[Any, Any]", ...]
     owed: tuple[Owed, ...]
 
+    def stage_of(self, owed: Owed) -> Stage:
+        """Return the answer of a store that is as this says: the last is applied, what it covers is superseded."""
+        return "applied" if owed.seq == self.seq else "superseded"
+
 
 class Ledger:
     """The ledger as one affiliate may read it: with its own token."""
@@ -85,9 +90,14 @@ class Ledger:
         answer = await self._ask("GET", "/holdings", params=asked)
         return [self._holding(found) for found in answer["members"]], answer["next"]
 
+    async def unanswered(self, after: str | None) -> tuple[list[tuple[str, Owed]], str | None]:
+        """Return the next changes of all members (reference, what is owed) without an answer, and where to go on."""
+        answer = await self._ask("GET", "/unanswered", params={"after": after} if after else {})
+        return [(found["member_ref"], _owed(found)) for found in answer["changes"]], answer["next"]
+
     def _holding(self, found: dict[str, Any]) -> Holding:
-        owed = (Owed(o["change_id"], o["seq"], datetime.fromisoformat(o["at"])) for o in found["unanswered"])
-        return Holding(found["member_ref"], found["seq"], tuple(map(self._record, found["records"])), tuple(owed))
+        owed = tuple(map(_owed, found["unanswered"]))
+        return Holding(found["member_ref"], found["seq"], tuple(map(self._record, found["records"])), owed)
 
     def _record(self, found: dict[str, Any]) -> "ConsumerRecord[Any, Any]":
         """A record made again stands nowhere on the topic: its place is -1."""
@@ -106,3 +116,7 @@ class Ledger:
                 return orjson.loads(await answer.read())
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
             raise LedgerError("unreachable") from error
+
+
+def _owed(found: dict[str, Any]) -> Owed:
+    return Owed(found["change_id"], found["seq"], datetime.fromisoformat(found["at"]))

@@ -7,7 +7,6 @@ than the ledger was read is left alone. Answers that were owed up to there leave
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 
@@ -63,10 +62,10 @@ def _after(before: State, made: State, seq: int) -> State:
 
 
 def _answers(affiliate: str, holding: Holding, before: State, now: datetime) -> list[Record]:
-    """Answer what the store had not seen: the last of it is applied, what it covers is superseded."""
-    made: list[Record | None] = []
-    for owed in holding.owed:
-        if owed.seq <= holding.seq and not model.is_duplicate(before, owed.seq):
-            stage: Any = "applied" if owed.seq == holding.seq else "superseded"
-            made.append(receipt(affiliate, owed.change_id, holding.member_ref, owed.seq, stage, now))
+    """Answer what the store had not seen."""
+    made = [
+        receipt(affiliate, owed.change_id, holding.member_ref, owed.seq, holding.stage_of(owed), now)
+        for owed in holding.owed
+        if owed.seq <= holding.seq and not model.is_duplicate(before, owed.seq)
+    ]
     return [record for record in made if record is not None]

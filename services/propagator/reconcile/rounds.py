@@ -3,8 +3,8 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,9 +15,11 @@ from uuid_utils import uuid7
 from schemas.receipts import RegisterEntry
 from services.propagator import parking, store
 from services.propagator.handlers import Propagator
+from services.propagator.model import State
 from services.propagator.reconcile import drift, rebuild
 from services.propagator.reconcile.drift import Drift
 from services.propagator.reconcile.ledger import MEMBERS_MAX, Holding, Ledger, Span
+from services.propagator.reconcile.unanswered import tell_again
 from services.propagator.store import SQL
 from services.runtime import outbox
 from services.runtime.register_record import carrier
@@ -39,7 +41,10 @@ log = structlog.get_logger("reconcile")
 
 @dataclass
 class Cycle:
-    """What one cycle found. `in_flight`: members whose change is still on its way, looked at again next time."""
+    """What one cycle found. `in_flight`: members whose change is still on its way, looked at again next time.
+
+    `answered`: answers the ledger had not got, told again.
+    """
 
     members: int = 0
     ranges: int = 0
@@ -47,6 +52,7 @@ class Cycle:
     in_flight: int = 0
     drifts: list[Drift] = field(default_factory=list)
     repaired: int = 0
+    answered: int = 0
     seconds: float = 0.0
 
 
@@ -62,7 +68,10 @@ class Reconciler:
     """Whether a repair takes away members the ledger does not know: after a restored ledger a person must say so."""
 
     async def cycle(self, *, repair: bool) -> Cycle:
-        """Look at everything once. Raises LedgerError, KeyServiceError and database errors: nothing is half done."""
+        """Look at everything once, repair it if that is wanted, and tell the ledger what it was not answered.
+
+        Raises LedgerError, KeyServiceError and database errors: nothing is half done.
+        """
         started, found, suspects = time.monotonic(), Cycle(), set[str]()
         salt, after = secrets.token_hex(16), None
         while True:
@@ -79,6 +88,9 @@ class Reconciler:
         await self._settle(found, sorted(suspects), repair)
         found.seconds = time.monotonic() - started
         self._tell(found)
+        if repair and (told := await tell_again(self.propagator, self.ledger, self.grace)):
+            log.warning("answers_told_again", affiliate=self.propagator.affiliate, changes=told)
+            found.answered = told
         return found
 
     async def _differing(self, salt: str, spans: Sequence[Span]) -> list[Span]:
@@ -122,9 +134,13 @@ class Reconciler:
             found.in_flight += len(moving)
             found.drifts += drifts
         enough = self.repair_max is None or len(found.drifts) <= self.repair_max
-        wanted = [d.member_ref for d in found.drifts if self.strangers or d.ledger_seq]
+        wanted = [d.member_ref for d in found.drifts if self._repairs(d)]
         if repair and wanted and enough:
             await self.repair(found, wanted)
+
+    def _repairs(self, found: Drift) -> bool:
+        """Say whether the ledger is to be followed: not of a member it knows less of than the store."""
+        return found.why != "ledger_behind" if found.ledger_seq else self.strangers
 
     async def _look(self, refs: Sequence[str]) -> tuple[list[Drift], list[str]]:
         """Return which of these differ, and which of those that differ are on their way.
@@ -137,15 +153,27 @@ class Reconciler:
         async with self.propagator.pool.acquire() as tx, tx.transaction(isolation="repeatable_read", readonly=True):
             actual, rows = await store.read(tx, refs), await rebuild.visible(tx, refs)
             parked = await parking.members(tx, refs)
+        known = await self._known_less(holdings, actual)
         drifts, moving = [], []
         for holding in holdings:
             ref = holding.member_ref
             difference = drift.explain(holding, wanted[ref], actual[ref], rows[ref])
-            if difference and (ref in parked or drift.in_flight(holding, actual[ref], now, self.grace)):
+            if difference and ref in known:
+                drifts.append(replace(difference, why="ledger_behind", ledger_seq=known[ref]))
+            elif difference and (ref in parked or drift.in_flight(holding, actual[ref], now, self.grace)):
                 moving.append(ref)
             elif difference:
                 drifts.append(difference)
         return drifts, moving
+
+    async def _known_less(self, holdings: Sequence[Holding], actual: Mapping[str, State]) -> dict[str, int]:
+        """Return the members of whom the store has seen more than the ledger told, with the last that it told.
+
+        It is asked again, after the store was read: what was on its way then is in its answer now.
+        """
+        ahead = [h.member_ref for h in holdings if actual[h.member_ref].seq > h.seq]
+        again = await self.ledger.members(ahead) if ahead else []
+        return {h.member_ref: h.seq for h in again if actual[h.member_ref].seq > h.seq}
 
     async def repair(self, found: Cycle, refs: Sequence[str]) -> None:
         """Make these members anew from the ledger; how many were is an entry of the audit log."""

@@ -43,5 +43,8 @@ FROM member WHERE member_ref = ANY($1::uuid[])
 -- name: reconcile_processed
 SELECT member_ref, seq, service, role, items, suspended, status FROM processed_member WHERE member_ref = ANY($1::uuid[])
 
+-- name: reconcile_said
+SELECT id, published_at IS NULL AS waits FROM outbox WHERE id = ANY($1::uuid[])
+
 -- name: reconcile_forget_gaps
 DELETE FROM gap WHERE member_ref = ANY($1::uuid[])

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from schemas.topics import FACTS, RECEIPTS
 from services.audit import sweep, verify
 from services.audit.agents import Parts
+from services.audit.handlers import DUPLICATES
 from services.runtime import kafka
 from tests.integration.audit import records
 from tests.integration.audit.conftest import until, writing
@@ -119,6 +120,27 @@ async def test_a_fact_among_the_receipts_is_an_entry_and_no_fact(parts: Parts, p
     assert json.loads(row["body"])["data"]["reason"] == "unexpected_type"
     assert (row["member_ref"], row["change_id"]) == (None, None)
     assert await parts.pool.fetchval("SELECT count(*) FROM owed") == 0
+
+
+async def test_a_receipt_made_once_more_is_a_duplicate_and_one_that_says_something_else_is_told_of(
+    parts: Parts, producer: AIOKafkaProducer
+) -> None:
+    """A store put back from a backup answers again under the same id, at another instant."""
+    prefix, reused = parts.settings.topic_prefix, str(uuid.uuid4())
+    first = records.an_answer(records.a_fact(records.a_member(), 1), "tmax-os")
+    later = [first.model_copy(update={"at": records.AT + timedelta(days=n)}) for n in (1, 2)]
+    before = DUPLICATES._value.get()
+    await records.send(producer, prefix, first, reused)
+    await records.send(producer, prefix, later[0], reused)
+    async with writing(parts):
+        await until(parts.pool, COUNT, 1)
+        await records.send(producer, prefix, later[1], reused)
+        await records.send(producer, prefix, later[1].model_copy(update={"stage": "superseded"}), reused)
+        await records.send(producer, prefix, first.model_copy(update={"at": records.AT - timedelta(days=1)}), reused)
+        await until(parts.pool, COUNT, 3)
+    rows = await parts.pool.fetch("SELECT body FROM entry WHERE type LIKE '%.undecodable.%'")
+    assert [json.loads(row["body"])["data"]["reason"] for row in rows] == ["event_id_reused"] * 2
+    assert DUPLICATES._value.get() - before == 2
 
 
 async def test_a_checkpoint_is_kept_outside_the_database(parts: Parts, producer: AIOKafkaProducer) -> None:

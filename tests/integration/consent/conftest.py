@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import asyncpg
 import pytest
 import pytest_asyncio
@@ -14,8 +15,14 @@ import pytest_asyncio
 from schemas.topics import all_topics
 from services.devstack import topics
 from services.devstack.provision import AFFILIATES
+from services.propagator.handlers import Propagator
+from services.propagator.keys import ContentKeys
+from services.propagator.reconcile.ledger import Ledger
+from services.runtime import postgres
+from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
-from tests.integration.consent.harness import Service, running, settings_in
+from tests.integration.consent.harness import Service, a_token, running, settings_in
+from tests.integration.consent.sides import Side
 from tests.support.databases import Databases
 
 EMPTY = "TRUNCATE member, canary, idempotency, outbox CASCADE"
@@ -60,6 +67,24 @@ async def silent(quiet_process: Service) -> Service:
     """A consent process without relay and follower: all stays as the transaction left it."""
     await _empty(quiet_process)
     return quiet_process
+
+
+@pytest_asyncio.fixture
+async def sides(silent: Service, databases: Databases) -> AsyncIterator[dict[str, Side]]:
+    """Each affiliate's store beside `silent`, empty."""
+    made, pools = {}, []
+    async with aiohttp.ClientSession() as session:
+        for affiliate in AFFILIATES:
+            token = a_token(affiliate, "affiliate")
+            pool = await postgres.open_pool(databases.dsn(affiliate), size=3)
+            owner = await postgres.open_pool(databases.owner_dsn(affiliate), size=1)
+            pools += [pool, owner]
+            propagator = Propagator(affiliate, pool, ContentKeys(session, silent.url, token), utc_now)
+            ledger = Ledger(session, silent.url, affiliate, token)
+            made[affiliate] = Side(affiliate, silent, propagator, ledger, owner)
+        yield made
+    for pool in pools:
+        pool.terminate()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from services.propagator.reconcile.ledger import Ledger
 from services.runtime import postgres
 from services.runtime.clock import utc_now
 from tests.integration.consent.harness import Service, a_token, running, settings_in
-from tests.integration.consent.test_reconcile import Side
+from tests.integration.consent.sides import Side
 from tests.support.databases import Databases
 
 NEW = "tmax-data"

@@ -3,91 +3,20 @@
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import aiohttp
-import asyncpg
 import httpx
 import orjson
 import pytest
-import pytest_asyncio
-from aiokafka import ConsumerRecord
 
-from schemas.topics import affiliate_topic
 from services.devstack.provision import AFFILIATES
-from services.propagator.handlers import Propagator
-from services.propagator.keys import ContentKeys
 from services.propagator.reconcile import loop
-from services.propagator.reconcile.ledger import Ledger
-from services.propagator.reconcile.rounds import Cycle, Reconciler
-from services.runtime import postgres
-from services.runtime.clock import utc_now
 from tests.integration.consent.harness import Service, a_token, bearer
+from tests.integration.consent.sides import Side
 from tests.integration.consent.test_rights import PATH, VERIFIED, ask, asked, step
-from tests.support.databases import Databases
 
 HOST = {"service": "hypermeeting", "role": "host", "department": "개발", "title": "팀장", "phone": "010-1234-5678"}
-DATA = "SELECT coalesce(jsonb_agg(to_jsonb(t) - 'applied_at' ORDER BY member_ref), '[]') FROM {} AS t"
-
-
-@dataclass
-class Side:
-    """One affiliate's store beside the service, fed from the service's outbox."""
-
-    affiliate: str
-    service: Service
-    propagator: Propagator
-    ledger: Ledger
-    owner: asyncpg.Pool
-    position: int = 0
-
-    async def feed(self, skip: Callable[[int], bool] = lambda _: False) -> None:
-        """Apply what the outbox has for this affiliate since the last time, but for the places that are skipped."""
-        rows = await self.service.pool.fetch(
-            "SELECT position, aggregateid, payload, headers FROM outbox WHERE aggregatetype = $1 AND position > $2"
-            " ORDER BY position",
-            affiliate_topic(self.affiliate),
-            self.position,
-        )
-        await self.propagator.apply([_record(self.affiliate, r) for i, r in enumerate(rows) if not skip(i)])
-        self.position = rows[-1]["position"] if rows else self.position
-
-    def reconciler(self, grace: timedelta = timedelta(0)) -> Reconciler:
-        return Reconciler(self.propagator, self.ledger, grace)
-
-    async def cycle(self, *, repair: bool = False, grace: timedelta = timedelta(0)) -> Cycle:
-        return await self.reconciler(grace).cycle(repair=repair)
-
-    async def rows(self) -> list[Any]:
-        return [await self.owner.fetchval(DATA.format(table)) for table in ("member", "processed_member", "gap")]
-
-
-def _record(affiliate: str, row: Any) -> Any:
-    headers = tuple((name, text.encode()) for name, text in row["headers"].items())
-    key = row["aggregateid"].encode()
-    return ConsumerRecord(
-        affiliate_topic(affiliate), 0, row["position"], 0, 0, key, row["payload"], None, 0, 0, headers
-    )
-
-
-@pytest_asyncio.fixture
-async def sides(silent: Service, databases: Databases) -> AsyncIterator[dict[str, Side]]:
-    made, pools = {}, []
-    async with aiohttp.ClientSession() as session:
-        for affiliate in AFFILIATES:
-            token = a_token(affiliate, "affiliate")
-            pool = await postgres.open_pool(databases.dsn(affiliate), size=3)
-            owner = await postgres.open_pool(databases.owner_dsn(affiliate), size=1)
-            pools += [pool, owner]
-            propagator = Propagator(affiliate, pool, ContentKeys(session, silent.url, token), utc_now)
-            ledger = Ledger(session, silent.url, affiliate, token)
-            made[affiliate] = Side(affiliate, silent, propagator, ledger, owner)
-        yield made
-    for pool in pools:
-        pool.terminate()
 
 
 async def lives(service: Service, seed: int, commands: int) -> list[str]:
@@ -339,7 +268,7 @@ async def test_a_suppressed_member_is_not_brought_back(silent: Service, sides: d
 async def test_an_affiliate_sees_no_other_affiliates_ledger(silent: Service) -> None:
     ref = (await silent.sign_up())["member_ref"]
     other, salt = bearer(a_token("tmax-anc", "affiliate")), "0" * 16
-    for path in (f"digests?salt={salt}", "holdings"):
+    for path in (f"digests?salt={salt}", "holdings", "unanswered"):
         answer = await silent.http.get(f"/v1/affiliates/tmax-os/{path}", headers=other)
         assert answer.status_code == 403
     answer = await silent.http.post("/v1/affiliates/tmax-os/holdings", json={"members": [ref]}, headers=other)

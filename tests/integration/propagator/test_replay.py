@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from services.propagator.handlers import Propagator
 from services.propagator.replay import executor
 from services.propagator.replay.executor import CancelledReplayError, Executor, Progress
 from services.propagator.replay.plan import Plan, Range, Selection, Share
+from services.propagator.replay.reader import SourceLostError
 from services.runtime import kafka
 from services.runtime.clock import utc_now
 from services.runtime.settings import Settings
@@ -123,6 +125,34 @@ async def test_a_run_is_no_faster_than_its_rate(
     started = time.monotonic()
     await run(settings, await plan_of(settings, topic, rate=40), without_answers(propagator), Heard())
     assert time.monotonic() - started >= 1.0
+
+
+async def retention_passes(settings: Settings, topic: Topic, partition: int, offset: int) -> None:
+    """Make this the first offset that is left of a partition."""
+    admin = AIOKafkaAdminClient(**kafka.client_options(settings))
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(topic.name, partition): RecordsToDelete(offset)})
+    finally:
+        await admin.close()
+
+
+async def test_what_retention_took_after_the_plan_was_made_is_not_skipped_in_silence(
+    settings: Settings, topic: Topic, propagator: Propagator, store: Store
+) -> None:
+    _, sent = histories(2)
+    await topic.send(sent, partition=3)
+    plan = await plan_of(settings, topic)
+    await retention_passes(settings, topic, 3, 4)
+    heard = Heard()
+    with pytest.raises(SourceLostError, match=f"^{topic.name}/3 at 0$"):
+        await run(settings, plan, without_answers(propagator), heard)
+    assert heard.last is not None
+    assert (heard.last.done, heard.last.total) == (0, 6)
+    assert await store.value("SELECT count(*) FROM member") == 0
+    place = f"{AFFILIATE}/3"
+    ended = await run(settings, plan, without_answers(propagator), heard, {place: 4})
+    assert (ended.done, ended.positions[place]) == (6, 6), "what is left is read as ever"
 
 
 @pytest.mark.long

@@ -1,6 +1,6 @@
 """Receipts and dead letters: derived ids, nothing that the database or the broker would refuse."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiokafka import ConsumerRecord
@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord
 from schemas import codec
 from schemas.envelope import from_headers
 from schemas.receipts import Receipt
-from services.propagator.answers import dead_letter, receipt
+from services.propagator.answers import dead_letter, receipt, receipt_id
 
 AT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 CHANGE = "5f2b1c9e-0d8b-4b55-8a63-2b3f0f9a1c77"
@@ -44,6 +44,16 @@ def test_the_same_answer_has_the_same_id_and_another_stage_or_affiliate_another(
     ids = [r.id for r in made if r is not None]
     assert ids[0] == ids[1]
     assert len(set(ids)) == 3
+
+
+def test_an_answer_told_again_has_one_id_a_day_and_none_of_the_first_ones() -> None:
+    days = [AT, AT + timedelta(hours=20), AT + timedelta(hours=21)]
+    again = [receipt("tmax-os", CHANGE, REF, 7, "applied", day, again=True) for day in days]
+    first = receipt("tmax-os", CHANGE, REF, 7, "applied", AT)
+    ids = [r.id for r in (first, *again) if r is not None]
+    assert ids[1] == ids[2]
+    assert len({ids[0], ids[1], ids[3]}) == 3
+    assert ids[1] == receipt_id("tmax-os", CHANGE, "applied", AT.date())
 
 
 def test_a_change_without_an_id_is_not_answered() -> None:
