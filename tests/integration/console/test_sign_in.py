@@ -375,7 +375,7 @@ async def test_the_token_of_an_account_that_is_not_confirmed_says_so(console: Co
     await cpo.submit(await cpo.get("/accounts"), "/accounts", name="lee", role="cpo")
     settings = console.parts.settings
     keys = KeySet.import_key_set({"keys": [key_of(console)._key.as_dict(private=False)]})
-    issuer = Authenticator(settings.issuer, settings.audience, keys=keys, url=None)
+    issuer = Authenticator(settings.issuer, settings.audience, keys=keys)
     told = {}
     for row in await console.parts.desk.gate.pool.fetch("SELECT * FROM account"):
         token = key_of(console).token(Account.of_row(dict(row)), "127.0.0.1", console.now())
