@@ -43,21 +43,26 @@ async def test_kill_9_of_every_process_under_load_loses_nothing(
 
 @pytest.mark.f(2)
 @pytest.mark.long
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_a_propagator_killed_again_and_again_between_commit_and_ack_converges(
     system: System, driver: Callable[[int], Driver], expected: Expected, oracle: Oracle
 ) -> None:
-    """Offsets are committed a second after the database: a kill within it makes the broker send the same again."""
+    """Offsets are committed a second after the database: a kill within it makes the broker send the same again.
+
+    A kill may fall beside that second, so there are some more, until one has not.
+    """
     victim, again = "propagator-tmax-os", 0.0
-    async with load([driver(101), driver(102)], 300, 0.1):
-        for _ in range(2):
+    for seed in range(101, 107):
+        async with load([driver(seed), driver(seed + 100)], 50, 0.1):
             await _applying(system, victim)
-            again += await _records(system, victim, "duplicate")
             await kill_and_restart(system, victim)
-    await system.wait_ready(victim)
-    assert await oracle.settled(expected) == []
+        await system.wait_ready(victim)
+        assert await oracle.settled(expected) == []
+        again += await _records(system, victim, "duplicate")
+        if again and seed > 101:
+            break
     enough(expected, changes=75, notices=3)
-    assert again + await _records(system, victim, "duplicate") > 0
+    assert again > 0
 
 
 async def _applying(system: System, name: str) -> None:
