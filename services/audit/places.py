@@ -7,6 +7,7 @@ itself, not only the two checkpoints around it.
 
 import asyncio
 import base64
+import heapq
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -129,9 +130,10 @@ class Folder:
         if self._size is not None and self._size < size and (self._path / f"{self._size}.leaves").exists():
             return self._size
         self._path.mkdir(parents=True, exist_ok=True)
-        if max(kept.sizes(self._path, "leaves"), default=0) > size:
+        newest = heapq.nlargest(2, kept.sizes(self._path, "leaves"))
+        if newest and newest[0] > size:
             raise PlaceRefusedError("behind")
-        return max((s for s in kept.sizes(self._path, "leaves") if s < size), default=0)
+        return next((s for s in newest if s < size), 0)
 
     def _write(self, offer: Offer, hashes: bytes) -> None:
         if write_once(self._path / f"{offer.size}.leaves", hashes) != hashes:

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import asyncpg
 import pytest
 
 from services.devstack.provision import database_names, owner_of
+from tests.support.databases import opened
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 NEVER = (
@@ -105,15 +105,6 @@ MAY_CHANGE = """
 SELECT column_name FROM information_schema.column_privileges
 WHERE grantee = current_user AND privilege_type = 'UPDATE' AND table_name = $1
 """
-
-
-@asynccontextmanager
-async def opened(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.mark.f(26)

@@ -7,7 +7,7 @@ is an ordinary method.
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import asyncpg
 
@@ -104,13 +104,18 @@ class Databases:
 
 
 @asynccontextmanager
-async def admin(access: Access) -> AsyncIterator[asyncpg.Connection]:
-    """Yield a superuser's connection."""
-    connection = await asyncpg.connect(access.admin_dsn)
+async def opened(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """Lend a connection of its own."""
+    connection = await asyncpg.connect(dsn)
     try:
         yield connection
     finally:
         await connection.close()
+
+
+def admin(access: Access) -> AbstractAsyncContextManager[asyncpg.Connection]:
+    """Lend a superuser's connection."""
+    return opened(access.admin_dsn)
 
 
 def _apart(work: Callable[[], Awaitable[None]]) -> None:

@@ -3,15 +3,13 @@
 What a role may do with rows is the migrations' matter and held where each process is tested; here is what none may.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import permutations, product
 
 import asyncpg
 import pytest
 
 from services.devstack.provision import AFFILIATES, database_names, owner_of
-from tests.support.databases import Databases
+from tests.support.databases import Databases, opened
 from tests.support.servers import Servers
 
 NAMES = database_names(AFFILIATES)
@@ -51,15 +49,6 @@ ON_THE_SERVER = (
     "SELECT * FROM pg_create_physical_replication_slot('mine')",
     "GRANT pg_read_all_data TO CURRENT_USER",
 )
-
-
-@asynccontextmanager
-async def opened(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def denied(connection: asyncpg.Connection, statement: str) -> bool:
