@@ -20,9 +20,9 @@ async def notices_again(settings: Settings, plan: Plan) -> int:
     async with opened(settings.require("notices_dsn").secret("notices_dsn")) as pool:
         intake = Ingest(pool, utc_now)
         async with reader.consuming(settings) as consumer:
-            for part in await offsets.of_topic(settings, consumer, topic, group, within):
-                async for records, _ in reader.read(consumer, topic, part, plan.rate):
-                    wanted = [record for record in records if selects(chosen, record)]
-                    await intake.apply(wanted)
-                    done += len(wanted)
+            ranges = await offsets.of_topic(settings, consumer, topic, group, within)
+            async for records, _ in reader.read(consumer, topic, ranges, plan.rate):
+                wanted = [record for record in records if selects(chosen, record)]
+                await intake.apply(wanted)
+                done += len(wanted)
     return done

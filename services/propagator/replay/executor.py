@@ -11,7 +11,7 @@ from schemas.topics import RECEIPTS
 from services.propagator.handlers import Propagator
 from services.propagator.replay import plan as plans
 from services.propagator.replay import reader
-from services.propagator.replay.plan import Effect, Plan, Range, Share
+from services.propagator.replay.plan import Effect, Plan, Share
 from services.runtime import tracing
 from services.runtime.outbox import Record
 from services.runtime.settings import Settings
@@ -61,7 +61,7 @@ class Executor:
         self._plan = plan
         self._reports = reports
         self._positions = {
-            _place(share, part): max(part.start, min(part.end, resume.get(_place(share, part), part.start)))
+            (place := _place(share, part.partition)): max(part.start, min(part.end, resume.get(place, part.start)))
             for share in plan.shares
             for part in share.ranges
         }
@@ -74,8 +74,7 @@ class Executor:
         for share in self._plan.shares:
             store = await open_store(share.affiliate)
             async with reader.consuming(self._settings) as consumer:
-                for part in share.ranges:
-                    await self._apply(consumer, store, share, part)
+                await self._apply(consumer, store, share)
         return self.progress()
 
     def progress(self) -> Progress:
@@ -83,23 +82,23 @@ class Executor:
         done, took_s = self._done(), time.monotonic() - self._started
         return Progress(done, self._plan.total, dict(self._positions), (done - self._skipped) / took_s if took_s else 0)
 
-    async def _apply(self, consumer: AIOKafkaConsumer, store: Propagator, share: Share, part: Range) -> None:
-        place = _place(share, part)
-        rest = part.model_copy(update={"start": self._positions[place]})
+    async def _apply(self, consumer: AIOKafkaConsumer, store: Propagator, share: Share) -> None:
+        starts = {part.partition: self._positions[_place(share, part.partition)] for part in share.ranges}
+        rest = [part.model_copy(update={"start": starts[part.partition]}) for part in share.ranges]
         topic = self._settings.topic_prefix + share.topic
-        async for records, position in reader.read(consumer, topic, rest, self._plan.rate):
+        async for records, passed in reader.read(consumer, topic, rest, self._plan.rate):
             if wanted := [r for r in records if plans.selects(self._plan.selection, r)]:
                 with tracing.processing(wanted, f"replay-{share.affiliate}", again=True):
                     await store.apply(wanted)
-            self._positions[place] = position
+            self._positions |= {_place(share, partition): at for partition, at in passed.items()}
             if time.monotonic() - self._reported >= REPORT_S:
                 self._reported = time.monotonic()
                 await self._reports(self.progress())
 
     def _done(self) -> int:
-        starts = {_place(s, p): p.start for s in self._plan.shares for p in s.ranges}
+        starts = {_place(s, p.partition): p.start for s in self._plan.shares for p in s.ranges}
         return sum(position - starts[place] for place, position in self._positions.items())
 
 
-def _place(share: Share, part: Range) -> str:
-    return f"{share.affiliate}/{part.partition}"
+def _place(share: Share, partition: int) -> str:
+    return f"{share.affiliate}/{partition}"

@@ -91,11 +91,10 @@ class Tally:
 async def _share(settings: Settings, consumer: AIOKafkaConsumer, store: Propagator, selection: Selection) -> Share:
     found = await offsets.ranges(settings, consumer, store.affiliate, selection)
     tally, topic = Tally(), settings.topic_prefix + affiliate_topic(store.affiliate)
-    for part in found:
-        async for records, _ in reader.read(consumer, topic, part, UNPACED):
-            tally.read += len(records)
-            if wanted := [r for r in records if plan.selects(selection, r)]:
-                tally.add(wanted, await store.preview(wanted, tally.after))
+    async for records, _ in reader.read(consumer, topic, found, UNPACED):
+        tally.read += len(records)
+        if wanted := [r for r in records if plan.selects(selection, r)]:
+            tally.add(wanted, await store.preview(wanted, tally.after))
     different = tally.differences()
     return Share(
         affiliate=store.affiliate,

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -31,40 +31,49 @@ async def consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         yield consumer
 
 
-async def read(consumer: AIOKafkaConsumer, topic: str, part: Range, rate: int) -> AsyncIterator[tuple[Records, int]]:
-    """Yield (records, next offset) of [start, end), at most `rate` records a second. Raises SourceLostError.
+async def read(
+    consumer: AIOKafkaConsumer, topic: str, ranges: Sequence[Range], rate: int
+) -> AsyncIterator[tuple[Records, Mapping[int, int]]]:
+    """Yield (records, next offset by partition) of all ranges side by side, at most `rate` records a second.
 
-    The consumer is one of `consuming`.
+    What is of one partition comes in order. The consumer is one of `consuming`. Raises SourceLostError.
     """
-    place = TopicPartition(topic, part.partition)
-    consumer.assign([place])
-    position = part.start
-    consumer.seek(place, position)
+    left = {TopicPartition(topic, part.partition): part for part in ranges if part.start < part.end}
+    positions = {place: part.start for place, part in left.items()}
+    consumer.assign(list(left))
+    for place, start in positions.items():
+        consumer.seek(place, start)
     pace, heard = _Pace(rate), asyncio.get_running_loop().time()
-    while position < part.end:
-        found = await _fetched(consumer, place, position)
+    while left:
+        found = await _fetched(consumer, list(left))
         now = asyncio.get_running_loop().time()
         if not found and now - heard > STALLED_S:
-            raise _lost(place, position)
-        if found:
-            heard = now
-            records = [record for record in found if record.offset < part.end]
-            position = min(found[-1].offset + 1, part.end)
-            yield records, position
-            await pace.after(len(records))
+            raise _lost({place: positions[place] for place in left})
+        if not found:
+            continue
+        heard = now
+        records = [r for place, of_place in found.items() for r in of_place if r.offset < left[place].end]
+        passed = {place: min(of_place[-1].offset + 1, left[place].end) for place, of_place in found.items()}
+        positions |= passed
+        yield records, {place.partition: position for place, position in passed.items()}
+        await pace.after(len(records))
+        for place in [place for place, position in passed.items() if position == left[place].end]:
+            consumer.pause(place)
+            del left[place]
 
 
-async def _fetched(consumer: AIOKafkaConsumer, place: TopicPartition, position: int) -> Records:
+async def _fetched(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, Records]:
     try:
-        fetched = await consumer.getmany(place, timeout_ms=POLL_MS, max_records=BATCH_MAX)
+        found: Mapping[TopicPartition, Records] = await consumer.getmany(
+            *places, timeout_ms=POLL_MS, max_records=BATCH_MAX
+        )
     except OffsetOutOfRangeError as error:
-        raise _lost(place, position) from error
-    found: Records = fetched.get(place, [])
+        raise _lost(error.args[0]) from error
     return found
 
 
-def _lost(place: TopicPartition, position: int) -> SourceLostError:
-    return SourceLostError(f"{place.topic}/{place.partition} at {position}")
+def _lost(positions: Mapping[TopicPartition, int]) -> SourceLostError:
+    return SourceLostError(", ".join(f"{place.topic}/{place.partition} at {at}" for place, at in positions.items()))
 
 
 class _Pace:

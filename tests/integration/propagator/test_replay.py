@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from services.propagator.handlers import Propagator
-from services.propagator.replay import executor
+from services.propagator.replay import executor, reader
 from services.propagator.replay.executor import CancelledReplayError, Executor, Progress
 from services.propagator.replay.plan import Plan, Range, Selection, Share
 from services.propagator.replay.reader import SourceLostError
@@ -74,6 +74,7 @@ async def test_a_stopped_run_goes_on_where_it_was_and_ends_in_the_same_store(
     members, sent = histories(20)
     await topic.send(sent)
     monkeypatch.setattr(executor, "REPORT_S", 0.0)
+    monkeypatch.setattr(reader, "BATCH_MAX", 15)
     quiet, plan, heard = without_answers(propagator), await plan_of(settings, topic), Heard(until=20)
     with pytest.raises(CancelledReplayError):
         await run(settings, plan, quiet, heard)
@@ -85,6 +86,22 @@ async def test_a_stopped_run_goes_on_where_it_was_and_ends_in_the_same_store(
     assert await store.value("SELECT count(*) FROM member WHERE seq = 3") == len(members)
     assert await store.gaps() == []
     assert await store.value("SELECT count(*) FROM outbox") == 0, "nothing leaves that was not asked for"
+
+
+async def test_partitions_are_read_side_by_side_and_each_ends_where_the_plan_says(
+    settings: Settings, topic: Topic, propagator: Propagator, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long, late = Member(), Member(), Member()
+    await topic.send([short.projection(1)], partition=2)
+    await topic.send([long.projection(seq) for seq in (1, 2, 3, 4, 5)], partition=5)
+    plan = await plan_of(settings, topic)
+    await topic.send([short.projection(2), late.projection(1)], partition=2)
+    await topic.send([long.projection(6)], partition=5)
+    monkeypatch.setattr(reader, "BATCH_MAX", 2)
+    ended = await run(settings, plan, without_answers(propagator), Heard())
+    assert (ended.positions[f"{AFFILIATE}/2"], ended.positions[f"{AFFILIATE}/5"], ended.done) == (1, 5, 6)
+    held = await store.pool.fetch("SELECT member_ref, seq FROM member ORDER BY seq")
+    assert [tuple(row) for row in held] == [(short.ref, 1), (long.ref, 5)]
 
 
 @pytest.mark.f(20)
