@@ -25,7 +25,7 @@ RETRY_BUDGET_S: Final = 240.0
 BACKOFF_S_MIN: Final = 0.1
 BACKOFF_S_MAX: Final = 5.0
 BUFFER_BATCHES: Final = 16
-PACE_S: Final = 0.03
+PACE_S: Final = 0.01
 """Applications are this far apart at least: partitions that move at the same time share a transaction."""
 MAX_POLL_S: Final = 86_400.0
 """Faust never comes back after a missed poll; our own watchdog ends a process that makes no progress."""
