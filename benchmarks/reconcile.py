@@ -14,16 +14,14 @@ from typing import Any
 
 import asyncpg
 
+from benchmarks import servers
 from benchmarks.servers import cpu_s
 from services.consent.holdings.remade import STOPS
 from services.consent.store import SQL as LEDGER
-from services.devstack.ports import free_ports
-from services.devstack.postgres import Postgres
-from services.devstack.provision import Access, provision
+from services.devstack.provision import Access
 from services.policy import ids
 from services.propagator.store import SQL as STORE
 from services.runtime import postgres
-from tests.support.servers import temporary_directory
 
 AFFILIATE, SIZE, PARTS = "tmax-os", 1000, 10
 MEMBERS = """
@@ -54,17 +52,8 @@ STORED = "SELECT member_ref, email, name, password_hash, signed_up_at FROM membe
 
 async def measure(members: int) -> dict[str, Any]:
     """Return seconds of each side for all members, and whether the digests agree."""
-    async with temporary_directory() as folder:
-        for name in ("secrets", "run", "log"):
-            (folder / name).mkdir(mode=0o700 if name == "secrets" else 0o755)
-        server = Postgres(folder, free_ports(1)[0])
-        await server.start()
-        try:
-            access = Access.load(server, folder / "secrets" / "databases.json", ["consent", AFFILIATE])
-            await provision(access, ["consent", AFFILIATE])
-            return await _measured(access, members)
-        finally:
-            await server.stop()
+    async with servers.running(["consent", AFFILIATE], kafka=False) as on:
+        return await _measured(on.access, members)
 
 
 async def _measured(access: Access, members: int) -> dict[str, Any]:

@@ -1,5 +1,9 @@
-"""One Kafka and one PostgreSQL for the whole test run, below a temporary directory; the jars are shared."""
+"""One Kafka and one PostgreSQL for the whole test run, below a temporary directory; the jars are shared.
 
+The directory is in memory where a file system there has room: a test's databases are copied there five times as fast.
+"""
+
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -15,10 +19,23 @@ UNSYNCED = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on
 """A killed process loses nothing without fsync; only a machine that loses power does, which no test here is."""
 
 
+IN_MEMORY = Path("/dev/shm")
+ROOM_BYTES = 8 << 30
+"""A whole run's servers have been seen to need 0.8 GB; the long tests' more."""
+
+
+def fastest() -> Path | None:
+    """Return the file system in memory where there is one with room; None: the usual place. A container's has 64 MB."""
+    if not IN_MEMORY.is_dir():
+        return None
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return IN_MEMORY if min(shutil.disk_usage(IN_MEMORY).free, available) >= ROOM_BYTES else None
+
+
 @asynccontextmanager
 async def temporary_directory() -> AsyncIterator[Path]:
     """Yield a directory that another account may enter too (PostgreSQL's, when we are root); remove it after."""
-    folder = Path(tempfile.mkdtemp(prefix="dongui-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="dongui-test-", dir=fastest()))
     folder.chmod(0o755)
     try:
         yield folder
