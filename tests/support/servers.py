@@ -25,8 +25,11 @@ ROOM_BYTES = 8 << 30
 
 
 def fastest() -> Path | None:
-    """Return the file system in memory where there is one with room; None: the usual place. A container's has 64 MB."""
-    if not IN_MEMORY.is_dir():
+    """Return the file system in memory where there is one like any other and with room; None: the usual place.
+
+    A container's often has 64 MB, and runs no program.
+    """
+    if not IN_MEMORY.is_dir() or os.statvfs(IN_MEMORY).f_flag & os.ST_NOEXEC:
         return None
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     return IN_MEMORY if min(shutil.disk_usage(IN_MEMORY).free, available) >= ROOM_BYTES else None
