@@ -56,7 +56,7 @@ class Servers:
         return f"{self.access.admin_dsn.rpartition('/')[0]}/{database}"
 
     async def statements(self, *databases: str) -> int:
-        """Return how many statements these databases were sent so far, BEGIN and COMMIT among them: round trips."""
+        """Return how many statements the product sent these databases so far, BEGIN and COMMIT among them."""
         connection = await asyncpg.connect(self.access.admin_dsn)
         try:
             return int(await connection.fetchval(STATEMENTS, list(databases)))

@@ -18,27 +18,26 @@ JAR_CACHE = REPOSITORY / ".dongui" / "jars"
 UNSYNCED = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on"}
 """A killed process loses nothing without fsync; only a machine that loses power does, which no test here is."""
 
-
 IN_MEMORY = Path("/dev/shm")
 ROOM_BYTES = 8 << 30
-"""A whole run's servers have been seen to need 0.8 GB; the long tests' more."""
+"""A whole run's servers have been seen to need 0.9 GiB; the long tests' more."""
 
 
-def fastest() -> Path | None:
+def _fastest() -> Path | None:
     """Return the file system in memory where there is one like any other and with room; None: the usual place.
 
     A container's often has 64 MB, and runs no program.
     """
     if not IN_MEMORY.is_dir() or os.statvfs(IN_MEMORY).f_flag & os.ST_NOEXEC:
         return None
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    return IN_MEMORY if min(shutil.disk_usage(IN_MEMORY).free, available) >= ROOM_BYTES else None
+    half_of_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return IN_MEMORY if min(shutil.disk_usage(IN_MEMORY).free, half_of_memory) >= ROOM_BYTES else None
 
 
 @asynccontextmanager
 async def temporary_directory() -> AsyncIterator[Path]:
     """Yield a directory that another account may enter too (PostgreSQL's, when we are root); remove it after."""
-    folder = Path(tempfile.mkdtemp(prefix="dongui-test-", dir=fastest()))
+    folder = Path(tempfile.mkdtemp(prefix="dongui-test-", dir=_fastest()))
     folder.chmod(0o755)
     try:
         yield folder

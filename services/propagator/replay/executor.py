@@ -83,8 +83,9 @@ class Executor:
         return Progress(done, self._plan.total, dict(self._positions), (done - self._skipped) / took_s if took_s else 0)
 
     async def _apply(self, consumer: AIOKafkaConsumer, store: Propagator, share: Share) -> None:
-        starts = {part.partition: self._positions[_place(share, part.partition)] for part in share.ranges}
-        rest = [part.model_copy(update={"start": starts[part.partition]}) for part in share.ranges]
+        rest = [
+            part.model_copy(update={"start": self._positions[_place(share, part.partition)]}) for part in share.ranges
+        ]
         topic = self._settings.topic_prefix + share.topic
         async for records, passed in reader.read(consumer, topic, rest, self._plan.rate):
             if wanted := [r for r in records if plans.selects(self._plan.selection, r)]:

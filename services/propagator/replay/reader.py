@@ -38,28 +38,29 @@ async def read(
 
     What is of one partition comes in order. The consumer is one of `consuming`. Raises SourceLostError.
     """
-    left = {TopicPartition(topic, part.partition): part for part in ranges if part.start < part.end}
-    positions = {place: part.start for place, part in left.items()}
-    consumer.assign(list(left))
+    unread = {TopicPartition(topic, part.partition): part for part in ranges if part.start < part.end}
+    positions = {place: part.start for place, part in unread.items()}
+    ends = {place: part.end for place, part in unread.items()}
+    consumer.assign(list(positions))
     for place, start in positions.items():
         consumer.seek(place, start)
     pace, heard = _Pace(rate), asyncio.get_running_loop().time()
-    while left:
-        found = await _fetched(consumer, list(left))
+    while positions:
+        found = await _fetched(consumer, list(positions))
         now = asyncio.get_running_loop().time()
-        if not found and now - heard > STALLED_S:
-            raise _lost({place: positions[place] for place in left})
         if not found:
+            if now - heard > STALLED_S:
+                raise _lost(positions)
             continue
         heard = now
-        records = [r for place, of_place in found.items() for r in of_place if r.offset < left[place].end]
-        passed = {place: min(of_place[-1].offset + 1, left[place].end) for place, of_place in found.items()}
-        positions |= passed
+        records = [r for place, of_place in found.items() for r in of_place if r.offset < ends[place]]
+        passed = {place: min(of_place[-1].offset + 1, ends[place]) for place, of_place in found.items()}
         yield records, {place.partition: position for place, position in passed.items()}
         await pace.after(len(records))
-        for place in [place for place, position in passed.items() if position == left[place].end]:
+        positions |= passed
+        for place in [place for place, position in passed.items() if position == ends[place]]:
             consumer.pause(place)
-            del left[place]
+            del positions[place]
 
 
 async def _fetched(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, Records]:
