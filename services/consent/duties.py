@@ -1,5 +1,6 @@
 """Open duties: opened and closed in the transaction of what they are about, listed for staff with a countdown."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +21,28 @@ STATES = ("open", "warning", "late")
 
 async def open_duty(tx: Connection, kind: str, subject: str, at: datetime, *, member_ref: str | None = None) -> date:
     """Open a duty of a kind for a subject (a UUID); return its last day (KST). Opening it again changes nothing."""
+    return await open_duties(tx, kind, {subject: member_ref}, at)
+
+
+async def open_duties(tx: Connection, kind: str, subjects: Mapping[str, str | None], at: datetime) -> date:
+    """Open a duty of one kind for each subject (a UUID) of a member; return their last day (KST)."""
     duty = all_duties()[kind]
     due_on = duty.due_on(at)
-    await tx.execute(SQL["open_duty"], kind, subject, member_ref, at, duty.warn_on(at), due_on)
+    if subjects:
+        row = (list(subjects), list(subjects.values()), at, duty.warn_on(at), due_on)
+        await tx.execute(SQL["open_duties"], kind, *row)
     return due_on
 
 
 async def close_duty(tx: Connection, kind: str, subject: str, at: datetime, outcome: str) -> None:
     """Close a duty with a coded outcome; closing one that is not open changes nothing."""
-    await tx.execute(SQL["close_duty"], kind, subject, at, outcome)
+    await close_duties(tx, kind, {subject: outcome}, at)
+
+
+async def close_duties(tx: Connection, kind: str, outcomes: Mapping[str, str], at: datetime) -> None:
+    """Close the duties of one kind for these subjects, each with its coded outcome."""
+    if outcomes:
+        await tx.execute(SQL["close_duties"], kind, list(outcomes), at, list(outcomes.values()))
 
 
 async def listed(consent: "Consent", *, late: bool, after: int, restricted: bool = False) -> dict[str, Any]:

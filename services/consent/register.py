@@ -9,6 +9,7 @@ from schemas.base import ActorKind
 from schemas.receipts import RegisterEntry
 from services.consent.records import SOURCE
 from services.runtime import outbox
+from services.runtime.outbox import Record
 from services.runtime.postgres import Connection
 from services.runtime.register_record import carrier
 
@@ -24,12 +25,28 @@ async def append(
     member_ref: str | None = None,
     codes: Mapping[str, str] | None = None,
 ) -> str:
-    """Hand one entry to the outbox and return its id; the audit log keeps it as a leaf.
+    """Hand one entry to the outbox and return its id; the audit log keeps it as a leaf. Its fields: `entry`."""
+    record = entry(kind, subject, state, at, actor=actor, member_ref=member_ref, codes=codes)
+    await outbox.append(tx, [record])
+    return record.id
+
+
+def entry(
+    kind: str,
+    subject: str,
+    state: str,
+    at: datetime,
+    *,
+    actor: ActorKind,
+    member_ref: str | None = None,
+    codes: Mapping[str, str] | None = None,
+) -> Record:
+    """Return the outbox record of a new entry.
 
     `kind`, `state` and every value of `codes` are coded, never free text; `subject` is a UUID. `restricted` entries
     take no `member_ref`. Raises pydantic.ValidationError for what is not coded: a fault of the caller's code.
     """
-    entry = RegisterEntry(
+    told = RegisterEntry(
         entry_id=str(uuid7()),
         member_ref=member_ref,
         kind=kind,
@@ -39,5 +56,4 @@ async def append(
         actor=actor,
         codes=dict(codes or {}),
     )
-    await outbox.append(tx, [carrier(entry, SOURCE)])
-    return entry.entry_id
+    return carrier(told, SOURCE)

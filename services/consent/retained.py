@@ -56,14 +56,14 @@ async def hand_over(consent: Consent, tx: Connection, member_ref: str) -> int:
     return len(rows)
 
 
-async def end_handover(consent: Consent, member_ref: str) -> None:
-    """Destroy the hand-over key: every record is retained elsewhere, or its time is over. Again is harmless."""
-    await consent.keyring.shred(derive.handover_ref(member_ref))
+async def end_handover(consent: Consent, member_refs: Sequence[str]) -> None:
+    """Destroy the hand-over keys: every record is retained elsewhere, or its time is over. Again is harmless."""
+    await consent.keyring.shred(*map(derive.handover_ref, member_refs))
 
 
-async def all_retained(tx: Connection, member_ref: str) -> bool:
-    """Say whether the retention database has answered `retained` for every record of the member; so without one."""
-    return bool(await tx.fetchval(SQL["record_all_retained"], member_ref))
+async def owing(tx: Connection, member_refs: Sequence[str]) -> frozenset[str]:
+    """Return of these members those of whom the retention database has not answered `retained` for every record."""
+    return frozenset(row["member_ref"] for row in await tx.fetch(SQL["record_owing"], member_refs))
 
 
 async def answered(tx: Connection, receipts: Sequence[Receipt]) -> None:

@@ -106,17 +106,18 @@ class Keyring:
                 self._cache.put(ref, key, generation)
         return found
 
-    async def shred(self, member_ref: str) -> None:
-        """Destroy the key for good; again, or for a member without a key, it is as destroyed.
+    async def shred(self, *member_refs: str) -> None:
+        """Destroy these keys for good, all or none; again, or for a member without a key, it is as destroyed.
 
         This process holds no copy after. Others may for five minutes (cache), backups as long as
         they are kept.
         """
         try:
-            await self._pool.execute(self._sql["shred_key"], member_ref, self._clock())
+            await self._pool.execute(self._sql["shred_keys"], member_refs, self._clock())
         finally:
-            # Also when the answer was lost: the key may be gone all the same.
-            self._cache.forget(member_ref)
+            # Also when the answer was lost: the keys may be gone all the same.
+            for member_ref in member_refs:
+                self._cache.forget(member_ref)
 
     async def _unwrapped(self, row: asyncpg.Record) -> bytes | KeyDestroyedError:
         if row["wrapped"] is None:

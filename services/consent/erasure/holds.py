@@ -80,7 +80,7 @@ async def _case(tx: Connection, member_ref: str) -> Case | None:
     case = await store.lock(tx, member_ref)
     if case is not None:
         return case
-    await tx.execute(SQL["erasure_lock_member"], member_ref)
+    await tx.execute(SQL["erasure_lock_members"], [member_ref])
     return await store.lock(tx, member_ref)
 
 

@@ -1,5 +1,6 @@
 """The rows of a destruction. Every write is in the caller's transaction, under the lock of the case."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -28,10 +29,9 @@ async def lock(tx: Connection, ref: str) -> Case | None:
     return case_of(row) if row else None
 
 
-async def lock_free(tx: Connection, erasure_id: str) -> Case | None:
-    """Return a case unless somebody is at work on it: then it is theirs."""
-    row = await tx.fetchrow(SQL["erasure_lock_free"], erasure_id)
-    return case_of(row) if row else None
+async def lock_free(tx: Connection, erasure_ids: Sequence[str]) -> list[Case]:
+    """Return these cases but those that somebody is at work on: they are theirs."""
+    return [case_of(row) for row in await tx.fetch(SQL["erasure_lock_free"], erasure_ids)]
 
 
 def case_of(row: asyncpg.Record) -> Case:
@@ -63,10 +63,10 @@ async def update(tx: Connection, case: Case) -> None:
     await tx.execute(SQL["erasure_update"], case.erasure_id, case.state, *dates, *told)
 
 
-async def unanswered(tx: Connection, change_id: str | None) -> tuple[str, ...]:
-    """Return who has not erased yet: a dead letter is no answer here."""
-    rows = await tx.fetch(SQL["erasure_unanswered"], change_id)
-    return tuple(row["recipient"] for row in rows)
+async def unanswered(tx: Connection, change_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return by change who has not erased yet: a dead letter is no answer here."""
+    rows = await tx.fetch(SQL["erasure_unanswered"], change_ids)
+    return {row["change_id"]: tuple(row["recipients"]) for row in rows}
 
 
 async def open_hold(tx: Connection, hold_id: str, erasure_id: str, reason: str, at: datetime, by: str) -> None:
@@ -84,23 +84,34 @@ async def close_hold(tx: Connection, hold_id: str, erasure_id: str, at: datetime
     return bool(await tx.execute(SQL["hold_lifted"], hold_id, erasure_id, at, by) == "UPDATE 1")
 
 
-async def wipe(tx: Connection, member_ref: str, at: datetime) -> None:
-    """Take what is left of a member but pseudonymous evidence, free the e-mail, and keep the reference suppressed."""
-    await tx.execute(SQL["erasure_wipe"], member_ref, at)
+async def wipe(tx: Connection, member_refs: Sequence[str], at: datetime) -> None:
+    """Take what is left of members but pseudonymous evidence, free the e-mails, and keep the references suppressed."""
+    await tx.execute(SQL["erasure_wipe"], member_refs, at)
 
 
-async def all_answered(tx: Connection, erasure_id: str) -> Case | None:
-    """Note that nobody owes an answer any more; None when that was noted: then somebody else has settled it."""
-    row = await tx.fetchrow(SQL["erasure_answered"], erasure_id)
-    return case_of(row) if row else None
+async def all_answered(tx: Connection, erasure_ids: Sequence[str]) -> list[Case]:
+    """Note that nobody owes an answer any more; return the cases of which somebody else had not noted it before."""
+    return [case_of(row) for row in await tx.fetch(SQL["erasure_answered"], erasure_ids)]
 
 
-async def records_ended(tx: Connection, erasure_id: str, at: datetime) -> Case | None:
-    """Note that every statutory record has arrived; None when that was noted: then somebody else has settled it."""
-    row = await tx.fetchrow(SQL["erasure_records_ended"], erasure_id, at)
-    return case_of(row) if row else None
+async def records_ended(tx: Connection, erasure_ids: Sequence[str], at: datetime) -> list[Case]:
+    """Note that every statutory record has arrived; return the cases of which nobody had noted it before."""
+    return [case_of(row) for row in await tx.fetch(SQL["erasure_records_ended"], erasure_ids, at)]
 
 
-async def finish(tx: Connection, case: Case, gate: Gate, at: datetime) -> None:
-    """Note that the key is destroyed, and who still owes an answer then."""
-    await tx.execute(SQL["erasure_finish"], case.erasure_id, at, case.forced, list(gate.unanswered))
+async def start(tx: Connection, started: Sequence[tuple[Case, int]], at: datetime) -> None:
+    """Note which change says it, and how many statutory records are on their way."""
+    rows = [
+        {"erasure_id": case.erasure_id, "change_id": case.change_id, "forced": case.forced, "records": records}
+        for case, records in started
+    ]
+    await tx.execute(SQL["erasure_start"], rows, at)
+
+
+async def finish(tx: Connection, done: Sequence[tuple[Case, Gate]], at: datetime) -> None:
+    """Note that the keys are destroyed, and who still owes an answer then."""
+    rows = [
+        {"erasure_id": case.erasure_id, "forced": case.forced, "unanswered": list(gate.unanswered)}
+        for case, gate in done
+    ]
+    await tx.execute(SQL["erasure_finish"], rows, at)

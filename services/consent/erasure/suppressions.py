@@ -53,7 +53,7 @@ async def obey(consent: Consent, tx: Connection, batch: Sequence["ConsumerRecord
     for row in await tx.fetch(SQL["erasure_unsuppressed"], list(found)):
         ref = row["ref"]
         await consent.keyring.shred(ref)
-        await store.wipe(tx, ref, found[ref])
+        await store.wipe(tx, [ref], found[ref])
         if (case := await store.lock(tx, ref)) is not None:
             await tx.execute(SQL["erasure_restored"], ref, found[ref])
             await duties.close_duty(tx, DUTY, case.duty_subject, found[ref], "destroyed")

@@ -1,5 +1,6 @@
 """Messages that a destruction overtakes: nobody can be reached any more, so they end, and so do their duties."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from services.consent import register
@@ -8,13 +9,11 @@ from services.consent.store import SQL
 from services.runtime.postgres import Connection
 
 
-async def drop(tx: Connection, member_ref: str, at: datetime) -> int:
-    """Drop what still waits for a member, with the evidence of it; return how many. One that goes out now has gone."""
-    rows = await tx.fetch(SQL["erasure_drop_messages"], member_ref, ERASED, at)
+async def drop(tx: Connection, member_refs: Sequence[str], at: datetime) -> None:
+    """Drop what still waits for members, with the evidence of it. One that goes out now has gone."""
+    rows = await tx.fetch(SQL["erasure_drop_messages"], member_refs, ERASED, at)
     for row in rows:
         await settle(tx, row, at, ERASED)
         codes = {"kind": row["kind"], "sender": row["sender"], "medium": row["medium"], "reason": ERASED}
-        await register.append(
-            tx, "message", row["message_id"], "dropped", at, actor="system", member_ref=member_ref, codes=codes
-        )
-    return len(rows)
+        told = ("message", row["message_id"], "dropped", at)
+        await register.append(tx, *told, actor="system", member_ref=row["member_ref"], codes=codes)

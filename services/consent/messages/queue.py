@@ -1,6 +1,6 @@
 """Queue a message to a member, in the transaction of what causes it. What other parts of consent call."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -46,6 +46,6 @@ async def queue(
     return message_id
 
 
-async def unsent_for(tx: Connection, member_ref: str) -> int:
-    """Return how many messages still wait for this member: a key is shredded when there is none (design.md 2.8)."""
-    return int(await tx.fetchval(SQL["message_unsent_for"], member_ref))
+async def unsent_for(tx: Connection, member_refs: Sequence[str]) -> dict[str, int]:
+    """Return how many messages still wait for whom of these: a key is shredded when there is none (design.md 2.8)."""
+    return {row["member_ref"]: row["messages"] for row in await tx.fetch(SQL["message_unsent_for"], member_refs)}

@@ -1,9 +1,11 @@
--- name: open_duty
-INSERT INTO duty (kind, subject, member_ref, opened_at, warn_on, due_on) VALUES ($1, $2, $3, $4, $5, $6)
+-- name: open_duties
+INSERT INTO duty (kind, subject, member_ref, opened_at, warn_on, due_on)
+SELECT $1, t.subject, t.member_ref, $4, $5, $6 FROM unnest($2::uuid[], $3::uuid[]) AS t(subject, member_ref)
 ON CONFLICT (kind, subject) DO NOTHING
 
--- name: close_duty
-UPDATE duty SET closed_at = $3, outcome = $4 WHERE kind = $1 AND subject = $2 AND closed_at IS NULL
+-- name: close_duties
+UPDATE duty d SET closed_at = $3, outcome = t.outcome FROM unnest($2::uuid[], $4::text[]) AS t(subject, outcome)
+WHERE d.kind = $1 AND d.subject = t.subject AND d.closed_at IS NULL
 
 -- name: list_duties
 SELECT position, kind, subject, member_ref, opened_at, warn_on, due_on FROM duty

@@ -14,7 +14,7 @@ ORDER BY m.member_ref LIMIT $1
 SELECT * FROM erasure WHERE erasure_id = $1 OR member_ref = $1 ORDER BY erasure_id = $1 DESC LIMIT 1 FOR UPDATE
 
 -- name: erasure_lock_free
-SELECT * FROM erasure WHERE erasure_id = $1 FOR UPDATE SKIP LOCKED
+SELECT * FROM erasure WHERE erasure_id = ANY($1::uuid[]) ORDER BY position FOR UPDATE SKIP LOCKED
 
 -- name: erasure_read
 SELECT e.*, h.reason AS hold_reason, h.held_at, h.held_by,
@@ -64,15 +64,20 @@ UPDATE erasure SET approval_reason = $2 WHERE erasure_id = $1 AND approval_reaso
 -- name: erasure_asked_by
 UPDATE erasure SET asked_by = $2 WHERE erasure_id = $1
 
--- name: erasure_started
-UPDATE erasure SET started_at = $2, records = $3 WHERE erasure_id = $1
+-- name: erasure_start
+UPDATE erasure e
+SET state = 'executing', started_at = $2, change_id = t.change_id, forced = t.forced, records = t.records
+FROM jsonb_to_recordset($1) AS t(erasure_id uuid, change_id uuid, forced boolean, records int)
+WHERE e.erasure_id = t.erasure_id
 
 -- name: erasure_finish
-UPDATE erasure SET state = 'erased', shredded_at = $2, forced = $3, unanswered = $4 WHERE erasure_id = $1
+UPDATE erasure e SET state = 'erased', shredded_at = $2, forced = t.forced, unanswered = t.unanswered
+FROM jsonb_to_recordset($1) AS t(erasure_id uuid, forced boolean, unanswered text[])
+WHERE e.erasure_id = t.erasure_id
 
 -- name: erasure_unanswered
-SELECT recipient FROM delivery
-WHERE change_id = $1 AND stage NOT IN ('applied', 'superseded', 'skipped_destroyed') ORDER BY recipient
+SELECT change_id, array_agg(recipient ORDER BY recipient) AS recipients FROM delivery
+WHERE change_id = ANY($1::uuid[]) AND stage NOT IN ('applied', 'superseded', 'skipped_destroyed') GROUP BY change_id
 
 -- name: erasure_owing
 SELECT e.position, e.erasure_id FROM erasure e
@@ -82,7 +87,7 @@ WHERE e.unanswered <> '{}' AND e.position > $1
 ORDER BY e.position LIMIT $2
 
 -- name: erasure_answered
-UPDATE erasure SET unanswered = '{}' WHERE erasure_id = $1 AND unanswered <> '{}' RETURNING *
+UPDATE erasure SET unanswered = '{}' WHERE erasure_id = ANY($1::uuid[]) AND unanswered <> '{}' RETURNING *
 
 -- name: erasure_hold
 INSERT INTO erasure_hold (hold_id, erasure_id, reason, held_at, held_by) VALUES ($1, $2, $3, $4, $5)
@@ -90,37 +95,38 @@ INSERT INTO erasure_hold (hold_id, erasure_id, reason, held_at, held_by) VALUES 
 -- name: erasure_lift
 UPDATE erasure_hold SET lifted_at = $2, lifted_by = $3 WHERE erasure_id = $1 AND lifted_at IS NULL RETURNING hold_id
 
--- name: erasure_lock_member
-SELECT status FROM member WHERE member_ref = $1 FOR UPDATE
+-- name: erasure_lock_members
+SELECT FROM member WHERE member_ref = ANY($1::uuid[]) ORDER BY member_ref FOR UPDATE
 
 -- name: erasure_unsuppressed
 SELECT r.ref FROM unnest($1::uuid[]) AS r(ref) WHERE NOT EXISTS (SELECT FROM suppressed s WHERE s.member_ref = r.ref)
 
 -- name: erasure_wipe
 WITH profiles AS (
-    DELETE FROM profile WHERE member_ref = $1
+    DELETE FROM profile WHERE member_ref = ANY($1::uuid[])
 ), guardians AS (
-    DELETE FROM guardian WHERE member_ref = $1
+    DELETE FROM guardian WHERE member_ref = ANY($1::uuid[])
 ), evidence AS (
-    DELETE FROM rights_evidence WHERE request_id IN (SELECT request_id FROM rights_request WHERE member_ref = $1)
+    DELETE FROM rights_evidence
+    WHERE request_id IN (SELECT request_id FROM rights_request WHERE member_ref = ANY($1::uuid[]))
 ), rights AS (
-    UPDATE rights_request SET changes_sealed = NULL, agent_name_sealed = NULL WHERE member_ref = $1
+    UPDATE rights_request SET changes_sealed = NULL, agent_name_sealed = NULL WHERE member_ref = ANY($1::uuid[])
 ), inquiries AS (
-    UPDATE inquiry SET question = NULL, answer = NULL WHERE member_ref = $1
+    UPDATE inquiry SET question = NULL, answer = NULL WHERE member_ref = ANY($1::uuid[])
 ), refusals AS (
-    DELETE FROM message_refusal WHERE member_ref = $1
+    DELETE FROM message_refusal WHERE member_ref = ANY($1::uuid[])
 ), accounts AS (
-    DELETE FROM account_member WHERE member_ref = $1 OR parent_ref = $1
+    DELETE FROM account_member WHERE member_ref = ANY($1::uuid[]) OR parent_ref = ANY($1::uuid[])
 ), mark AS (
-    INSERT INTO suppressed (member_ref, at) VALUES ($1, $2) ON CONFLICT DO NOTHING
+    INSERT INTO suppressed (member_ref, at) SELECT r, $2 FROM unnest($1::uuid[]) r ON CONFLICT DO NOTHING
 )
 UPDATE member SET status = 'erased', status_before = NULL, email = NULL, name = NULL, password_hash = NULL,
        birth_date = NULL, email_index = NULL, last_active_at = NULL, dormant_notified_at = NULL
-WHERE member_ref = $1
+WHERE member_ref = ANY($1::uuid[])
 
 -- name: erasure_drop_messages
 UPDATE message SET state = 'dropped', reason = $2, closed_at = $3, sealed = NULL, leased_until = NULL, lease = NULL
-WHERE member_ref = $1 AND state = 'queued' RETURNING message_id, kind, sender, medium, data
+WHERE member_ref = ANY($1::uuid[]) AND state = 'queued' RETURNING member_ref, message_id, kind, sender, medium, data
 
 -- name: erasure_census
 SELECT state, count(*) AS cases,
@@ -137,7 +143,8 @@ WHERE e.state = 'erased' AND e.records > 0 AND e.records_ended_at IS NULL AND e.
 ORDER BY e.position LIMIT $2
 
 -- name: erasure_records_ended
-UPDATE erasure SET records_ended_at = $2 WHERE erasure_id = $1 AND records_ended_at IS NULL RETURNING *
+UPDATE erasure SET records_ended_at = $2
+WHERE erasure_id = ANY($1::uuid[]) AND records_ended_at IS NULL RETURNING *
 
 -- name: erasure_records_owed
 SELECT count(*) FROM erasure e

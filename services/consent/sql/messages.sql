@@ -8,7 +8,8 @@ ON CONFLICT (dedupe_key) DO NOTHING
 SELECT EXISTS (SELECT FROM message_refusal WHERE member_ref = $1 AND kind = $2)
 
 -- name: message_unsent_for
-SELECT count(*) FROM message WHERE member_ref = $1 AND state = 'queued'
+SELECT member_ref, count(*) AS messages FROM message
+WHERE member_ref = ANY($1::uuid[]) AND state = 'queued' GROUP BY member_ref
 
 -- name: message_reception_stands
 SELECT EXISTS (SELECT FROM consent WHERE member_ref = $1 AND purpose = 'marketing' AND party = $2 AND channel = $3

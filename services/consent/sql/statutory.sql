@@ -26,8 +26,9 @@ UPDATE statutory_record r SET stage = a.stage, answered_at = a.at,
 FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS a(record_id, stage, at)
 WHERE r.record_id = a.record_id AND r.stage IS DISTINCT FROM 'retained'
 
--- name: record_all_retained
-SELECT NOT EXISTS (SELECT 1 FROM statutory_record WHERE member_ref = $1 AND stage IS DISTINCT FROM 'retained')
+-- name: record_owing
+SELECT DISTINCT member_ref FROM statutory_record
+WHERE member_ref = ANY($1::uuid[]) AND stage IS DISTINCT FROM 'retained'
 
 -- name: record_destroy
 DELETE FROM statutory_record WHERE record_id IN (

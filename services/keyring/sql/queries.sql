@@ -9,8 +9,8 @@ SELECT ref, wrapped, $3, $4 FROM unnest($1::uuid[], $2::bytea[]) AS t(ref, wrapp
 -- name: read_keys
 SELECT member_ref, wrapped, kek_id FROM member_key WHERE member_ref = ANY($1::uuid[])
 
--- name: shred_key
-INSERT INTO member_key (member_ref, created_at, shredded_at) VALUES ($1, $2, $2)
+-- name: shred_keys
+INSERT INTO member_key (member_ref, created_at, shredded_at) SELECT r, $2, $2 FROM unnest($1::uuid[]) r ORDER BY r
 ON CONFLICT (member_ref) DO UPDATE SET wrapped = NULL, shredded_at = excluded.shredded_at
 WHERE member_key.shredded_at IS NULL
 

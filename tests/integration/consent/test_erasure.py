@@ -387,15 +387,15 @@ async def test_a_case_that_nobody_could_move_in_time_is_escalated_once(clean: Se
 class AwayKeyring(Keyring):
     """The keyring of a process whose key database is away."""
 
-    async def shred(self, member_ref: str) -> None:
-        raise OSError(f"away: {len(member_ref)}")
+    async def shred(self, *member_refs: str) -> None:
+        raise OSError(f"away: {len(member_refs)}")
 
 
 class DyingKeyring(Keyring):
     """The real keyring of a process that is killed right after it: before a move is committed."""
 
-    async def shred(self, member_ref: str) -> None:
-        await super().shred(member_ref)
+    async def shred(self, *member_refs: str) -> None:
+        await super().shred(*member_refs)
         raise OSError("killed")
 
     async def data_key(self, member_ref: str) -> bytes:
@@ -420,6 +420,40 @@ async def test_killed_between_two_databases_it_goes_on_where_it_was(clean: Servi
     assert await status(clean, ref) == "erased"
     assert len(await outbox(clean, SUPPRESSIONS)) == 1
     assert await erased_facts(clean, ref) == 1
+
+
+class BlindKeyring(Keyring):
+    """A keyring that can never shred one member's key."""
+
+    blind: str = ""
+
+    async def shred(self, *member_refs: str) -> None:
+        if self.blind in member_refs:
+            raise OSError("cannot")
+        await super().shred(*member_refs)
+
+
+async def test_cases_move_together_and_what_is_wrong_with_one_stops_no_other(clean: Service) -> None:
+    refs = [await withdrawn(clean) for _ in range(5)]
+    for ref in refs:
+        await asked(clean, ref, "execute")
+    await clean.pool.execute("UPDATE member SET status = 'active' WHERE member_ref = $1", refs[2])
+    assert await saga.look(clean.consent) == 4
+    cases = [await case_of(clean, ref) for ref in refs]
+    assert [case["state"] for case in cases] == ["executing", "executing", "approved", "executing", "executing"]
+    assert [await erased_facts(clean, ref) for ref in refs] == [1, 1, 0, 1, 1]
+    started = [case for case in cases if case["state"] == "executing"]
+    assert len({case["change_id"] for case in started}) == 4
+    for case in started:
+        await answered(clean, case, *AFFILIATES)
+    blind = BlindKeyring(clean.consent.keyring._pool, clean.consent.keyring._kek)
+    blind.blind = refs[3]
+    assert await saga.look(replace(clean.consent, keyring=blind)) == 3
+    assert [await status(clean, ref) for ref in refs] == ["erased", "erased", "active", "withdrawn", "erased"]
+    assert sorted(r["member_ref"] for r in await outbox(clean, SUPPRESSIONS)) == sorted([*refs[:2], refs[4]])
+    assert await saga.look(clean.consent) == 1
+    assert await status(clean, refs[3]) == "erased"
+    assert [await entries(clean, ref) for ref in refs[:2]] == [["selected", "asked", "executing", "erased"]] * 2
 
 
 async def test_two_processes_at_once_erase_once(clean: Service) -> None:
@@ -516,14 +550,14 @@ async def test_at_the_limit_all_goes_but_the_record_another_law_keeps_which_is_c
     [("unanswered = '{tmax-os}'", saga._answered, "answered"), ("records = 1", saga._arrived, "records_retained")],
 )
 async def test_two_processes_at_once_settle_what_was_owed_once(
-    clean: Service, owed: str, settle: Callable[[Consent, str], Awaitable[bool]], state: str
+    clean: Service, owed: str, settle: Callable[[Consent, list[str]], Awaitable[int]], state: str
 ) -> None:
     """Found in review: the one that had waited for the other's lock did it all again, with a second register entry."""
     ref = await erased(clean)
     case_id = (await case_of(clean, ref))["erasure_id"]
     await clean.pool.execute(f"UPDATE erasure SET {owed} WHERE erasure_id = $1", case_id)
-    both = await asyncio.gather(*(settle(clean.consent, case_id) for _ in range(2)))
-    assert sorted(both) == [False, True]
+    both = await asyncio.gather(*(settle(clean.consent, [case_id]) for _ in range(2)))
+    assert sorted(both) == [0, 1]
     assert (await entries(clean, ref)).count(state) == 1
 
 

@@ -152,7 +152,7 @@ async def test_the_last_message_reaches_a_member_who_has_left(post: Post) -> Non
     assert (await post.service.post(f"/v1/members/{ref}/withdrawal/confirm")).status_code == 200
     (member,) = await post.rows("SELECT email, name FROM member WHERE member_ref = $1", ref)
     assert (member["email"], member["name"]) == (None, None)
-    assert await unsent_for(post.service.pool, ref) == 4
+    assert await unsent_for(post.service.pool, [ref]) == {ref: 4}
     sealed = await post.rows("SELECT sealed FROM message WHERE member_ref = $1 AND state = 'queued'", ref)
     assert all(row["sealed"] and email.encode() not in row["sealed"] for row in sealed)
     await post.send()
@@ -161,7 +161,7 @@ async def test_the_last_message_reaches_a_member_who_has_left(post: Post) -> Non
     assert "[㈜티맥스클라우드] 회원 탈퇴 처리 결과 안내" in subjects
     assert len(subjects) == 4
     assert all(m.get_content().startswith("나간이 님") for m in post.mail.mails)
-    assert await unsent_for(post.service.pool, ref) == 0
+    assert await unsent_for(post.service.pool, [ref]) == {}
     assert await post.rows("SELECT 1 FROM message WHERE sealed IS NOT NULL") == []
 
 

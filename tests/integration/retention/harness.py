@@ -78,7 +78,7 @@ class Pair:
         """Do what the end of a destruction does here: the key goes, and every value."""
         await self.service.consent.keyring.shred(ref)
         async with self.service.pool.acquire() as connection, connection.transaction():
-            await erasure.wipe(connection, ref, self.service.consent.clock())
+            await erasure.wipe(connection, [ref], self.service.consent.clock())
 
     async def read(self, ref: str, *, reason: str = "case-7", roles: tuple[str, ...] = ("compliance",)) -> Any:
         params = {"member_ref": ref, "reason": reason}

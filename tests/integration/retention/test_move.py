@@ -46,7 +46,7 @@ async def test_records_move_with_their_party_and_consent_keeps_no_content(pair: 
     assert await pair.hand_over(ref) == 2
     assert await pair.stages(ref) == ["retained", "retained"]
     async with pair.service.pool.acquire() as connection:
-        assert await retained.all_retained(connection, ref)
+        assert not await retained.owing(connection, [ref])
         rows = await connection.fetch("SELECT sealed FROM statutory_record WHERE member_ref = $1", ref)
     assert [row["sealed"] for row in rows] == [None, None]
     found = {one["record_id"]: one for one in (await pair.read(ref)).json()["records"]}
@@ -65,17 +65,17 @@ async def test_a_member_without_records_has_all_of_them_retained(pair: Pair) -> 
     await pair.leave(ref)
     assert await pair.hand_over(ref) == 0
     async with pair.service.pool.acquire() as connection:
-        assert await retained.all_retained(connection, ref)
+        assert not await retained.owing(connection, [ref])
 
 
 async def test_until_the_answer_is_here_nothing_counts_as_retained(pair: Pair) -> None:
     ref, _ = await pair.member_with(ORDER)
     await pair.leave(ref)
     async with pair.service.pool.acquire() as connection:
-        assert not await retained.all_retained(connection, ref)
+        assert await retained.owing(connection, [ref])
         async with connection.transaction():
             await retained.hand_over(pair.service.consent, connection, ref)
-            assert not await retained.all_retained(connection, ref)
+            assert await retained.owing(connection, [ref])
     pair.service.consent.nudge()
     await pair.stages(ref)
 
@@ -144,12 +144,12 @@ async def test_a_record_whose_key_was_shredded_is_answered_and_never_counts(pair
     await pair.leave(ref)
     async with pair.service.pool.acquire() as connection, connection.transaction():
         await retained.hand_over(pair.service.consent, connection, ref)
-        await retained.end_handover(pair.service.consent, ref)
+        await retained.end_handover(pair.service.consent, [ref])
     pair.service.consent.nudge()
     assert await pair.stages(ref) == ["skipped_destroyed"]
     assert [(r.record_id, r.reason) for r in await receipts(pair, ref)] == [(record_id, "key_destroyed")]
     async with pair.service.pool.acquire() as connection:
-        assert not await retained.all_retained(connection, ref)
+        assert await retained.owing(connection, [ref])
     assert (await pair.read(ref)).json()["records"] == []
 
 

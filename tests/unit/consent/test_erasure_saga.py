@@ -1,5 +1,6 @@
 """The saga's net: whatever goes wrong with one case is that case's; and what is too long for a code."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,11 +15,11 @@ ANYTHING: Any = None
 async def test_a_step_that_fails_in_a_way_nobody_foresaw_ends_nothing(error: Exception) -> None:
     """Found in review: one case raised what was not on a list, and the consent process ended, again and again."""
 
-    async def step(consent: Any, erasure_id: str) -> bool:
+    async def step(consent: Any, ids: Sequence[str]) -> int:
         raise error
 
     with capture_logs() as told:
-        assert await saga._safely(step, ANYTHING, "e1") is None
+        assert await saga._safely(step, ANYTHING, ["e1"]) == 0
     assert told == [
         {
             "event": "erasure_not_moved",
@@ -27,6 +28,24 @@ async def test_a_step_that_fails_in_a_way_nobody_foresaw_ends_nothing(error: Exc
             "error": type(error).__name__,
         }
     ]
+
+
+@pytest.mark.parametrize("wrong", [{"e3"}, {"e0", "e6"}, {"e2", "e3", "e4"}])
+async def test_what_is_wrong_with_one_case_stops_no_other(wrong: set[str]) -> None:
+    """Cases move together, in one transaction that fails as a whole: then the good ones move without the wrong ones."""
+    moved: list[str] = []
+
+    async def step(consent: Any, ids: Sequence[str]) -> int:
+        if wrong & {*ids}:
+            raise RuntimeError
+        moved.extend(ids)
+        return len(ids)
+
+    cases = [f"e{number}" for number in range(7)]
+    with capture_logs() as told:
+        assert await saga._safely(step, ANYTHING, cases) == 7 - len(wrong)
+    assert moved == [case for case in cases if case not in wrong]
+    assert [entry["erasure_id"] for entry in told] == sorted(wrong)
 
 
 @pytest.mark.parametrize(
