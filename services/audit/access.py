@@ -99,7 +99,7 @@ async def exporter_of(access: Annotated[Access, Depends(access_of)]) -> Access:
     return access
 
 
-def pool_of(request: Request) -> asyncpg.Pool:
+async def pool_of(request: Request) -> asyncpg.Pool:
     """FastAPI dependency: the database."""
     pool: asyncpg.Pool = request.app.state.pool
     return pool

@@ -41,7 +41,7 @@ class Revealed(BaseModel):
     items: tuple[Word, ...] = Field(default=(), max_length=ITEMS_MAX)
 
 
-def filter_of(  # noqa: PLR0913, PLR0917 - one parameter of the query string each
+async def filter_of(  # noqa: PLR0913, PLR0917 - one parameter of the query string each
     member_ref: Reference = None,
     change_id: Reference = None,
     type_: Annotated[Plain, Query(alias="type")] = None,

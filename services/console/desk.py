@@ -135,7 +135,7 @@ class Form:
         return [value for value in found if isinstance(value, str)]
 
 
-def desk_of(request: Request) -> Desk:
+async def desk_of(request: Request) -> Desk:
     """FastAPI dependency: what the process works with."""
     desk: Desk = request.app.state.desk
     return desk

@@ -49,7 +49,7 @@ class HoldBody(BaseModel):
     reason: CodedValue = Field(description="A code or a file number; nobody's name")
 
 
-def vault_of(request: Request) -> Vault:
+async def vault_of(request: Request) -> Vault:
     """FastAPI dependency: the database and its keys."""
     vault: Vault = request.app.state.vault
     return vault
