@@ -1,80 +1,56 @@
-"""The audit log's queries over N entries: each filter through the HTTP application, the record of the access included.
+"""The audit log's queries over N entries through the HTTP application, beside the same SQL alone.
 
-The entries are made inside the server (real columns and indexes, bodies of a real size, no tree over them), skewed as
-ours are: many receipts of few affiliates, a long tail of third parties and staff, one entry in a hundred days late.
-After that real records are appended to the full log, from Kafka bytes to COMMIT, to see the rate.
+Ours answers each of the filters' questions as the audit process does, the record of the access included. The bound
+fetches the rows of the same questions with the same SQL on one plain asyncpg connection, and nothing else: no HTTP, no
+token, no validation, no record of the access, no JSON. It comes second and finds in memory what ours has read. After
+that real records are appended to the full log, from Kafka bytes to COMMIT, to see the rate.
 """
 
-import hashlib
-import os
-import random
-import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import httpx
+import orjson
 from aiokafka import ConsumerRecord
 
-from benchmarks import servers
+from benchmarks import harness, servers
+from benchmarks.entries import BASE, Question, drawn, fill
+from benchmarks.harness import Run
 from benchmarks.latency import quantiles
+from benchmarks.servers import Servers
 from schemas import codec
 from schemas.envelope import Envelope, to_headers
 from schemas.events import Addressee, Fact
 from schemas.topics import FACTS
-from services.audit import api, store, tree
+from services.audit import api, search, store, tree
 from services.audit.leaf import Leaf, of_record
+from services.audit.search import Filter, Page
 from services.audit.tree import Frontier
-from services.devstack.ports import free_ports
-from services.devstack.postgres import Postgres
-from services.devstack.provision import Access, provision
-from services.devstack.stack import prepare
 from services.runtime import postgres
 from services.runtime.auth import Principal
 from services.runtime.clock import utc_now
 from services.runtime.rates import Rates
 
-BASE = datetime(2026, 1, 1, tzinfo=UTC)
-STEP_S = 3
-PER_MEMBER = 50
-WARM_UP = 10
+LIMIT: Final = 100
+WARM_UP: Final = 1
 APPENDED, BATCH = 20_000, 500
-INDEXES = ("entry_by_facet", "entry_by_member", "entry_by_change")
-# The same on every machine: what may not be random is drawn from the entry's number.
-ID = "md5('{}' || {})::uuid"
-FACETS = """
-INSERT INTO facet (type, kind, actor, recipient, stage, clauses)
-SELECT 'kr.dongui.receipt.v1', NULL, r, r, s, '3.2'
-FROM unnest(ARRAY['tmax-cloud','tmax-os','tmax-anc']) r, unnest(ARRAY['applied','superseded','refused','late']) s
-UNION ALL SELECT 'kr.dongui.member.' || t || '.v1', NULL, a, NULL, NULL, c
-FROM unnest(ARRAY['corrected','signed_up','consent_changed','withdrawn','suspended','erased']) t,
-     unnest(ARRAY['member','staff','guardian','system']) a, unnest(ARRAY['3.1','3.2 5.1','1.5 3.2','4.3 5.1','7.1']) c
-UNION ALL SELECT 'kr.dongui.register.v1', k, a, NULL, NULL, '5.1'
-FROM unnest(ARRAY['rights_request','message','inquiry','erasure','dormancy','guardian']) k,
-     unnest(ARRAY['staff','member','system']) a
-UNION ALL SELECT 'kr.dongui.receipt.v1', NULL, 'partner-' || n, 'partner-' || n, s, '5.7'
-FROM generate_series(1, 200) n, unnest(ARRAY['applied','refused','late']) s
-UNION ALL SELECT 'kr.dongui.audit.access.v1', k, 'staff-' || n, NULL, NULL, '8.1'
-FROM generate_series(1, 50) n, unnest(ARRAY['query','proof','export','reveal']) k
-"""
-ENTRIES = f"""
-INSERT INTO entry (index, event_id, content_hash, leaf_hash, body, type, member_ref, change_id, seq, actor, recipient,
-                   stage, at, appended_at, facet)
-SELECT i, {ID.format("e", "i")}, sha256(i::text::bytea), sha256(i::text::bytea),
-       convert_to('{{"data":{{"n":' || i || ',"filler":"' || repeat('x', 420) || '"}}}}', 'UTF8'),
-       f.type, {ID.format("m", "i % $3")}, {ID.format("c", "i / 5")}, i, f.actor, f.recipient, f.stage,
-       x.at, x.at, f.facet
-FROM (SELECT i, 1 + floor(power(random(), 4) * (SELECT count(*) FROM facet))::int AS facet,
-             $4::timestamptz + i * interval '{STEP_S} s' - CASE WHEN i % 100 = 0 THEN random() * interval '3 days'
-                                                             ELSE interval '0' END AS at
-      FROM generate_series($1::bigint, $2::bigint - 1) i) x JOIN facet f USING (facet)
-"""
+LOADING: Final = {"max_wal_size": "4GB"}
+NAMED: Final = {"affiliate": "recipient", "from": "start", "to": "end"}
+"""Parameters of the query string that the filter calls otherwise."""
+PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+
+
+class Taken(NamedTuple):
+    """The seconds of each question of one filter, and the processor seconds of all of them together."""
+
+    seconds: list[float]
+    cpu_s: float
 
 
 class Everyone:
@@ -84,139 +60,157 @@ class Everyone:
         return Principal("benchmark", frozenset({"compliance"}))
 
 
-async def measure(entries: int, repeats: int) -> dict[str, Any]:
-    """Load, ask, append; return milliseconds by filter and rates."""
-    async with _database() as access:
-        owner = await asyncpg.connect(access.owner_dsn("audit"))
-        started = time.monotonic()
-        await _load(owner, entries)
-        await servers.execute(access.admin_dsn, "CHECKPOINT")  # the load's own pages are not the questions' cost
-        loaded_s = time.monotonic() - started
-        size = await owner.fetchval("SELECT pg_total_relation_size('entry')")
-        await owner.close()
-        pool = await postgres.open_pool(access.dsn("audit"), size=4)
-        filters = await _ask(pool, entries, repeats)
-        rate, append_cpu = await _append(pool, entries)
-        await pool.close()
+async def measure(entries: int, repeats: int, runs: int) -> dict[str, Any]:
+    """Return both rates, their ratio, what one question costs, milliseconds by filter, and the rate of appending."""
+    async with servers.running(["audit"], kafka=False, settings=LOADING) as on:
+        loaded = await _loaded(on, entries)
+        counters = await _counted(on, drawn(entries, repeats, 0))
+        async with _pool(on) as pool, _client(pool) as client, servers.connected(on.access.dsn("audit")) as bare:
+            bench = _Bench(client, bare, entries, repeats)
+            figures = await harness.compare(bench.asked, bench.fetched, runs=runs, warm_up=WARM_UP)
+            rate, append_cpu = await _append(pool, entries)
     return {
-        "entries": entries,
-        "repeats": repeats,
-        "load_s": round(loaded_s, 1),
-        "bytes": size,
-        "filters_ms": filters,
+        "name": "query",
+        "event": "questions",
+        "bound_is": "the same SQL on plain asyncpg",
+        "workload": {"entries": entries, "repeats": repeats},
+        "counters": counters,
+        **figures,
+        **loaded,
+        "filters_ms": bench.by_filter(),
         "append_per_s": rate,
         "append_cpu_ms": append_cpu,
-        "load": round(os.getloadavg()[0], 1),
     }
+
+
+async def _loaded(on: Servers, entries: int) -> dict[str, float]:
+    """Fill the log; return how long that took, and how large it is."""
+    started = time.monotonic()
+    async with servers.connected(on.access.owner_dsn("audit")) as owner:
+        await fill(owner, entries)
+        size = await owner.fetchval("SELECT pg_total_relation_size('entry')")
+    await servers.execute(on.access.admin_dsn, "CHECKPOINT")  # the load's own pages are not the questions' cost
+    return {"load_s": round(time.monotonic() - started, 1), "bytes": size}
 
 
 @asynccontextmanager
-async def _database() -> Any:
-    with tempfile.TemporaryDirectory(prefix="dongui-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        prepare(folder)
-        server = Postgres(folder, free_ports(1)[0], settings={"max_wal_size": "4GB"})
-        await server.start()
-        try:
-            access = Access.load(server, folder / "secrets" / "databases.json", ["audit"])
-            await provision(access, ["audit"])
-            yield access
-        finally:
-            await server.stop()
+async def _pool(on: Servers) -> AsyncIterator[asyncpg.Pool]:
+    pool = await postgres.open_pool(on.access.dsn("audit"), size=4)
+    try:
+        yield pool
+    finally:
+        await pool.close()
 
 
-async def _load(owner: asyncpg.Connection, entries: int) -> None:
-    """Fill the tables with their other indexes off, then make them again and let the planner know."""
-    await owner.execute(FACETS)
-    kept = {name: await owner.fetchval(f"SELECT pg_get_indexdef('{name}'::regclass)") for name in INDEXES}
-    for name in INDEXES:
-        await owner.execute(f"DROP INDEX {name}")
-    for start in range(0, entries, 500_000):
-        end = min(start + 500_000, entries)
-        await owner.execute(ENTRIES, start, end, max(1, entries // PER_MEMBER), BASE, timeout=3600)
-        sys.stderr.write(f"{end:,} entries\n")
-    for definition in kept.values():
-        await owner.execute(definition, timeout=3600)
-    await owner.execute("INSERT INTO slice SELECT index / 1024, min(at), max(at) FROM entry GROUP BY 1")
-    await owner.execute("DELETE FROM slice WHERE slice = (SELECT max(index) / 1024 FROM entry)")
-    await owner.execute("VACUUM ANALYZE", timeout=3600)
+@asynccontextmanager
+async def _client(pool: asyncpg.Pool) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client of the application, which runs in this process."""
 
-
-def questions(entries: int) -> dict[str, Callable[[random.Random], dict[str, str]]]:
-    """Return the filters, each with parameters drawn anew."""
-
-    def time_range(chance: random.Random, days: float) -> dict[str, str]:
-        start = BASE + timedelta(seconds=chance.random() * entries * STEP_S)
-        return {"from": start.isoformat(), "to": (start + timedelta(days=days)).isoformat()}
-
-    def identity(chance: random.Random, letter: str, among: int) -> str:
-        return str(uuid.UUID(_md5(f"{letter}{chance.randrange(max(1, among))}")))
-
-    def cursor(chance: random.Random) -> dict[str, str]:
-        return {"cursor": str(chance.randrange(entries))}
-
-    affiliates = ("tmax-cloud", "tmax-os", "tmax-anc")
-    fact = "kr.dongui.member.corrected.v1"
-    return {
-        "newest": lambda _: {"order": "newest"},
-        "from any place": cursor,
-        "member": lambda c: {"member_ref": identity(c, "m", entries // PER_MEMBER)},
-        "member and a month": lambda c: {"member_ref": identity(c, "m", entries // PER_MEMBER)} | time_range(c, 30),
-        "change": lambda c: {"change_id": identity(c, "c", entries // 5)},
-        "type": lambda c: {"type": c.choice((fact, "kr.dongui.receipt.v1"))} | cursor(c),
-        "actor": lambda c: {"actor": c.choice(("member", "staff", "staff-7", "system"))} | cursor(c),
-        "affiliate": lambda c: {"affiliate": c.choice(affiliates)} | cursor(c),
-        "rare third party": lambda c: {"affiliate": f"partner-{c.randrange(1, 201)}"},
-        "clause": lambda c: {"clause": c.choice(("5", "3.2", "1.5", "7.1", "8"))} | cursor(c),
-        "an hour": lambda c: time_range(c, 1 / 24),
-        "a day": lambda c: time_range(c, 1),
-        "type and a day": lambda c: {"type": fact} | time_range(c, 1),
-        "rare third party and a day": lambda c: {"affiliate": f"partner-{c.randrange(1, 201)}"} | time_range(c, 1),
-        "clause, actor, newest": lambda _: {"clause": "5", "actor": "staff", "order": "newest"},
-        "affiliate, stage, a week": lambda c: {"affiliate": c.choice(affiliates), "stage": "late"} | time_range(c, 7),
-        "nothing matches": lambda c: {"type": fact, "actor": "nobody"} | time_range(c, 30),
-    }
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode()).hexdigest()
-
-
-async def _ask(pool: asyncpg.Pool, entries: int, repeats: int) -> dict[str, dict[str, float]]:
     async def ready() -> dict[str, bool]:
         return {}
 
     who: Any = Everyone()
     app = api.create(pool, who, Rates(50, 5000), vkey="", clock=utc_now, ready=ready)
-    found = {}
     staff = {"Authorization": "Bearer staff"}  # who shows no token is held to the rate of a stranger's address
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://audit", headers=staff) as client:
-        for name, question in questions(entries).items():
-            chance = random.Random(name)
-            for _ in range(WARM_UP):
-                await _timed(client, question(chance))
-            before = await _cpu_s(pool)
-            taken = [await _timed(client, question(chance)) for _ in range(repeats)]
-            cpu = 1000 * (await _cpu_s(pool) - before) / repeats
-            found[name] = quantiles(taken) | {"cpu": round(cpu, 1)}
-    return found
+        yield client
 
 
-async def _cpu_s(pool: asyncpg.Pool) -> float:
-    """Return the processor seconds of this process and of its server processes (Linux): free of who else is running."""
-    pids = await pool.fetch("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
-    stats = [Path(f"/proc/{row['pid']}/stat").read_text().rpartition(") ")[2].split() for row in pids]
-    ticks = sum(int(stat[11]) + int(stat[12]) for stat in stats)
-    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+class _Bench:
+    """One log; both sides are asked the same questions in a round, drawn anew for the next."""
+
+    def __init__(self, client: httpx.AsyncClient, bare: asyncpg.Connection, entries: int, repeats: int) -> None:
+        self._client = client
+        self._bare = bare
+        self._entries = entries
+        self._repeats = repeats
+        self._rounds: list[dict[str, Taken]] = []
+
+    async def asked(self) -> Run:
+        """Ask the questions of a new round over HTTP."""
+        found = await self._timed(partial(_ask, self._client), self._drawn(len(self._rounds) + 1))
+        self._rounds.append(found)
+        return _run(found)
+
+    async def fetched(self) -> Run:
+        """Fetch the rows of the questions that were just asked."""
+        questions = self._drawn(len(self._rounds))
+        wanted = {name: [_searched(question) for question in asked] for name, asked in questions.items()}
+        return _run(await self._timed(partial(_fetch, self._bare), wanted))
+
+    def by_filter(self) -> dict[str, dict[str, float]]:
+        """Return milliseconds of a question over HTTP, and of processor, by filter; the warm-up does not count."""
+        counted = self._rounds[WARM_UP:]
+        return {name: _milliseconds([one[name] for one in counted]) for name in counted[0]}
+
+    def _drawn(self, number: int) -> dict[str, list[Question]]:
+        return drawn(self._entries, self._repeats, number)
+
+    async def _timed(
+        self, ask: Callable[[Any], Awaitable[object]], questions: Mapping[str, Sequence[object]]
+    ) -> dict[str, Taken]:
+        found = {}
+        for name, asked in questions.items():
+            before = await _cpu_s(self._bare)
+            seconds = [await _seconds(ask(question)) for question in asked]
+            found[name] = Taken(seconds, await _cpu_s(self._bare) - before)
+        return found
 
 
-async def _timed(client: httpx.AsyncClient, params: dict[str, str]) -> float:
+def _run(found: Mapping[str, Taken]) -> Run:
+    seconds = [one for taken in found.values() for one in taken.seconds]
+    return Run(len(seconds), sum(seconds), sum(taken.cpu_s for taken in found.values()))
+
+
+def _milliseconds(rounds: Sequence[Taken]) -> dict[str, float]:
+    seconds = [one for taken in rounds for one in taken.seconds]
+    cpu = 1000 * sum(taken.cpu_s for taken in rounds) / len(seconds)
+    return quantiles([1000 * one for one in seconds]) | {"cpu": round(cpu, 1)}
+
+
+async def _seconds(work: Awaitable[object]) -> float:
     started = time.perf_counter()
-    answer = await client.get("/v1/audit/entries", params=params | {"limit": "100"})
-    taken = 1000 * (time.perf_counter() - started)
+    await work
+    return time.perf_counter() - started
+
+
+async def _ask(client: httpx.AsyncClient, question: Question) -> bytes:
+    answer = await client.get("/v1/audit/entries", params=question | {"limit": str(LIMIT)})
     answer.raise_for_status()
-    return taken
+    return answer.content
+
+
+async def _fetch(bare: Any, searched: tuple[Filter, Page]) -> list[asyncpg.Record]:
+    return await search.entries(bare, *searched)
+
+
+def _searched(question: Question) -> tuple[Filter, Page]:
+    """Return what the application makes of a question: a row more than is shown says whether there is a next page."""
+    fields: dict[str, Any] = {NAMED.get(name, name): text for name, text in question.items()}
+    after, order = fields.pop("cursor", None), fields.pop("order", "oldest")
+    fields |= {name: datetime.fromisoformat(fields[name]) for name in ("start", "end") if name in fields}
+    return Filter(**fields), Page(None if after is None else int(after), LIMIT + 1, newest=order == "newest")
+
+
+async def _counted(on: Servers, questions: Mapping[str, Sequence[Question]]) -> dict[str, float]:
+    """Ask these questions and return what one cost; the bound must find what the answers show."""
+    asked = [question for of_filter in questions.values() for question in of_filter]
+    rows = await on.rows("audit")
+    async with _pool(on) as pool, _client(pool) as client:
+        before = await on.statements("audit")
+        answers = [await _ask(client, question) for question in asked]
+        statements = await on.statements("audit") - before
+    counted = {"statements": statements, "rows": await on.rows("audit") - rows, "bytes": sum(map(len, answers))}
+    async with servers.connected(on.access.dsn("audit")) as bare:
+        for question, answer in zip(asked, answers, strict=True):
+            shown = [entry["index"] for entry in orjson.loads(answer)["entries"]]
+            assert shown == [row["index"] for row in await _fetch(bare, _searched(question))][:LIMIT]
+    return {name: float(f"{count / len(asked):.6g}") for name, count in counted.items()}
+
+
+async def _cpu_s(connection: Any) -> float:
+    """Return the processor seconds of this process and of its server processes (Linux): free of who else is running."""
+    return time.process_time() + sum(servers.cpu_s(row["pid"]) for row in await connection.fetch(PIDS))
 
 
 async def _append(pool: asyncpg.Pool, entries: int) -> tuple[float, float]:
@@ -267,17 +261,14 @@ def _record(n: int) -> "ConsumerRecord[Any, Any]":
 
 
 def table(result: dict[str, Any]) -> str:
-    """Return the result as a table for people."""
-    lines = [f"{'milliseconds':<30}{'p50':>8}{'p99':>9}{'max':>9}{'cpu':>7}"]
+    """Return the comparison, each filter, and the rate of appending as tables for people."""
+    lines = [f"{'milliseconds, ours':<44}{'p50':>10}{'p99':>10}{'max':>10}{'cpu':>8}"]
     lines += [
-        f"{name:<30}{q['p50']:>8}{q['p99']:>9}{q['max']:>9}{q['cpu']:>7}" for name, q in result["filters_ms"].items()
+        f"{name:<44}{q['p50']:>10}{q['p99']:>10}{q['max']:>10}{q['cpu']:>8}" for name, q in result["filters_ms"].items()
     ]
-    size = f"{result['bytes'] / 2**30:.2f} GiB"
-    lines.append(f"{result['entries']:,} entries ({size}), {result['repeats']} questions each, one client")
+    lines.append("cpu: the mean of client and server together; one client")
     lines.append(
-        f"appended {result['append_per_s']:,.0f} leaves/s by one writer, {result['append_cpu_ms']} ms of CPU each"
+        f"{result['bytes'] / 2**30:.2f} GiB; appended {result['append_per_s']:,.0f} leaves/s by one writer, "
+        f"{result['append_cpu_ms']} ms of processor each"
     )
-    lines.append(
-        f"cpu: mean of client and server together; load average {result['load']}; Python {sys.version.split()[0]}"
-    )
-    return "\n".join(lines) + "\n"
+    return f"{harness.table(result)}\n" + "\n".join(lines) + "\n"

@@ -76,12 +76,17 @@ class Servers:
 
 
 @asynccontextmanager
-async def running(databases: Iterable[str], *, kafka: bool = True) -> AsyncIterator[Servers]:
-    """Start both servers (or PostgreSQL alone), the databases migrated; stop and remove them after."""
+async def running(
+    databases: Iterable[str], *, kafka: bool = True, settings: dict[str, str] | None = None
+) -> AsyncIterator[Servers]:
+    """Start both servers (or PostgreSQL alone), the databases migrated; stop and remove them after.
+
+    `settings` are more of PostgreSQL's own.
+    """
     with tempfile.TemporaryDirectory(prefix="dongui-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        stack = Stack(folder, jar_cache=JARS, say=to_stderr, postgres_settings=COUNTING)
+        stack = Stack(folder, jar_cache=JARS, say=to_stderr, postgres_settings=COUNTING | (settings or {}))
         prepare(folder)
         await (stack.start() if kafka else stack.postgres.start())
         try:
