@@ -12,6 +12,7 @@ from benchmarks import (
     allocations,
     apply,
     audit,
+    dead,
     erase,
     footprint,
     growth,
@@ -82,12 +83,13 @@ COMMANDS = {
     ),
     "latency": Command(
         latency,
-        "from HTTP 2xx of a change to the last affiliate's COMMIT",
+        "from HTTP 2xx of a change to the last affiliate's COMMIT, beside the bare path",
         {
             "rate": Option(50.0, "changes a second"),
-            "seconds": Option(60.0, "how long"),
+            "seconds": Option(20.0, "how long each run is"),
             "sign-up-every": Option(5, "one change in so many is a sign-up; 0: none"),
         },
+        repeated=True,
     ),
     "footprint": Command(
         footprint,
@@ -105,6 +107,15 @@ COMMANDS = {
     ),
     "notices": Command(
         notices,
+        "notices told to living third parties, beside a bare process that inserts, posts and marks them",
+        {
+            "notices": Option(2_000, "notices in each run"),
+            "receivers": Option(20, "third parties"),
+        },
+        compared=True,
+    ),
+    "dead": Command(
+        dead,
         "do dead third parties slow the living?",
         {
             "notices": Option(10_000, "notices in each run"),
@@ -115,16 +126,18 @@ COMMANDS = {
     ),
     "erase": Command(
         erase,
-        "from the order to destroy members to the last trace of them",
-        {"members": Option(100, "how many, at least two")},
+        "members destroyed, from the order to the last key's shred, beside bare consumers; then kills and a search",
+        {"members": Option(200, "how many in each run")},
+        compared=True,
     ),
     "query": Command(
         query,
-        "each filter of the audit log over many entries, and the rate of appending",
+        "each filter of the audit log over many entries, beside the same SQL alone; the rate of appending",
         {
             "entries": Option(100_000, "how many, about 1 kB each"),
-            "repeats": Option(200, "questions per filter"),
+            "repeats": Option(40, "questions per filter in each run"),
         },
+        compared=True,
     ),
     "audit": Command(
         audit,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import orjson
 from aiohttp import web
 
 from schemas import codec
@@ -24,9 +25,11 @@ from schemas.events import FactName, Notice, Projection, event_type
 from schemas.topics import NOTICES
 from services.devstack.ports import free_ports
 from services.keyring import derive
+from services.propagator.notices import onboarding
 
 HOST = "127.0.0.1"
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+CHALLENGE = onboarding.CHALLENGE_TYPE.encode()
 DATA_KEY = bytes(range(32))
 DEAD = ("refusing", "silent", "failing")
 """No listener; a connection that is never answered; 500 to everything. Beside them `flapping`: 500 to every other."""
@@ -34,12 +37,16 @@ DEAD = ("refusing", "silent", "failing")
 
 @dataclass
 class Crowd:
-    """Third parties by name, how each behaves now, and every arrival: webhook-id to Unix seconds, by name."""
+    """Third parties by name, how each behaves now, and every arrival: webhook-id to the clock's seconds, by name.
+
+    `body_bytes`: of all bodies that arrived. A good one answers the challenge to its endpoint, which is no arrival.
+    """
 
     ports: dict[str, int]
     behaviour: dict[str, str]
     clock: Callable[[], float] = time.time
     arrivals: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    body_bytes: int = 0
     _answered: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _runners: list[web.AppRunner] = field(default_factory=list)
 
@@ -69,6 +76,11 @@ class Crowd:
         finally:
             await asyncio.gather(*(runner.cleanup() for runner in self._runners))
 
+    def forget(self) -> None:
+        """Begin to count anew what arrives."""
+        self.arrivals.clear()
+        self.body_bytes = 0
+
     async def revive(self) -> None:
         """Make every dead one good."""
         refusing = [name for name, how in self.behaviour.items() if how == "refusing"]
@@ -88,7 +100,10 @@ class Crowd:
         await web.TCPSite(runner, HOST, self.ports[name]).start()
 
     async def _answer(self, name: str, request: web.Request) -> web.Response:
-        await request.read()
+        body = await request.read()
+        if self.behaviour[name] == "good" and CHALLENGE in body:
+            return web.json_response({"challenge": orjson.loads(body)["data"]["challenge"]})
+        self.body_bytes += len(body)
         self.arrivals[name][request.headers["webhook-id"]].append(self.clock())
         if self.behaviour[name] == "silent":
             await asyncio.sleep(3600)

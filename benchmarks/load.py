@@ -88,6 +88,9 @@ class Connections:
         except (ConnectionError, asyncio.IncompleteReadError):
             streams[1].close()
             return await self.send(one)
+        except asyncio.CancelledError:
+            streams[1].close()
+            raise
         self._idle.append(streams)
         return status, body
 

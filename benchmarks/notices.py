@@ -1,178 +1,145 @@
-"""Do dead third parties slow the living? 10,000 notices to 50 receivers, first all alive, then ten of them dead.
+"""How fast notices are told to third parties, all of which live, beside a bare process of the same topology.
 
-Notices come at a fixed rate (open loop) over the real topic into the real notices process. What is measured is the
-time from the broker's acknowledgement of a notice to its arrival at its third party, for the 40 that live in both
-runs. Ten dead: no listener, no answer, or 500, of each kind in turn.
+A backlog, each notice about a member of its own, round the receivers in turn. Ours is the real notices process (keys,
+JWE, signature, lease, circuit, evidence, receipt); the bound, `notices_bound`, reads the same in clear, inserts,
+posts and marks them. Both have the same receivers, which run in the process of the measurement, and are timed from the
+first arrival at one of them to the last notice acknowledged in the database; what was taken in before the first was
+told is not timed, on either side. After every run each notice must have arrived once and be acknowledged once.
+
+Statements are counted over the whole life of the process, which ends when its receipts have come back. Of 6.7 a notice
+6 are the transaction that records its answer and 0.3 the claims, at any speed; what is asked by the clock is so little
+that a run three times as slow had 1 % more.
 """
 
 import asyncio
-import json
-import sys
-import tempfile
+import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
-from aiokafka import AIOKafkaProducer
+import orjson
 
+from benchmarks import harness, notices_bound, servers, telling, watch
 from benchmarks.crowd import Crowd, Sealed, key_service, sealed
-from benchmarks.latency import JARS, quantiles
-from schemas.topics import NOTICES, all_topics
-from services.devstack import topics
-from services.devstack.environment import inherited
-from services.devstack.provision import AFFILIATES, Access, migrate_one, provision
-from services.devstack.stack import Stack, to_stderr
+from benchmarks.harness import Run
+from benchmarks.servers import Servers, connected, cpu_s
+from benchmarks.telling import DATABASE
+from benchmarks.watch import Process
+from schemas.topics import NOTICES
+from services.propagator.notices import model
 from services.runtime.clock import utc_now
 
-SETTLE_S = 60.0
-WARM_UP_S = 30.0
-COUNTS = "SELECT count(*) FILTER (WHERE recipient = ANY($1) AND state = 'acknowledged') FROM notice"
-ATTEMPTS = "SELECT count(*) FROM attempt JOIN notice USING (position) WHERE NOT recipient = ANY($1)"
+WARM_UP = 1
+CLEAR, SEALED = "clear-", "sealed{}-"
+"""Prefixes of topics; of those of sealed notices, one for each run."""
+ONCE = "SELECT count(*) FROM notice WHERE state = 'acknowledged' AND attempts = 1"
+FOUND = f"SELECT count(*), ({ONCE}) FROM notice"
+EVIDENCE = "SELECT (SELECT count(*) FROM attempt), (SELECT count(*) FROM said), (SELECT count(*) FROM answer)"
+BACK = "SELECT least((SELECT count(*) FROM answer), (SELECT count(published_at) FROM outbox))"
+"""Receipts that the process has published, marked and read again: then it writes nothing more."""
 
 
-async def measure(notices: int, rate: float, receivers: int, dead: int) -> dict[str, Any]:
-    """Run twice on fresh databases; return milliseconds of the living, and the ratio of the two runs."""
-    with tempfile.TemporaryDirectory(prefix="dongui-bench-") as folder:
-        Path(folder).chmod(0o755)
-        stack = Stack(Path(folder), jar_cache=JARS, say=to_stderr)
-        await stack.start()
-        try:
-            alive = await _run(stack, "a", Crowd.of(receivers, 0), notices, rate, receivers - dead)
-            with_dead = await _run(stack, "b", Crowd.of(receivers - dead, dead), notices, rate, receivers - dead)
-        finally:
-            await stack.stop()
-    quiet, loud = alive["to_arrival_ms"], with_dead["to_arrival_ms"]
-    ratio = {q: round(loud[q] / quiet[q], 2) for q in quiet}
-    given = {"notices": notices, "rate": rate, "receivers": receivers, "dead": dead}
-    return {**given, "all_alive": alive, "with_dead": with_dead, "ratio": ratio}
-
-
-async def _run(stack: Stack, run: str, crowd: Crowd, notices: int, rate: float, watched: int) -> dict[str, Any]:
-    access = Access.load(stack.postgres, stack.base_dir / "secrets" / "databases.json", ["notices"])
-    database, prefix = f"notices_{run}", f"{run}-"
-    await _database(access, database)
-    await topics.create(stack.bootstrap, all_topics(AFFILIATES), prefix=prefix)
-    names = list(crowd.ports)
-    living = names[:watched]
-    made = sealed((names[i % len(names)] for i in range(notices)), utc_now())
-    dsn = access.dsn("notices", database)
-    async with crowd.listening(), key_service() as keys, _process(stack, dsn, prefix, keys, crowd):
-        published = await _paced(stack.bootstrap, prefix + NOTICES, made, rate)
-        acknowledged, attempts = await _settled(dsn, living, sum(m.notice.recipient in living for m in made))
-    return _figures(crowd, made, published, living) | {"acknowledged": acknowledged, "attempts_to_dead": attempts}
-
-
-async def _database(access: Access, database: str) -> None:
-    await provision(access, ["notices"])
-    connection = await asyncpg.connect(access.admin_dsn)
-    try:
-        await connection.execute(f'CREATE DATABASE {database} OWNER "notices_owner"')
-    finally:
-        await connection.close()
-    await migrate_one(access, "notices", database)
-
-
-@asynccontextmanager
-async def _process(stack: Stack, dsn: str, prefix: str, keys: str, crowd: Crowd) -> AsyncIterator[None]:
-    """The real sender, ready."""
-    seed = stack.base_dir / "webhook.key"
-    seed.write_bytes(bytes(range(32)))
-    variables = {
-        "DONGUI_PROFILE": "dev",
-        "DONGUI_KAFKA": stack.bootstrap,
-        "DONGUI_TOPIC_PREFIX": prefix,
-        "DONGUI_NOTICES_DSN": dsn,
-        "DONGUI_NOTICES_TOKEN": "the-notices-token",
-        "DONGUI_CONSENT_URL": keys,
-        "DONGUI_WEBHOOK_SIGNING_KEY_FILE": str(seed),
-        "DONGUI_THIRD_PARTIES": json.dumps(crowd.settings()),
-        "DONGUI_DATA_DIR": str(stack.base_dir / f"{prefix}data"),
-        "DONGUI_LOG_LEVEL": "ERROR",
-    }
-    command = [sys.executable, "-m", "services.propagator", "--notices"]
-    process = await asyncio.create_subprocess_exec(*command, env=inherited() | variables)
-    try:
-        await _warm_up(stack.bootstrap, prefix, crowd)
-        yield
-    finally:
-        process.terminate()
-        await asyncio.wait_for(process.wait(), 20)
-
-
-async def _warm_up(bootstrap: str, prefix: str, crowd: Crowd) -> None:
-    """Wait until the process tells a first notice."""
-    first = crowd.living()[0]
-    await _paced(bootstrap, prefix + NOTICES, sealed([first], utc_now()), 1000)
-    async with asyncio.timeout(WARM_UP_S):
-        while not crowd.arrivals[first]:
-            await asyncio.sleep(0.05)
-
-
-async def _paced(bootstrap: str, topic: str, made: Sequence[Sealed], rate: float) -> dict[str, float]:
-    """Publish on schedule; return when the broker acknowledged each notice, in Unix seconds."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
-    await producer.start()
-    published: dict[str, float] = {}
-
-    async def one(notice: Sealed) -> None:
-        key = notice.notice.member_ref.encode()
-        await producer.send_and_wait(topic, value=notice.value, key=key, headers=notice.headers)
-        published[notice.notice.notice_id] = time.time()
-
-    loop = asyncio.get_running_loop()
-    start, tasks = loop.time(), []
-    try:
-        for number, notice in enumerate(made):
-            await asyncio.sleep(max(0.0, start + number / rate - loop.time()))
-            tasks.append(asyncio.create_task(one(notice)))
-        await asyncio.gather(*tasks)
-    finally:
-        await producer.stop()
-    return published
-
-
-async def _settled(dsn: str, living: list[str], owed: int) -> tuple[int, int]:
-    """Wait until the living have answered everything, or long enough; return answered, and attempts at the others."""
-    connection = await asyncpg.connect(dsn)
-    deadline = asyncio.get_running_loop().time() + SETTLE_S
-    try:
-        while (answered := await connection.fetchval(COUNTS, living)) < owed:
-            if asyncio.get_running_loop().time() > deadline:
-                break
-            await asyncio.sleep(0.5)
-        return answered, await connection.fetchval(ATTEMPTS, living)
-    finally:
-        await connection.close()
-
-
-def _figures(crowd: Crowd, made: Sequence[Sealed], published: dict[str, float], living: list[str]) -> dict[str, Any]:
-    arrived = {n: times for name in living for n, times in crowd.arrivals[name].items() if n in published}
-    owed = [m.notice.notice_id for m in made if m.notice.recipient in living]
-    waits = [1000 * max(0.0, arrived[n][0] - published[n]) for n in owed if n in arrived]
+async def measure(notices: int, receivers: int, runs: int) -> dict[str, Any]:
+    """Return both rates in notices a second, their ratio, and what one notice costs in statements, rows and bytes."""
+    crowd = Crowd.of(receivers, 0)
+    crowd.clock = time.perf_counter
+    made = sealed(itertools.islice(itertools.cycle(crowd.ports), notices), utc_now())
+    async with servers.running([DATABASE]) as on, crowd.listening(), key_service() as keys:
+        bench = _Bench(on, crowd, keys, made)
+        await bench.fill(WARM_UP + runs)
+        figures = await harness.compare(bench.ours, bench.bare, runs=runs, warm_up=WARM_UP)
     return {
-        "to_the_living": len(owed),
-        "lost": len(owed) - len(waits),
-        "duplicates": sum(len(times) - 1 for times in arrived.values()),
-        "to_arrival_ms": quantiles(waits),
+        "name": "notices",
+        "event": "notices",
+        "bound_is": "bare aiokafka + asyncpg + aiohttp",
+        "workload": {"notices": notices, "receivers": receivers},
+        "counters": bench.counters,
+        **figures,
     }
 
 
-def table(result: dict[str, Any]) -> str:
-    """Return the result as a table for people."""
-    rows = (("all alive", result["all_alive"]), (f"{result['dead']} dead", result["with_dead"]))
-    columns = ("answered", "lost", "duplicates", "at the others")
-    lines = [f"{'milliseconds, 40 that live':<28}{'p50':>9}{'p99':>9}{'max':>9}" + "".join(f"{c:>15}" for c in columns)]
-    lines[0] = lines[0].replace("40 that live", f"{result['receivers'] - result['dead']} that live")
-    for name, found in rows:
-        ms = found["to_arrival_ms"]
-        counts = (found["acknowledged"], found["lost"], found["duplicates"], found["attempts_to_dead"])
-        lines.append(
-            f"{name:<28}{ms['p50']:>9}{ms['p99']:>9}{ms['max']:>9}" + "".join(f"{count:>15}" for count in counts)
-        )
-    ratio = result["ratio"]
-    lines.append(f"{'ratio':<28}{ratio['p50']:>9}{ratio['p99']:>9}{ratio['max']:>9}")
-    lines.append(f"{result['notices']} notices at {result['rate']:g}/s to {result['receivers']} receivers, twice")
-    return "\n".join(lines) + "\n"
+class _Bench:
+    """One backlog, told again and again out of fresh databases."""
+
+    def __init__(self, on: Servers, crowd: Crowd, keys: str, made: Sequence[Sealed]) -> None:
+        self._on = on
+        self._crowd = crowd
+        self._keys = keys
+        self._made = made
+        self._body_bytes = sum(len(model.body_of(m.notice)) for m in made)
+        self._ours, self._bare = itertools.count(), itertools.count()
+        self.counters: dict[str, float] = {}
+
+    async def fill(self, rounds: int) -> None:
+        """Publish the notices in clear, and sealed for each run: answers to another run's would end its own."""
+        clear = [replace(m, value=orjson.dumps(m.notice.model_dump(mode="json"))) for m in self._made]
+        backlogs = {CLEAR: clear} | {SEALED.format(number): self._made for number in range(rounds)}
+        for prefix in backlogs:
+            await telling.make_topics(self._on, prefix)
+        for prefix, made in backlogs.items():
+            await telling.publish(self._on.stack.bootstrap, prefix + NOTICES, made)
+
+    async def ours(self) -> Run:
+        """The real process, with topics and a database of its own."""
+        number = next(self._ours)
+        database, prefix = f"ours{number}", SEALED.format(number)
+        dsn = await self._on.database(DATABASE, database)
+        process = telling.process(self._on, self._crowd, keys=self._keys, prefix=prefix, database=database)
+        run = await self._told(process, dsn, BACK)
+        (evidence,) = await servers.fetch(dsn, EVIDENCE)
+        if tuple(evidence) != (run.events,) * 3:
+            raise AssertionError(f"attempts, receipts and answers are {tuple(evidence)}")
+        counted = {"statements": await self._on.statements(database), "rows": await self._on.rows(database)}
+        self.counters = {name: round(count / run.events, 3) for name, count in counted.items()}
+        self.counters["bytes"] = round(self._crowd.body_bytes / run.events, 1)
+        return run
+
+    async def bare(self) -> Run:
+        """The bare process, in a group and a table of its own."""
+        database = f"bare{next(self._bare)}"
+        dsn = await self._on.database("template1", database)
+        await servers.execute(dsn, notices_bound.TABLE)
+        urls = orjson.dumps({name: told["url"] for name, told in self._crowd.settings().items()}).decode()
+        where = [self._on.stack.bootstrap, CLEAR + NOTICES, self._on.access.dsn(DATABASE, database), urls]
+        return await self._told(Process(["-m", "benchmarks.notices_bound", *where], {}), dsn)
+
+    async def _told(self, process: Process, dsn: str, settled: str = ONCE) -> Run:
+        """Run a process until `settled` counts every notice; raise when not each was told and acknowledged once."""
+        self._crowd.forget()
+        async with connected(dsn) as store, watch.running({"told": process}) as pids:
+            async with asyncio.timeout(watch.TIMEOUT_S):
+                run = await self._timed(store, pids)
+                await self._until(store, settled, pids)
+        self._check_arrivals()
+        (found,) = await servers.fetch(dsn, FOUND)
+        if tuple(found) != (run.events, run.events):
+            raise AssertionError(f"notices, and those acknowledged once, are {tuple(found)}")
+        return run
+
+    async def _timed(self, store: asyncpg.Connection, pids: Sequence[int]) -> Run:
+        """Wait from the first arrival to the last acknowledgement, asking the database only when all have arrived."""
+        (pid,) = pids
+        while not self._arrivals():
+            await watch.pause(pids)
+        cpu = cpu_s(pid)
+        while len(self._arrivals()) < len(self._made):
+            await watch.pause(pids)
+        await self._until(store, ONCE, pids)
+        return Run(len(self._made), time.perf_counter() - min(self._arrivals()), cpu_s(pid) - cpu)
+
+    async def _until(self, store: asyncpg.Connection, count: str, pids: Sequence[int]) -> None:
+        while await store.fetchval(count) < len(self._made):
+            await watch.pause(pids)
+
+    def _arrivals(self) -> list[float]:
+        return [at for told in self._crowd.arrivals.values() for times in told.values() for at in times]
+
+    def _check_arrivals(self) -> None:
+        """Every notice came to its receiver, once, with the body that ours posts."""
+        arrived = {(name, i): len(at) for name, told in self._crowd.arrivals.items() for i, at in told.items()}
+        if arrived != dict.fromkeys(((m.notice.recipient, m.notice.notice_id) for m in self._made), 1):
+            raise AssertionError(f"{len(arrived)} of {len(self._made)} notices arrived, {sum(arrived.values())} times")
+        if self._crowd.body_bytes != self._body_bytes:
+            raise AssertionError(f"bodies are of {self._crowd.body_bytes} bytes instead of {self._body_bytes}")

@@ -136,17 +136,23 @@ def _bounds(found: list[Result]) -> str:
 def _latency(found: list[Result]) -> str:
     rows = []
     for one in found:
-        asked = f"{one['rate']:g}" + (f", {one['sign_ups']} sign-ups" if one["sign_ups"] else "")
+        asked = f"{one['rate']:g}" + (f", {one['sign_ups']:,} sign-ups" if one["sign_ups"] else "")
+        refused = f"{one['refused']:,}" + (f", {one['unanswered']:,} unanswered" if one["unanswered"] else "")
         took = [one[name] for name in ("correction_http_ms", "to_last_commit_ms", "bare_ms")]
-        shown = [f"{q['p50']:,.0f} / {q['p99']:,.0f}" for q in took]
-        ratio = f"{one['ratio']['p50']:.1f} / {one['ratio']['p99']:.1f}"
+        shown = [f"{q['p50']['median']:,.0f} / {q['p99']['median']:,.0f}" for q in took]
+        ratios = [
+            f"{r['median']:.1f} ({r['min']:.1f} to {r['max']:.1f})" for r in map(one["ratio"].get, ("p50", "p99"))
+        ]
         spent = f"{sum(one['cpu_ms_a_change'].values()):.0f}"
-        rows.append([asked, f"{one['accepted_per_s']:g}", f"{one['refused']:,}", *shown, ratio, spent])
-    return _table(
-        "changes/s asked for | accepted/s | refused | HTTP p50 / p99 ms | 2xx to last COMMIT | bare path | ratio "
-        "| processor ms a change",
-        rows,
+        rows.append([asked, f"{one['accepted_per_s']['median']:g}", refused, *shown, *ratios, spent])
+    head = (
+        "changes/s asked for | accepted/s | refused | HTTP p50 / p99 ms | 2xx to last COMMIT | bare path "
+        "| ratio of p50 | ratio of p99 | processor ms a change"
     )
+    loads = [load for one in found for load in one["load_average"]]
+    busy = f"Load average {min(loads)} to {max(loads)} on {found[0]['cores']} cores."
+    told = f"Medians of {found[0]['runs']} runs of {found[0]['seconds']:g} s, and the ratios of all pairs of runs;"
+    return f"{_table(head, rows)}\n\n{told} what was refused is of all runs together. {busy}"
 
 
 def _growth(growth: Result) -> str:

@@ -57,12 +57,12 @@ class Backlog:
         async with AsyncExitStack() as stack, asyncio.timeout(TIMEOUT_S):
             stores = [await stack.enter_async_context(connected(dsn)) for dsn in dsns]
             while not any([await self._ask(store, FIRST, self.refs, self.done) for store in stores]):
-                await _pause(pids)
+                await pause(pids)
             before = sum([await self._ask(store, SO_FAR, self.refs, self.done) for store in stores])
             started, cpu = time.perf_counter(), _cpu_s(pids)
             for store in stores:
                 while await self._ask(store, BEHIND, self.refs[-64:], self.each):  # every partition's last are in these
-                    await _pause(pids)
+                    await pause(pids)
             left = self.changes - before // len(stores)
             return Run(left, time.perf_counter() - started, _cpu_s(pids) - cpu)
 
@@ -86,7 +86,8 @@ async def running(asked: Mapping[str, Process]) -> AsyncIterator[list[int]]:
         await asyncio.gather(*(asyncio.wait_for(process.wait(), 20) for process in started))
 
 
-async def _pause(pids: Iterable[int]) -> None:
+async def pause(pids: Iterable[int]) -> None:
+    """Wait for the next look; raise RuntimeError when one of `pids` has ended."""
     for pid in pids:
         if Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2][0] == "Z":
             raise RuntimeError(f"process {pid} ended before its work was done; what it said is above")
