@@ -3,23 +3,22 @@
 A receipt's id is derived from the record's, so that a record that comes twice is answered once.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID, uuid5
 
-from uuid_utils import uuid7
-
 from schemas import codec
-from schemas.base import ActorKind
 from schemas.codec import RETENTION_PARTY
 from schemas.envelope import Envelope, to_headers
-from schemas.receipts import RECEIPT_TYPE, Receipt, RegisterEntry, Stage
+from schemas.receipts import RECEIPT_TYPE, Receipt, Stage
 from schemas.topics import RECEIPTS
+from services.runtime import register_record
 from services.runtime.outbox import Record
-from services.runtime.register_record import carrier
 
 SOURCE: Final = "/dongui/retention"
+entry: Final = partial(register_record.made, SOURCE)
+"""A register entry for the audit log; every value is coded."""
 
 
 def receipt(of: Envelope, stage: Stage, at: datetime, reason: str | None = None) -> Record | None:
@@ -50,27 +49,3 @@ def receipt(of: Envelope, stage: Stage, at: datetime, reason: str | None = None)
         change_id=of.change_id,
     )
     return Record(made.id, RECEIPTS, made.subject, made.type, codec.encode_clear(said, made), to_headers(made))
-
-
-def entry(
-    kind: str,
-    subject: str,
-    state: str,
-    at: datetime,
-    *,
-    actor: ActorKind,
-    member_ref: str,
-    codes: Mapping[str, str],
-) -> Record:
-    """Return a register entry for the audit log; every value is coded."""
-    said = RegisterEntry(
-        entry_id=str(uuid7()),
-        member_ref=member_ref,
-        kind=kind,
-        subject=subject,
-        state=state,
-        at=at,
-        actor=actor,
-        codes=dict(codes),
-    )
-    return carrier(said, SOURCE)

@@ -1,12 +1,15 @@
 """A register entry as the outbox record that carries it to the audit log, whichever process writes it; and back."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import structlog
 from aiokafka import ConsumerRecord
+from uuid_utils import uuid7
 
 from schemas import codec
+from schemas.base import ActorKind
 from schemas.codec import CodecError
 from schemas.envelope import Envelope, from_headers, to_headers
 from schemas.receipts import REGISTER_TYPE, RegisterEntry
@@ -14,6 +17,35 @@ from schemas.topics import RECEIPTS
 from services.runtime.outbox import Record
 
 log = structlog.get_logger("register")
+
+
+def made(
+    source: str,
+    kind: str,
+    subject: str,
+    state: str,
+    at: datetime,
+    *,
+    actor: ActorKind,
+    member_ref: str | None = None,
+    codes: Mapping[str, str] | None = None,
+) -> Record:
+    """Return the record of a new entry that the process of a CloudEvents source says.
+
+    `kind`, `state` and every value of `codes` are coded, never free text; `subject` is a UUID. `restricted` entries
+    take no `member_ref`. Raises pydantic.ValidationError for what is not coded: a fault of the caller's code.
+    """
+    entry = RegisterEntry(
+        entry_id=str(uuid7()),
+        member_ref=member_ref,
+        kind=kind,
+        subject=subject,
+        state=state,
+        at=at,
+        actor=actor,
+        codes=dict(codes or {}),
+    )
+    return carrier(entry, source)
 
 
 def carrier(entry: RegisterEntry, source: str) -> Record:
