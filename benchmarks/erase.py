@@ -10,11 +10,9 @@ the answers of the others written into its database: what runs beside them asks 
 import asyncio
 import itertools
 import secrets
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -23,7 +21,7 @@ from benchmarks import harness, members, servers, stages
 from benchmarks.erase_bound import Bound
 from benchmarks.harness import Run
 from benchmarks.leavers import RECORD, Leavers
-from benchmarks.servers import JARS, Servers
+from benchmarks.servers import Servers
 from services.commands.purge import purge
 from services.commands.scan_forms import Finder
 from services.commands.scan_places import Report, search
@@ -33,7 +31,6 @@ from services.consent.erasure import saga
 from services.consent.handlers import Caller, Consent
 from services.consent.statutory import RecordBody
 from services.devstack.environment import ALL
-from services.devstack.stack import Stack, to_stderr
 from services.devstack.system import System
 from services.runtime.settings import Settings
 
@@ -50,7 +47,7 @@ REFS: Final = "SELECT member_ref::text FROM member ORDER BY 1"
 async def measure(members: int, runs: int) -> dict[str, Any]:
     """Return both rates, their ratio, what one member costs; kills, places, hits, and how long until all was gone."""
     counters = await _counted()
-    async with _system() as system, _leavers(system) as leavers, Bound.running(system.stack) as bound:
+    async with servers.system() as system, _leavers(system) as leavers, Bound.running(system.stack) as bound:
         before = await _searched(leavers)
         bench = _Bench(leavers, bound, members)
         figures = await harness.compare(bench.erased, bench.bare, runs=runs)
@@ -119,21 +116,6 @@ class _Bench:
         """Return the processor seconds of our processes so far, without Kafka's and PostgreSQL's."""
         spent = stages.processors(self._leavers.system, ALL)
         return sum(spent[name] for name in ALL) / 1000
-
-
-@asynccontextmanager
-async def _system() -> AsyncIterator[System]:
-    with tempfile.TemporaryDirectory(prefix="dongui-bench-") as folder:
-        Path(folder).chmod(0o755)
-        stack = Stack(Path(folder), jar_cache=JARS, say=to_stderr)
-        await stack.start()
-        system = System(Path(folder), stack=stack, say=to_stderr)
-        try:
-            await system.start()
-            yield system
-        finally:
-            await system.stop()
-            await stack.stop()
 
 
 @asynccontextmanager

@@ -5,10 +5,8 @@ Bytes are what the tables (indexes and all) and the topics' logs grew by, with t
 """
 
 import asyncio
-import tempfile
 import uuid
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,12 +14,10 @@ import httpx
 from benchmarks import servers, stages
 from services.devstack.environment import ALL, PARTNER
 from services.devstack.provision import AFFILIATES
-from services.devstack.stack import to_stderr
 from services.devstack.system import System
 from services.runtime.settings import DATABASES
 
 AT_ONCE = 4
-JARS = Path(__file__).resolve().parents[1] / ".dongui" / "jars"
 SETTLE_TIMEOUT_S = 600.0
 SIZE = """
 SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class
@@ -36,14 +32,8 @@ MEASURED = tuple(name for name in ALL if name != PARTNER)
 
 async def measure(members: int, changes: int) -> dict[str, Any]:
     """Run on a fresh system; return per sign-up and per change: CPU milliseconds by process, bytes by place."""
-    with tempfile.TemporaryDirectory(prefix="dongui-bench-") as folder:
-        Path(folder).chmod(0o755)
-        system = System(Path(folder), jar_cache=JARS, say=to_stderr)
-        try:
-            await system.start()
-            return {"members": members, "changes": changes, **await _both(system, members, changes)}
-        finally:
-            await system.stop()
+    async with servers.system() as system:
+        return {"members": members, "changes": changes, **await _both(system, members, changes)}
 
 
 async def _both(system: System, members: int, changes: int) -> dict[str, Any]:

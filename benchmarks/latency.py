@@ -16,12 +16,10 @@ cores besides the servers'), and the bare path's idle consumers are on ours.
 import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import bare, harness, ours
+from benchmarks import bare, harness, ours, servers
 from benchmarks.ours import Ran
 from benchmarks.stages import Times
 
@@ -47,14 +45,13 @@ async def measure(rate: float, seconds: float, sign_up_every: int, runs: int) ->
     if runs < 1:
         raise ValueError("--runs must be at least 1")
     before, rounds = os.getloadavg()[0], WARM_UP + runs
-    with tempfile.TemporaryDirectory(prefix="dongui-bench-") as folder:
-        async with ours.running(Path(folder)) as system, bare.opened(system.stack) as path:
-            side = await ours.ready(system, rounds * int(rate * seconds), sign_up_every)
-            found = []
-            for number in range(rounds):
-                ran = await side.run(rate, seconds)
-                found.append(figures(ran, await path.run(rate, seconds)))
-                _say("warm-up" if number < WARM_UP else f"run {number} of {runs}", found[-1])
+    async with servers.system({"track_commit_timestamp": "on"}) as system, bare.opened(system.stack) as path:
+        side = await ours.ready(system, rounds * int(rate * seconds), sign_up_every)
+        found = []
+        for number in range(rounds):
+            ran = await side.run(rate, seconds)
+            found.append(figures(ran, await path.run(rate, seconds)))
+            _say("warm-up" if number < WARM_UP else f"run {number} of {runs}", found[-1])
     return {
         "rate": rate,
         "seconds": seconds,

@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks import members, paced, servers, stages
@@ -14,7 +12,6 @@ from benchmarks.servers import Servers
 from benchmarks.stages import Load, Times
 from services.devstack.environment import ALL
 from services.devstack.provision import AFFILIATES
-from services.devstack.stack import Stack, to_stderr
 from services.devstack.system import System
 
 PATIENCE = 5
@@ -62,21 +59,6 @@ class Ours:
         cpu_ms = {name: ms - before[name] - 1000 * lasted * self.idle[name] for name, ms in after.items()}
         await stages.rest(self._system, self.idle)
         return Ran(answers, took_s, await stages.produced(described["kafka"], wanted, since), committed, cpu_ms)
-
-
-@asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[System]:
-    """Start everything on servers of its own; stop all of it after."""
-    folder.chmod(0o755)
-    stack = Stack(folder, jar_cache=servers.JARS, say=to_stderr, postgres_settings={"track_commit_timestamp": "on"})
-    await stack.start()
-    system = System(folder, stack=stack, say=to_stderr)
-    try:
-        await system.start()
-        yield system
-    finally:
-        await system.stop()
-        await stack.stop()
 
 
 async def ready(system: System, count: int, sign_up_every: int) -> Ours:

@@ -16,6 +16,7 @@ from services.devstack import topics
 from services.devstack.postgres import Postgres
 from services.devstack.provision import AFFILIATES, Access, provision
 from services.devstack.stack import Stack, prepare, to_stderr
+from services.devstack.system import System
 from services.runtime.settings import Settings
 
 JARS = Path(__file__).resolve().parents[1] / ".dongui" / "jars"
@@ -92,6 +93,23 @@ async def running(
         try:
             yield Servers(stack, await _provisioned(stack.postgres, folder, list(databases)), folder)
         finally:
+            await stack.stop()
+
+
+@asynccontextmanager
+async def system(settings: dict[str, str] | None = None) -> AsyncIterator[System]:
+    """Start everything on servers of its own, with more `settings` of PostgreSQL; stop and remove all of it after."""
+    with tempfile.TemporaryDirectory(prefix="dongui-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        stack = Stack(folder, jar_cache=JARS, say=to_stderr, postgres_settings=settings)
+        await stack.start()
+        whole = System(folder, stack=stack, say=to_stderr)
+        try:
+            await whole.start()
+            yield whole
+        finally:
+            await whole.stop()
             await stack.stop()
 
 
